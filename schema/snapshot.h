@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The hand-over from the tracer to the server and the command line: one immutable picture of a run
+ * at one moment, and the functions that answer what does not fit into a picture.
+ *
+ * A live tracer and a finished file produce the same structure, so every client shows the same
+ * numbers. A snapshot carries its sequence and time; ages are relative to that time.
+ */
+#ifndef KMS_SCHEMA_SNAPSHOT_H
+#define KMS_SCHEMA_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schema/record.h"
+#include "schema/region.h"
+
+struct kms_err;
+
+enum kms_target_state {
+	KMS_STATE_RUNNING = 1,
+	KMS_STATE_STOPPED = 2,
+	KMS_STATE_EXITED = 3,
+	KMS_STATE_LOST = 4,    /* the tracer or the guest went away */
+	KMS_STATE_CORRUPT = 5, /* its region was damaged: ring_corrupt */
+};
+
+/** Names of enum kms_target_state. */
+#define KMS_STATE_NAMES "none", "running", "stopped", "exited", "lost", "ring_corrupt"
+
+/** A process (fork to exit) or a guest boot. Strings belong to the snapshot. */
+struct kms_view_target {
+	uint32_t id; /* unique in the run, from 1 */
+	uint32_t parent; /* target it was forked from or executed by, 0 none */
+	uint32_t pid;
+	uint32_t state;  /* enum kms_target_state */
+	uint32_t kind;   /* enum kms_target_kind */
+	int32_t exit_status; /* wait status if known, else -1 */
+	const char *name;
+	const char *command;
+	uint64_t start_wall_ns;
+	uint64_t end_wall_ns; /* 0 still running */
+};
+
+/** Sums over the run, or one target. Rates are events in the last whole second of target time. */
+struct kms_view_stats {
+	uint64_t live_bytes;
+	uint64_t live_objects;
+	uint64_t peak_bytes;
+	uint64_t allocs;
+	uint64_t frees;
+	uint64_t failed;
+	uint64_t alloc_rate;
+	uint64_t free_rate;
+	uint64_t faults;
+	uint64_t events[KMS_EVENT_KINDS]; /* stored events by kind */
+	uint64_t produced;
+	uint64_t stored;
+	uint64_t lost;
+	double ring_fill;  /* 0 to 1, the fullest ring */
+	uint64_t waits;
+	uint64_t waited_ns;
+	uint64_t lag_us;
+	uint64_t db_bytes;
+	double ns_per_event; /* own cost, measured by the target at start; 0 unknown */
+};
+
+struct kms_view_cache {
+	uint32_t target;
+	const char *name;
+	uint64_t object_bytes;
+	uint64_t objects_live;
+	uint64_t objects_cached;
+	uint64_t objects_guarded;
+	uint64_t objects_total;
+	uint64_t slabs;
+	uint64_t pages;
+	uint64_t waste_bytes;
+	uint64_t live_bytes; /* requested */
+	uint64_t allocs;
+	uint64_t frees;
+	uint64_t failed;
+	uint64_t alloc_rate;
+	uint64_t free_rate;
+	double utilization; /* live requested bytes / bytes of pages */
+};
+
+struct kms_view_guard {
+	uint32_t target;
+	struct kms_guard_stat s;
+	bool pending; /* a request is not yet acknowledged */
+	uint64_t oldest_age_us;
+	uint64_t window_frees; /* frees between the oldest entry's and now: the use-after-free window */
+};
+
+/** One frame, innermost first. function and file may be NULL; line 0 unknown. */
+struct kms_view_frame {
+	uint64_t address;
+	const char *module;
+	uint64_t offset; /* in the module */
+	const char *function;
+	const char *file;
+	uint32_t line;
+	bool inlined;
+};
+
+struct kms_view_stack {
+	size_t n_frames;
+	bool cut;
+	struct kms_view_frame *frame;
+};
+
+/** Why a site is suspected; each member is shown. */
+struct kms_view_evidence {
+	double growth_bytes_per_s;
+	double age_over_lifetime; /* median age / 99th percentile of past lifetimes; 0 no past */
+	uint64_t freed;           /* blocks of this site freed so far */
+	bool never_freed;
+	bool at_exit; /* still live when the program ended */
+};
+
+/** Live blocks with one allocation stack and cache. */
+struct kms_view_leak {
+	uint32_t target;
+	char id[17]; /* hash of normalised frames and cache, hex: the same across runs */
+	uint64_t stack_id;
+	const char *cache;
+	uint64_t bytes;
+	uint64_t count;
+	uint64_t age_p50_us;
+	uint64_t allocs;
+	double score; /* 0 to 100 */
+	struct kms_view_evidence evidence;
+	const char *state; /* open, suppressed, expected, fixed */
+};
+
+struct kms_view_owner {
+	uint64_t alloc_ns;
+	uint64_t free_ns; /* 0 still live */
+	uint64_t bytes;
+	uint64_t alloc_stack_id;
+	uint64_t free_stack_id;
+	uint32_t thread;
+};
+
+struct kms_view_fault {
+	uint32_t target;
+	uint32_t id; /* unique in the run, from 1 */
+	struct kms_fault raw; /* bounded and checked by the tracer */
+	uint64_t stack_id;
+	uint64_t alloc_stack_id;
+	uint64_t free_stack_id;
+	const char *cache;
+	const char *thread_name;
+	uint32_t tid;
+	size_t n_owners;
+	struct kms_view_owner *owner; /* every owner of the address, newest first */
+};
+
+struct kms_view_ring {
+	uint32_t target;
+	uint32_t ring;
+	uint64_t produced;
+	uint64_t stored;
+	uint64_t lost;
+};
+
+struct kms_snapshot {
+	uint64_t seq;
+	uint64_t time_ns;      /* since the run began */
+	uint64_t wall_ns;      /* at the run's begin */
+	bool finished;         /* the run is over and the file complete */
+	const char *tracer_lost; /* NULL, or when and how the tracer went away */
+	const char *file;      /* path of the trace */
+	struct kms_view_stats stats;
+	size_t n_targets, n_caches, n_guards, n_leaks, n_faults, n_rings;
+	struct kms_view_target *target;
+	struct kms_view_cache *cache;
+	struct kms_view_guard *guard;
+	struct kms_view_leak *leak; /* highest score first */
+	struct kms_view_fault *fault;
+	struct kms_view_ring *ring;
+};
+
+/** One event as clients see it. */
+struct kms_view_event {
+	uint64_t seq;
+	uint64_t time_ns;
+	uint64_t address;
+	uint64_t size;
+	uint64_t stack_id;
+	uint32_t kind; /* enum kms_event_kind */
+	uint32_t flags;
+	uint32_t target;
+	uint32_t tid;
+	const char *cache;
+};
+
+struct kms_event_query {
+	uint64_t from_seq;   /* first seq to return */
+	uint64_t before_seq; /* UINT64_MAX none */
+	uint64_t address;    /* 0 any */
+	uint64_t from_ns, to_ns;
+	uint64_t site;       /* stack id, 0 any */
+	uint32_t kinds;      /* bit mask of enum kms_event_kind, 0 any */
+	uint32_t target;     /* 0 any */
+	size_t limit;
+};
+
+/**
+ * What a source of data (live tracer or file) offers to server and command line. All functions
+ * may be called from any thread. 0 or negative errno.
+ */
+struct kms_view_ops {
+	/** Borrow the newest snapshot; give it back by release. Never NULL. */
+	const struct kms_snapshot *(*acquire)(void *ctx);
+	void (*release)(void *ctx, const struct kms_snapshot *snapshot);
+	/** Frames of a stack, symbols resolved; the caller frees by stack_free. */
+	int (*stack)(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err);
+	void (*stack_free)(void *ctx, struct kms_view_stack *stack);
+	/** Calls emit for each event in seq order until it returns non-zero or limit is reached. */
+	int (*events)(void *ctx, const struct kms_event_query *query,
+		      int (*emit)(void *arg, const struct kms_view_event *event), void *arg,
+		      struct kms_err *err);
+	/** Variables: value in effect and requested. May be NULL (a file). */
+	int (*variable_get)(void *ctx, uint32_t target, unsigned variable, uint64_t *requested,
+			    uint64_t *effective, bool *pending, struct kms_err *err);
+	int (*variable_set)(void *ctx, uint32_t target, unsigned variable, uint64_t value,
+			    struct kms_err *err);
+};
+
+/** A source: the functions and their state. */
+struct kms_view {
+	const struct kms_view_ops *ops;
+	void *ctx;
+};
+
+#endif

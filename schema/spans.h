@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Side tables: the state of every block, kept by the allocator in the target's private memory (a
+ * forked child must not touch its parent's) and read from outside: base scan, occupancy, whatis,
+ * findleaks, guests. kms_slot.span_table_address and _entries say where the span table is.
+ *
+ * Freestanding: needs <stdint.h> only.
+ */
+#ifndef KMS_SCHEMA_SPANS_H
+#define KMS_SCHEMA_SPANS_H
+
+#include "schema/region.h"
+
+enum kms_block_state {
+	KMS_BLOCK_NEVER = 0,     /* no owner since the slab was made */
+	KMS_BLOCK_LIVE = 1,
+	KMS_BLOCK_FREE = 2,
+	KMS_BLOCK_CACHED = 3,    /* free, constructed, in a magazine or the depot */
+	KMS_BLOCK_QUARANTINE = 4, /* in the guard FIFO */
+	KMS_BLOCK_SPENT = 5,     /* guard block that was hit and reported */
+};
+
+/**
+ * State of one block. @generation grows by one at each alloc and free; @last_ring is the ring
+ * (index + 1) that wrote its last record, 0 none. Sizes of 4 GiB and more: UINT32_MAX here and
+ * kms_span.large_bytes.
+ */
+struct kms_side {
+	uint32_t size_bytes;
+	uint32_t alloc_stack;
+	uint32_t free_stack;
+	uint8_t state; /* enum kms_block_state */
+	uint8_t generation;
+	uint16_t last_ring;
+};
+
+enum kms_span_state {
+	KMS_SPAN_FREE = 0,
+	KMS_SPAN_SLAB = 1,
+	KMS_SPAN_LARGE = 2,
+	KMS_SPAN_GUARD = 3,
+};
+
+/** A run of pages cut into @count blocks of @stride_bytes, the first at base + first_bytes. */
+struct kms_span {
+	kms_u64 base;
+	kms_u64 side_address;  /* struct kms_side[count] */
+	kms_u64 large_bytes;   /* requested size of a large block */
+	uint32_t pages;
+	uint32_t count;
+	uint32_t stride_bytes; /* 0 in a large span: its one block fills it */
+	uint32_t first_bytes;
+	uint32_t stride_magic; /* slabs: ceil(2^32 / stride), block index = (offset * magic) >> 32 */
+	uint16_t cache;
+	uint8_t checks; /* KMS_CHECK_* of every block in it */
+	uint8_t state;  /* enum kms_span_state */
+	uint32_t free_count; /* blocks in the slab's free list */
+	uint32_t reserved[3];
+};
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The writer of a trace file (DESIGN section 7). One thread calls these; it owns the only
+ * read-write connection. File format: schema/sql/, schema/README.md.
+ */
+#ifndef KMS_TRACER_STORE_H
+#define KMS_TRACER_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "schema/snapshot.h"
+#include "tracer/batch.h"
+
+struct kms_store;
+
+struct kms_store_config {
+	const char *path;        /* final path; -o semantics of DESIGN 7 */
+	const char *command;     /* of the run, for meta */
+	uint64_t commit_ns;      /* longest time between commits (default 250 ms) */
+	uint64_t retention_bytes; /* 0: default */
+	int zstd_level;          /* default 1; negative is faster */
+};
+
+/**
+ * Creates the file, or replaces a finished trace.
+ * Errors: -EEXIST not a kmemscope trace; -EBUSY a trace still being written; -EACCES, -ENOENT, ...
+ */
+int kms_store_create(const struct kms_store_config *config, struct kms_store **out,
+		     struct kms_err *err);
+
+/** Takes over a batch's content (keeps its own reference as long as it needs). */
+int kms_store_add(struct kms_store *store, struct kms_batch *batch, struct kms_err *err);
+
+/** Commits what is due; @force: now. */
+int kms_store_commit(struct kms_store *store, bool force, struct kms_err *err);
+
+/** Writes the relational tables of the snapshot in the running transaction. */
+int kms_store_snapshot(struct kms_store *store, const struct kms_snapshot *snapshot,
+		       struct kms_err *err);
+
+/** Symbols to keep with the trace: frames of one stack (written once each). */
+int kms_store_stack_symbols(struct kms_store *store, uint64_t stack_id,
+			    const struct kms_view_stack *stack, struct kms_err *err);
+
+/** Bytes of the file and events stored so far; safe from other threads. */
+void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *events);
+
+/** Marks the run finished, commits, checkpoints, closes. NULL is allowed. */
+int kms_store_close(struct kms_store *store, struct kms_err *err);
+
+#endif
