@@ -48,14 +48,11 @@ int kms_err_set(struct kms_err *err, int code, const char *fmt, ...)
 int kms_err_sys(struct kms_err *err, int code, const char *what, const char *subject)
 {
 	char reason[128];
-	char keep[KMS_ERR_SUBJECT_BYTES * 2];
 
 	if (!err)
 		return code;
-	/* subject may be err's own; kms_err_set clears that. */
-	(void)snprintf(keep, sizeof(keep), "%s", subject ? subject : ""); /* cut further below */
-	kms_err_set(err, code, "%s: %s", what, strerror_r(-code, reason, sizeof(reason)));
-	kms_err_subject(err, keep);
+	(void)kms_err_set(err, code, "%s: %s", what, strerror_r(-code, reason, sizeof(reason)));
+	kms_err_subject(err, subject);
 	return code;
 }
 

@@ -1,9 +1,10 @@
 /*
  * What went wrong, for a person to read.
  *
- * A struct kms_err lives on the caller's stack, has a fixed size and never allocates, so that it can carry "out of
- * memory" as well as anything else. Functions that can say more than a number take one as their last argument; it may
- * be NULL. The number itself is always the return value: 0 or a negative errno.
+ * A struct kms_err lives on the caller's stack, has a fixed size and never allocates, so that it can
+ * carry "out of memory" as well as anything else. Functions that can say more than a number take one
+ * as their last argument; it may be NULL. The number itself is always the return value: 0 or a
+ * negative errno.
  */
 #ifndef KMS_BASE_ERR_H
 #define KMS_BASE_ERR_H
@@ -22,15 +23,13 @@ enum {
  *         An all-zero struct (KMS_ERR_INIT) is "no error".
  */
 struct kms_err {
-	int code;			     /* 0 or a negative errno */
-	char text[KMS_ERR_TEXT_BYTES];	     /* one line, no full stop, outermost context first */
-	char subject[KMS_ERR_SUBJECT_BYTES]; /* what it is about: a path, a variable, an address; or "" */
+	int code;                            /* 0 or a negative errno */
+	char text[KMS_ERR_TEXT_BYTES];       /* one line, no full stop, outermost context first */
+	char subject[KMS_ERR_SUBJECT_BYTES]; /* a path, a variable, an address; or "" */
 };
 
-#define KMS_ERR_INIT                                                                               \
-	{                                                                                          \
-		0                                                                                  \
-	}
+/** "No error", to begin with. */
+#define KMS_ERR_INIT ((struct kms_err){0})
 
 /**
  * Records a failure and hands its code back, for `return kms_err_set(err, -ENOENT, "...")`.
@@ -49,7 +48,8 @@ int kms_err_setv(struct kms_err *err, int code, const char *fmt, va_list args)
 /**
  * Records a failed system call: the text is "<what>: <text of the code>", the subject as given.
  *
- * Shape:  code is the negative errno that the call left; subject may be NULL.
+ * Shape:  code is the negative errno that the call left; what and subject do not point into err;
+ *         subject may be NULL.
  */
 int kms_err_sys(struct kms_err *err, int code, const char *what, const char *subject);
 
@@ -62,7 +62,11 @@ int kms_err_sys(struct kms_err *err, int code, const char *what, const char *sub
 int kms_err_context(struct kms_err *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/** Names what the failure is about; a subject too long keeps its end, where a path is telling. err or subject may be NULL. */
+/**
+ * Names what the failure is about. A subject too long keeps its end, where a path is telling.
+ *
+ * Shape:  err and subject may be NULL: then nothing happens.
+ */
 void kms_err_subject(struct kms_err *err, const char *subject);
 
 /** Back to "no error". */
