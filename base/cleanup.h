@@ -43,6 +43,7 @@ static inline void kms_cleanup_free(void *var)
 }
 
 /** Behind KMS_AUTO_CLOSE. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the attribute's type */
 static inline void kms_cleanup_close(int *fd)
 {
 	int saved = errno;
