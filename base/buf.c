@@ -176,7 +176,7 @@ static void add_json_char(struct kms_buf *buf, uint32_t c, const char *bytes, si
 		escape[0] = '\\';
 		escape[1] = json_short_escape(c);
 		add_whole(buf, escape, 2);
-	} else if (kms_utf8_is_unsafe(c)) {
+	} else if (kms_utf8_is_unsafe(c) || c == '<') {
 		/* all unsafe characters are in the first plane */
 		bytes_escape =
 			snprintf(escape, sizeof(escape), "\\u%04x", (unsigned int)c & 0xffff);

@@ -57,10 +57,10 @@ void kms_buf_addv(struct kms_buf *buf, const char *fmt, va_list args)
 /**
  * Adds n bytes of foreign text as one JSON string, quotes included.
  *
- * The result is valid JSON and valid UTF-8 whatever came in, and harmless on a terminal: quotes and
- * backslashes are escaped; control characters (C0, DEL, C1), line and paragraph separators and
- * characters that change the writing direction become \uXXXX; each byte that is not part of valid
- * UTF-8 becomes U+FFFD.
+ * The result is valid JSON and valid UTF-8 whatever came in, and harmless on a terminal and inside an
+ * HTML script element: quotes and backslashes are escaped; control characters (C0, DEL, C1), line and
+ * paragraph separators, characters that change the writing direction, and < become \uXXXX; each byte
+ * that is not part of valid UTF-8 becomes U+FFFD.
  */
 void kms_buf_add_json(struct kms_buf *buf, const char *str, size_t n);
 
