@@ -49,8 +49,7 @@ for ((i = 0; i < ${#files[@]}; i += batch)); do
 		break
 	fi
 	printf '%s\n' "${files[@]:i:batch}" |
-		xargs -P "$batch" -n 1 clang-tidy-14 --quiet -p "$database" \
-			--extra-arg=-Wno-unknown-warning-option 2>/dev/null || bad=1
+		xargs -P "$batch" -n 1 .ci/tidy-one.sh "$database" || bad=1
 	done_files=$((i + batch < ${#files[@]} ? i + batch : ${#files[@]}))
 done
 echo "clang-tidy: $done_files of ${#files[@]} files looked at"
