@@ -7,8 +7,8 @@ set -u
 # Left out for tests and benches: they end a process where they stand and run in one thread (mt-unsafe), name functions after
 # the linker's --wrap (reserved-identifier, dcl37, naming), multiply small constants (widening), and the analyzer cannot know
 # that cmocka's asserts do not return.
-relaxed=-concurrency-mt-unsafe,-bugprone-reserved-identifier,-cert-dcl37-c
-relaxed+=,-readability-identifier-naming,-bugprone-implicit-widening-of-multiplication-result,-clang-analyzer-*
+relaxed="-concurrency-mt-unsafe,-bugprone-reserved-identifier,-cert-dcl37-c"
+relaxed+=",-readability-identifier-naming,-bugprone-implicit-widening-of-multiplication-result,-clang-analyzer-*"
 
 checks=()
 case $2 in
