@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * wm0, a network card: packets come in by interrupt, are sorted to sockets by the soft interrupt and
+ * read by the thread, which also sends. Planted here: an overflow by one byte.
+ */
+#include <string.h>
+
+#include "allocator/demo/kernel.h"
+#include "allocator/kmem.h"
+
+enum {
+	SOCKETS = 8,
+	PACKET_MIN = 46,
+	PACKET_MAX = 1500,
+	BURST_MAX = 4,
+	RING_MAX = 256,
+	OPTION_BYTES = 40,
+};
+
+struct net_mbuf {
+	struct net_mbuf *next;
+	size_t length;
+	uint8_t data[];
+};
+
+struct net_socket {
+	struct net_mbuf *received;
+	uint64_t packets;
+};
+
+struct net_softc {
+	struct net_mbuf *ring; /* received, not yet sorted */
+	unsigned n_ring;
+	uint64_t dropped;
+	uint64_t sent_bytes;
+	struct net_socket *socket; /* SOCKETS of them */
+};
+
+static void net_attach(struct kms_driver *driver)
+{
+	struct net_softc *sc = kmem_zalloc(sizeof(*sc), KM_SLEEP);
+
+	sc->socket = kmem_zalloc(SOCKETS * sizeof(*sc->socket), KM_SLEEP);
+	driver->softc = sc;
+}
+
+static size_t net_packet_length(struct kms_driver *driver)
+{
+	/* Most packets are short (acknowledgements) or full. */
+	switch (kms_rng_below(&driver->rng, 4)) {
+	case 0:
+		return PACKET_MAX;
+	case 1:
+		return kms_rng_between(&driver->rng, PACKET_MIN, PACKET_MAX);
+	default:
+		return kms_rng_between(&driver->rng, PACKET_MIN, 3 * PACKET_MIN);
+	}
+}
+
+/* No memory: the packet is lost, which networks must live with. */
+static void net_receive_packet(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+	size_t length = net_packet_length(driver);
+	struct net_mbuf *mbuf = kmem_intr_alloc(sizeof(*mbuf) + length, KM_NOSLEEP);
+
+	if (!mbuf) {
+		sc->dropped++;
+		return;
+	}
+	mbuf->length = length;
+	memset(mbuf->data, (int)(length & 0xff), length);
+	mbuf->next = sc->ring;
+	sc->ring = mbuf;
+	sc->n_ring++;
+}
+
+static void net_interrupt(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+	uint64_t burst = kms_rng_between(&driver->rng, 1, BURST_MAX);
+
+	for (; burst && sc->n_ring < RING_MAX && driver->ops_left; burst--)
+		net_receive_packet(driver);
+	if (sc->ring)
+		kms_cpu_soft_interrupt(driver);
+}
+
+/* Every fourth packet has a bad checksum and is dropped here. */
+static void net_soft_interrupt(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+
+	while (sc->ring) {
+		struct net_mbuf *mbuf = sc->ring;
+		struct net_socket *socket = &sc->socket[mbuf->length % SOCKETS];
+
+		sc->ring = mbuf->next;
+		sc->n_ring--;
+		if (mbuf->length % 4 == 0) {
+			kmem_intr_free(mbuf, sizeof(*mbuf) + mbuf->length);
+			continue;
+		}
+		mbuf->next = socket->received;
+		socket->received = mbuf;
+		socket->packets++;
+	}
+}
+
+static void net_socket_read(struct net_socket *socket)
+{
+	while (socket->received) {
+		struct net_mbuf *mbuf = socket->received;
+
+		socket->received = mbuf->next;
+		kmem_free(mbuf, sizeof(*mbuf) + mbuf->length);
+	}
+}
+
+static void net_send(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+	size_t length = net_packet_length(driver);
+	struct net_mbuf *mbuf = kmem_alloc(sizeof(*mbuf) + length, KM_SLEEP);
+
+	mbuf->length = length;
+	memset(mbuf->data, 0x5a, length);
+	sc->sent_bytes += length;
+	kmem_free(mbuf, sizeof(*mbuf) + length);
+}
+
+/* Copies the options of a header and terminates them, one byte behind the buffer. */
+KMS_BUG_FUNCTION void net_overflow_options(struct kms_driver *driver)
+{
+	volatile char *options = kmem_alloc(OPTION_BYTES, KM_SLEEP);
+	int line;
+
+	for (int i = 0; i < OPTION_BYTES; i++)
+		options[i] = (char)i;
+	line = __LINE__ + 1;
+	options[OPTION_BYTES] = 0;
+	kmem_free((void *)options, OPTION_BYTES);
+	kms_bug_record(driver->kernel, KMS_BUG_OVERFLOW,
+		       KMS_BUG_PLACE(line, (const void *)options, OPTION_BYTES));
+}
+
+static void net_copy_options(void)
+{
+	volatile char *options = kmem_alloc(OPTION_BYTES, KM_SLEEP);
+
+	for (int i = 0; i < OPTION_BYTES; i++)
+		options[i] = (char)i;
+	options[OPTION_BYTES - 1] = 0;
+	kmem_free((void *)options, OPTION_BYTES);
+}
+
+static void net_parse_options(struct kms_driver *driver)
+{
+	if (!kms_bug_due(driver, KMS_BUG_OVERFLOW))
+		return;
+	if (kms_bug_planted(driver->kernel, KMS_BUG_OVERFLOW))
+		net_overflow_options(driver);
+	else
+		net_copy_options();
+}
+
+static void net_work(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+
+	net_parse_options(driver);
+	net_send(driver);
+	net_socket_read(&sc->socket[kms_rng_below(&driver->rng, SOCKETS)]);
+}
+
+static void net_detach(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+
+	for (int i = 0; i < SOCKETS; i++)
+		net_socket_read(&sc->socket[i]);
+	kmem_free(sc->socket, SOCKETS * sizeof(*sc->socket));
+	kmem_free(sc, sizeof(*sc));
+	driver->softc = NULL;
+}
+
+const struct kms_driver_class kms_net_class = {
+	.name = "wm0",
+	.attach = net_attach,
+	.work = net_work,
+	.interrupt = net_interrupt,
+	.soft_interrupt = net_soft_interrupt,
+	.detach = net_detach,
+};
