@@ -40,6 +40,7 @@ bench: ## the measurements of bench/ next to their peers
 
 coverage: ## lines and branches that the tests reach
 	@.ci/install.sh run check cover
+	@mkdir -p build/coverage && find build/coverage -name '*.gcda' -delete
 	@.ci/stages.sh coverage
 	@gcovr --root . --exclude '.*/test/' --exclude 'tests/' --print-summary \
 		--txt build/coverage/coverage.txt build/coverage | tail -n 4

@@ -14,8 +14,8 @@
  * One to one, and 0 stays 0. Take the low bits for a table of 2^n.
  *
  * Source: xor-shift and multiplication, three rounds; the factors are the first 64 binary digits of
- *         the fractions of the golden ratio and of the square roots of 2 and 3, made odd. Tested for
- *         avalanche in test_hash.c.
+ *         the fractions of the golden ratio and of the square roots of 2 and 3, all odd. Tested for
+ *         avalanche in test/test_small.c.
  */
 static inline uint64_t kms_hash_u64(uint64_t x)
 {
@@ -35,7 +35,7 @@ static inline uint64_t kms_hash_join(uint64_t hash, uint64_t x)
 	return kms_hash_u64(hash + UINT64_C(0x9e3779b97f4a7c15) + kms_hash_u64(x));
 }
 
-/** Hashes n bytes; bytes may be NULL if n is 0. Strings that differ only in trailing NULs differ. */
+/** Hashes n bytes; bytes may be NULL if n is 0. Inputs that differ only in length differ. */
 static inline uint64_t kms_hash_bytes(const void *bytes, size_t n, uint64_t seed)
 {
 	const unsigned char *p = bytes;

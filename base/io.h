@@ -11,11 +11,11 @@
 struct kms_err;
 
 /**
- * Reads n bytes, or as many as there are before the end of the file; goes on after signals and short
- * reads.
+ * Reads n bytes, or as many as there are before the end of the file; goes on after signals
+ * and short reads.
  *
- * Errors: the bytes read (less than n only at the end), or a negative errno; then part of the buffer
- *         may be written. -EAGAIN on a non-blocking descriptor with nothing to read.
+ * Errors: the bytes read (less than n only at the end), or a negative errno; then part of the
+ *         buffer may be written. -EAGAIN on a non-blocking descriptor with nothing to read.
  */
 ssize_t kms_read_full(int fd, void *bytes, size_t n);
 
@@ -35,8 +35,8 @@ int kms_write_full(int fd, const void *bytes, size_t n);
  *
  * Shape:  *text has *n_bytes bytes and a NUL behind them; n_bytes may be NULL.
  * Owner:  the caller frees *text.
- * Errors: -EFBIG: longer than the limit; -ENOMEM; -EISDIR; what open(2) and read(2) say. Outputs are
- *         written only on success. A name that waits when opened, such as a FIFO, is refused: -EINVAL.
+ * Errors: -EFBIG: longer than the limit; -ENOMEM; -EISDIR; what open(2) and read(2) say;
+ *         -EINVAL: no regular file (a FIFO would wait). Outputs are written only on success.
  */
 int kms_read_file(const char *path, size_t limit_bytes, char **text, size_t *n_bytes,
 		  struct kms_err *err);
@@ -45,8 +45,8 @@ int kms_read_file(const char *path, size_t limit_bytes, char **text, size_t *n_b
  * Makes sure that a folder exists that only this user can enter: creates it with mode 0700, or
  * checks the one that is there. Its parent must exist.
  *
- * Errors: -ENOTDIR: something else, or a symbolic link, has that name; -EPERM: it belongs to another
- *         user; -EACCES: others may enter it; what mkdir(2) says.
+ * Errors: -ENOTDIR: something else, or a symbolic link, has that name; -EPERM: it belongs to
+ *         another user; -EACCES: others may enter it; what mkdir(2) says.
  */
 int kms_mkdir_private(const char *path, struct kms_err *err);
 

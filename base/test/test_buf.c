@@ -230,6 +230,7 @@ static void foreign_text_becomes_harmless(void **state)
 		{"plain",              "\"plain\"",                        "plain"                   },
 		{"say \"a\\b\"",       "\"say \\\"a\\\\b\\\"\"",           "say \"a\\b\""            },
 		{"a/b",                "\"a/b\"",                          "a/b"                     },
+		{"</script>",          "\"\\u003c/script>\"",              "</script>"               },
 		{"\b\f\n\r\t",         "\"\\b\\f\\n\\r\\t\"",
 		 "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"                      },
 		{"\x1b[31m",           "\"\\u001b[31m\"",                  "\xef\xbf\xbd[31m"        },

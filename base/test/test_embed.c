@@ -1,5 +1,5 @@
 /*
- * kms_embed_text() of cmake/EmbedText.cmake: the array holds the file's bytes, NUL and high ones too.
+ * kms_embed_text() of cmake/EmbedText.cmake: the array holds the file's bytes, NUL included.
  */
 #include <stdio.h>
 #include <stdlib.h>

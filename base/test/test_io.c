@@ -1,6 +1,6 @@
 /*
- * Files and descriptors, in a folder of the test's own. read, pread and write are wrapped: they can be
- * interrupted and can do less than asked, as signals and pipes make them do.
+ * Files and descriptors, in a folder of the test's own. read, pread and write are wrapped: they can
+ * be interrupted and can do less than asked, as signals and pipes make them do.
  */
 #include <errno.h>
 #include <fcntl.h>
