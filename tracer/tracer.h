@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The tracer: from the regions of a run's folder to a trace file and a live view. Public header of
+ * the component.
+ *
+ * Threads: the reader copies out of shared memory; the store thread writes the file; the model
+ * thread keeps the live picture. README.md says what each may wait for.
+ */
+#ifndef KMS_TRACER_TRACER_H
+#define KMS_TRACER_TRACER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "schema/snapshot.h"
+#include "tracer/options.h"
+#include "tracer/run.h"
+#include "tracer/session.h"
+
+struct kms_tracer;
+
+/** Shape: strings are copied; say may be NULL and is called from any thread of the tracer. */
+struct kms_tracer_config {
+	const char *run_dir; /* folder in which targets make their regions */
+	const char *output;  /* path of the trace */
+	const char *command; /* of the run, for the file */
+	pid_t first_pid;     /* the program's process; 0 unknown */
+	bool first_only;     /* leave every other process out */
+	size_t queue_bytes;  /* copies held at most; 0: 64 MiB */
+	void (*say)(void *arg, const char *line);
+	void *say_arg;
+};
+
+/**
+ * Creates the trace file and starts the threads.
+ *
+ * Owner:  kms_tracer_stop() ends and frees it.
+ * Errors: NULL with what kms_store_create() says, or -ENOENT (run_dir), -ENOMEM, -EMFILE, ...
+ */
+struct kms_tracer *kms_tracer_start(const struct kms_tracer_config *config, struct kms_err *err);
+
+/** The live view; valid until kms_tracer_stop(). */
+struct kms_view kms_tracer_view(struct kms_tracer *tracer);
+
+/** Tells how a process ended; @wait_status as from waitpid(). Its target carries it from then on. */
+void kms_tracer_exited(struct kms_tracer *tracer, pid_t pid, int wait_status);
+
+/** What kms_tracer_wait() waited for. */
+enum kms_tracer_wait {
+	KMS_TRACER_TIMEOUT = 0,
+	KMS_TRACER_OVER = 1,    /* no process of the run is left and nothing is unread */
+	KMS_TRACER_MISSING = 2, /* the first process lives for a second and has no region */
+};
+
+/** Waits until the run is over, or something is to be said; any one thread. */
+enum kms_tracer_wait kms_tracer_wait(struct kms_tracer *tracer, int timeout_ms);
+
+/** Processes that are traced and live. */
+uint32_t kms_tracer_live(struct kms_tracer *tracer);
+
+/**
+ * Waits until everything that targets had written before the call is stored and in the view.
+ * Errors: -ETIMEDOUT.
+ */
+int kms_tracer_sync(struct kms_tracer *tracer, int timeout_ms);
+
+/**
+ * Reads what is left, writes the final tables and symbols, closes the file, frees everything.
+ * Errors: what the store said first; the file then is not complete.
+ */
+int kms_tracer_stop(struct kms_tracer *tracer, struct kms_err *err);
+
+#endif
