@@ -133,6 +133,7 @@ struct kms_view_leak {
 	double score; /* 0 to 100 */
 	struct kms_view_evidence evidence;
 	const char *state; /* open, suppressed, expected, fixed */
+	bool folded; /* more sites than the tracer keeps: stack_id is the frames they have in common */
 };
 
 struct kms_view_owner {
@@ -173,9 +174,11 @@ struct kms_snapshot {
 	bool finished;         /* the run is over and the file complete */
 	const char *tracer_lost; /* NULL, or when and how the tracer went away */
 	const char *file;      /* path of the trace */
+	bool incomplete;       /* events were lost, or blocks not kept for want of memory */
 	struct kms_view_stats stats;
 	size_t n_targets, n_caches, n_guards, n_leaks, n_faults, n_rings;
 	struct kms_view_target *target;
+	struct kms_view_stats *target_stats; /* by index of target; NULL unknown */
 	struct kms_view_cache *cache;
 	struct kms_view_guard *guard;
 	struct kms_view_leak *leak; /* highest score first */
