@@ -14,7 +14,8 @@
  *           address                   (see below)
  *           size, little-endian       (when not SAME)
  *     Address of 1, 2 or 4 bytes: two's complement delta to the previous address of this block
- *     (first: base_address), in units of 8 bytes. 8 bytes: the address itself.
+ *     (first: base_address), both rounded down to 8, in units of 8 bytes: the event's address is
+ *     (previous & ~7) + delta * 8. 8 bytes: the address itself. Only forms 1 and 2 count.
  *     After the record the site cache entry holds {node, size}.
  *
  *   form 0: the upper six bits are an enum kms_record_code; numbers are LEB128 varints unless said.

@@ -41,7 +41,8 @@ enum kms_region_limits {
 };
 
 enum kms_section_kind {
-	KMS_SEC_TRACER = 1, /* struct kms_tracer_page, then struct kms_pair[rings]; tracer writes */
+	KMS_SEC_TRACER = 1, /* struct kms_tracer_page, then struct kms_pair[rings]; tracer writes.
+			     * entry_bytes = sizeof(struct kms_pair), entries = 256 + rings */
 	KMS_SEC_REQUEST,    /* struct kms_request[slots], a page each; tracer writes */
 	KMS_SEC_SLOT,       /* struct kms_slot[slots], a page each; target writes */
 	KMS_SEC_RING_DESC,  /* struct kms_ring_desc[rings] */
@@ -147,7 +148,8 @@ enum kms_slot_state {
 	KMS_SLOT_FREE = 0,
 	KMS_SLOT_CLAIMED = 1, /* being filled */
 	KMS_SLOT_LIVE = 2,
-	KMS_SLOT_EXITED = 3,  /* said goodbye; a killed process stays LIVE */
+	KMS_SLOT_EXITED = 3,  /* said goodbye; a killed process stays LIVE. A slot is claimed again by
+			    * the target when its process is dead and its rings are drained */
 };
 
 enum kms_ack_status {

@@ -22,9 +22,14 @@ enum kms_block_state {
 
 /**
  * State of one block. @generation grows by one at each alloc and free; @last_ring is the ring
- * (index + 1) that wrote its last record, 0 none. Sizes of 4 GiB and more: UINT32_MAX here and
+ * (index + 1) that wrote its last record, KMS_SIDE_UNRECORDED if its last event was not recorded
+ * (trace off, or no event since the slab was made). A record carries the generation when last_ring
+ * is not the writer's. A new slab begins at generation 0, so an alloc with generation 1 of an
+ * address that is not live is the first of a new slab. Sizes of 4 GiB and more: UINT32_MAX here and
  * kms_span.large_bytes.
  */
+#define KMS_SIDE_UNRECORDED 0xffffu
+
 struct kms_side {
 	uint32_t size_bytes;
 	uint32_t alloc_stack;
@@ -55,7 +60,9 @@ struct kms_span {
 	uint8_t checks; /* KMS_CHECK_* of every block in it */
 	uint8_t state;  /* enum kms_span_state */
 	uint32_t free_count; /* blocks in the slab's free list */
-	uint32_t reserved[3];
+	uint32_t usable_bytes; /* of one block, redzone included */
+	uint32_t epoch;        /* check epoch in which it was made */
+	uint32_t reserved;
 };
 
 #endif

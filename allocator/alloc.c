@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The slow ways of the malloc front: large and aligned blocks, frees that are not plain, realloc.
+ */
+#include "allocator/alloc.h"
+
+#include "allocator/guard.h"
+#include "allocator/heap.h"
+#include "allocator/large.h"
+#include "allocator/port.h"
+
+void kms_alloc_failed(struct kms_local *t, size_t size, struct kms_request_info *info)
+{
+	const uint64_t numbers[5] = {size, info->node};
+
+	if (t->trace)
+		kms_ring_emit_code(t, KMS_REC_ALLOC_FAILED, 2, numbers);
+}
+
+/* Slabs serve alignments up to a page, in strides that are powers of two. */
+static struct kms_cache *aligned_cache(struct kms_local *t, size_t need, size_t align)
+{
+	unsigned shift = need <= align ? (unsigned)__builtin_ctzll(align)
+				       : 64u - (unsigned)__builtin_clzll(need - 1);
+
+	return kms_heap_aligned_cache(t->heap, (unsigned)__builtin_ctzll(align), shift);
+}
+
+static void *alloc_aligned(struct kms_local *t, size_t size, size_t align,
+			   struct kms_request_info *info)
+{
+	uint32_t checks = t->checks & ~(uint32_t)KMS_CHECK_HEADER;
+	size_t need = size + t->extra_malloc_bytes;
+	struct kms_cache *cache;
+
+	if (align <= KMS_PAGE_BYTES && need <= KMS_MALLOC_MAX_BYTES) {
+		cache = aligned_cache(t, need ? need : 1, align);
+		if (cache)
+			return kms_alloc_from(t, cache->index, size, info->node, checks,
+					      info->attrs);
+	}
+	return kms_large_alloc(t, size, align, t->heap->large_malloc_cache, checks, info);
+}
+
+void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_request_info *info)
+{
+	size_t need = size + t->extra_malloc_bytes;
+	uint32_t checks = t->checks & ~(uint32_t)KMS_CHECK_HEADER;
+	void *p;
+
+	info->node = kms_capture(t, &info->frame);
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	need += !need;
+	if (t->guard_active) {
+		unsigned cls = need <= KMS_MALLOC_MAX_BYTES ? kms_malloc_class(need)
+							    : t->heap->large_malloc_cache;
+
+		p = kms_guard_alloc(t, size, align, cls, info);
+		if (p)
+			return p;
+	}
+	if (align > KMS_MALLOC_ALIGN)
+		return alloc_aligned(t, size, align, info);
+	if (need > KMS_MALLOC_MAX_BYTES)
+		return kms_large_alloc(t, size, KMS_MALLOC_ALIGN, t->heap->large_malloc_cache,
+				       checks, info);
+	return kms_alloc_from(t, kms_malloc_class(need), size, info->node, checks, info->attrs);
+}
+
+static void raise_bad_free(struct kms_local *t, void *p, struct kms_request_info *info)
+{
+	struct kms_finding finding = {
+		.kind = KMS_FAULT_INVALID_FREE,
+		.access = KMS_ACCESS_FREE,
+		.address = (uintptr_t)p,
+		.stack = info->node,
+		.argument_cache = KMS_NO_INDEX,
+	};
+	struct kms_place place;
+
+	kms_place_find(t->heap, (uintptr_t)p, &place);
+	if (place.side && place.block == (uintptr_t)p &&
+	    (place.side->state == KMS_BLOCK_FREE || place.side->state == KMS_BLOCK_CACHED))
+		finding.kind = KMS_FAULT_DOUBLE_FREE;
+	kms_fault_raise(t, &finding);
+}
+
+void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
+{
+	struct kms_found found = {0};
+
+	info->node = kms_capture(t, &info->frame);
+	if (kms_guard_owns(t->heap, (uintptr_t)p)) {
+		kms_guard_free(t, (uintptr_t)p, UINT64_MAX, info);
+		return;
+	}
+	if (kms_find_live(t, (uintptr_t)p, &found)) {
+		if (!kms_zones_whole(found.span, p, found.side->size_bytes))
+			kms_fault_check_zones(t, found.span, p, found.side, info->node,
+					      KMS_ACCESS_FREE);
+		kms_free_to(t, &found, p, info->node, info->attrs);
+		return;
+	}
+	if (kms_large_free(t, p, info))
+		return;
+	if (found.side && found.side->state == KMS_BLOCK_LIVE) {
+		kms_heap_free_old(t, &found, p, info);
+		return;
+	}
+	raise_bad_free(t, p, info);
+}
+
+size_t kms_block_size(struct kms_local *t, const void *p)
+{
+	struct kms_place place;
+
+	kms_place_find(t->heap, (uintptr_t)p, &place);
+	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE)
+		return SIZE_MAX;
+	return place.block_bytes;
+}
+
+size_t kms_block_usable(struct kms_local *t, const void *p)
+{
+	struct kms_place place;
+
+	kms_place_find(t->heap, (uintptr_t)p, &place);
+	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE)
+		return 0;
+	if (place.span->checks & (KMS_CHECK_SIZE | KMS_CHECK_REDZONE) ||
+	    place.span->state != KMS_SPAN_SLAB)
+		return place.block_bytes;
+	return place.span->usable_bytes;
+}
+
+/* Same block, other size: what a free and an allocation would have left behind. */
+static void resize_in_place(struct kms_local *t, const struct kms_place *place, uint8_t *p,
+			    size_t size, struct kms_request_info *info)
+{
+	struct kms_side *side = place->side;
+	uint32_t flags = place->span->checks | KMS_ATTR_REALLOC;
+	struct kms_counter *counter = &t->counter[place->span->cache];
+
+	if (t->trace) {
+		side->last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side,
+					     place->block_bytes, info->node, flags);
+		side->generation++;
+		side->last_ring = kms_record(t, KMS_REC_FORM_ALLOC, (uintptr_t)p, side, size,
+					     info->node, flags);
+		side->generation++;
+	} else {
+		side->last_ring = KMS_SIDE_UNRECORDED;
+		side->generation = (uint8_t)(side->generation + 2);
+	}
+	counter->frees++;
+	counter->free_bytes += place->block_bytes;
+	counter->allocs++;
+	counter->alloc_bytes += size;
+	kms_large_set_size(place->span, side, size);
+	side->alloc_stack = info->node;
+	if (place->span->checks & KMS_CHECK_REDZONE)
+		kms_redzone_fill(p + size);
+}
+
+/* Does @size belong where the block is? Not if it would waste most of it. */
+static bool fits_in_place(const struct kms_local *t, const struct kms_place *place, size_t size)
+{
+	size_t room = place->span->usable_bytes;
+	size_t need = size + (place->span->checks & KMS_CHECK_REDZONE ? KMS_REDZONE_BYTES : 0);
+
+	if (place->span->state == KMS_SPAN_LARGE)
+		room = kms_large_room(place->span);
+	else if (place->span->state != KMS_SPAN_SLAB || place->span->epoch != t->check_epoch)
+		return false;
+	return need <= room && (need > room / 2 || room <= 64);
+}
+
+void *kms_realloc(struct kms_local *t, void *p, size_t size, struct kms_request_info *info)
+{
+	struct kms_place place;
+	void *fresh;
+
+	info->attrs |= KMS_ATTR_REALLOC;
+	kms_place_find(t->heap, (uintptr_t)p, &place);
+	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE) {
+		info->node = kms_capture(t, &info->frame);
+		raise_bad_free(t, p, info);
+		return NULL;
+	}
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	if (fits_in_place(t, &place, size)) {
+		info->node = kms_capture(t, &info->frame);
+		kms_fault_check_zones(t, place.span, p, place.side, info->node, KMS_ACCESS_FREE);
+		resize_in_place(t, &place, p, size, info);
+		return p;
+	}
+	/* A move: the allocation comes first so that nothing is lost if it fails. */
+	fresh = kms_alloc_slow(t, size, KMS_MALLOC_ALIGN, info);
+	if (!fresh)
+		return NULL;
+	__builtin_memcpy(fresh, p, size < place.block_bytes ? size : place.block_bytes);
+	kms_free_slow(t, p, info);
+	return fresh;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Page runs of the heap: one reservation, opened in extents, handed out as spans. Every page of a
+ * span in use maps to it; free runs keep a boundary tag at both ends so that neighbours merge.
+ */
+#ifndef KMS_ALLOCATOR_ARENA_H
+#define KMS_ALLOCATOR_ARENA_H
+
+#include "allocator/impl.h"
+
+/** Reserves address space and tables. False if not even the smallest size can be had. */
+bool kms_arena_init(struct kms_heap *heap);
+
+/**
+ * A run of @pages pages whose first page is a multiple of @align_pages, as a span in state
+ * KMS_SPAN_SLAB with nothing but base and pages filled in. The memory reads as zero if @zeroed says
+ * so afterwards.
+ *
+ * Locks:  takes arena_lock; may not be held
+ * Errors: NULL if the limit kmem_arena_limit, the reservation or the machine is exhausted
+ */
+struct kms_span *kms_arena_alloc(struct kms_heap *heap, size_t pages, size_t align_pages,
+				 bool *zeroed);
+
+/** Gives a span back; its memory may be discarded. The entry is invalid afterwards. */
+void kms_arena_free(struct kms_heap *heap, struct kms_span *span);
+
+/** Memory for the allocator's own structures, aligned to 16, zeroed; NULL without memory. */
+void *kms_meta_alloc(struct kms_heap *heap, size_t bytes);
+
+static inline uint32_t kms_span_index(const struct kms_heap *heap, const struct kms_span *span)
+{
+	return (uint32_t)(span - heap->arena.span);
+}
+
+/** The span that holds address @p, or NULL. Any value is allowed. Lock-free. */
+static inline struct kms_span *kms_span_of(const struct kms_heap *heap, uintptr_t p)
+{
+	uintptr_t offset = p - heap->arena.base;
+	uint32_t index;
+
+	if (offset >= heap->arena.opened_bytes)
+		return NULL;
+	index = heap->arena.page_span[offset >> KMS_PAGE_SHIFT];
+	return index ? &heap->arena.span[index] : NULL;
+}
+
+#endif

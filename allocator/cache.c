@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "allocator/cache.h"
+
+#include "allocator/arena.h"
+#include "allocator/pattern.h"
+#include "allocator/port.h"
+#include "allocator/region.h"
+#include "allocator/slab.h"
+
+enum {
+	DEPOT_BYTES = 1 << 20, /* free memory that the depot of one cache keeps */
+	MAGAZINE_BYTES = 64 << 10, /* memory that one magazine should not exceed */
+};
+
+static struct kms_magazine *magazine_of(struct kms_round *bottom)
+{
+	return (struct kms_magazine *)((uint8_t *)bottom - offsetof(struct kms_magazine, round));
+}
+
+/* Magazines are never unmapped: a lock-free list would have the ABA problem, so a lock. */
+static struct kms_magazine *magazine_get(struct kms_heap *heap)
+{
+	struct kms_magazine *m;
+
+	kms_port_lock(&heap->meta_lock);
+	m = heap->magazine_free;
+	if (m)
+		heap->magazine_free = m->next;
+	kms_port_unlock(&heap->meta_lock);
+	if (!m)
+		m = kms_meta_alloc(heap, sizeof(*m));
+	if (m)
+		m->rounds = 0;
+	return m;
+}
+
+static void magazine_put(struct kms_heap *heap, struct kms_magazine *m)
+{
+	kms_port_lock(&heap->meta_lock);
+	m->next = heap->magazine_free;
+	heap->magazine_free = m;
+	kms_port_unlock(&heap->meta_lock);
+}
+
+static void bin_load(struct kms_bin *bin, const struct kms_cache *cache, struct kms_magazine *m)
+{
+	bin->bottom = m->round;
+	bin->top = m->round + m->rounds;
+	bin->limit = m->round + cache->magazine_rounds;
+}
+
+static struct kms_magazine *bin_unload(struct kms_bin *bin)
+{
+	struct kms_magazine *m;
+
+	if (!bin->bottom)
+		return NULL;
+	m = magazine_of(bin->bottom);
+	m->rounds = (uint32_t)(bin->top - bin->bottom);
+	bin->bottom = bin->top = bin->limit = NULL;
+	return m;
+}
+
+static uint32_t rounds_for(uint32_t stride)
+{
+	uint32_t rounds = MAGAZINE_BYTES / stride;
+
+	if (rounds > KMS_MAGAZINE_ROUNDS)
+		rounds = KMS_MAGAZINE_ROUNDS;
+	return rounds < 2 ? 2 : rounds;
+}
+
+static uint32_t pages_for(uint32_t stride)
+{
+	if (stride <= 2048)
+		return 16;
+	return stride <= 8192 ? 64 : 128;
+}
+
+static void cache_describe(struct kms_heap *heap, struct kms_cache *cache)
+{
+	struct kms_cache_entry *entries = kms_section_base(heap, KMS_SEC_CACHE);
+	struct kms_cache_entry *e = &entries[cache->index];
+
+	__builtin_memcpy(e->name, cache->name, sizeof(e->name));
+	e->object_bytes = cache->object_bytes;
+	e->stride_bytes = cache->stride_bytes;
+	e->align_bytes = cache->align_bytes;
+	e->kind = cache->kind;
+	/* pairs with the reader's acquire load of ready */
+	__atomic_store_n(&e->ready, 1, __ATOMIC_RELEASE);
+}
+
+void kms_cache_bind_stat(struct kms_heap *heap, struct kms_cache *cache)
+{
+	struct kms_cache_stat *stats = kms_section_base(heap, KMS_SEC_CACHE_STAT);
+
+	cache->stat = &stats[(size_t)heap->slot_index * KMS_MAX_CACHES + cache->index];
+}
+
+void kms_cache_fork_stat(struct kms_heap *heap, struct kms_cache *cache)
+{
+	struct kms_cache_stat old = *cache->stat;
+
+	if (heap->shared)
+		kms_cache_bind_stat(heap, cache);
+	else
+		cache->stat = &cache->stat_lost;
+	*cache->stat = old;
+}
+
+struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache_plan *plan)
+{
+	struct kms_cache *cache;
+	uint32_t index;
+
+	cache = kms_meta_alloc(heap, sizeof(*cache));
+	if (!cache)
+		return NULL;
+	index = kms_table_take(heap, KMS_SEC_CACHE, 1);
+	if (index == KMS_NO_INDEX)
+		return NULL;
+	cache->index = index;
+	cache->object_bytes = plan->object_bytes;
+	cache->stride_bytes = plan->stride_bytes;
+	cache->align_bytes = plan->align_bytes;
+	cache->kind = plan->kind;
+	cache->checks_mask = plan->checks_mask;
+	cache->slab_pages = plan->slab_pages ? plan->slab_pages : pages_for(plan->stride_bytes);
+	cache->magazine_rounds = rounds_for(plan->stride_bytes ? plan->stride_bytes : 1);
+	cache->epoch = heap->check_epoch;
+	for (size_t i = 0; i + 1 < sizeof(cache->name) && plan->name[i]; i++)
+		cache->name[i] = plan->name[i];
+	kms_cache_bind_stat(heap, cache);
+	cache_describe(heap, cache);
+	heap->cache[index] = cache;
+	if (heap->n_caches <= index)
+		heap->n_caches = index + 1;
+	return cache;
+}
+
+/* Everything of an older check set goes back to where it came from. Needs cache.lock. */
+static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
+			   struct kms_slab_news *news)
+{
+	struct kms_heap *heap = local->heap;
+	struct kms_magazine *m;
+
+	if (KMS_LIKELY(cache->epoch == heap->check_epoch))
+		return;
+	while ((m = cache->full)) {
+		cache->full = m->next;
+		for (uint32_t i = 0; i < m->rounds; i++)
+			kms_slab_put(heap, cache, m->round[i].block, news);
+		magazine_put(heap, m);
+	}
+	cache->full_count = 0;
+	kms_slab_retire_epoch(cache);
+	cache->epoch = heap->check_epoch;
+}
+
+bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache)
+{
+	struct kms_heap *heap = local->heap;
+	struct kms_bin *bin = &local->bin[cache->index];
+	struct kms_magazine *loaded = bin_unload(bin);
+	struct kms_magazine *full = NULL;
+	struct kms_slab_news news = {0};
+
+	if (bin->previous && bin->previous->rounds) {
+		bin_load(bin, cache, bin->previous);
+		bin->previous = loaded;
+		return true;
+	}
+	if (!loaded) {
+		loaded = bin->previous;
+		bin->previous = NULL;
+	}
+	if (!loaded)
+		loaded = magazine_get(heap);
+	if (!loaded)
+		return false;
+	kms_port_lock(&cache->lock);
+	depot_catch_up(local, cache, &news);
+	full = cache->full;
+	if (full) {
+		cache->full = full->next;
+		cache->full_count--;
+	} else {
+		kms_slab_fill(heap, cache, loaded, &news);
+	}
+	kms_port_unlock(&cache->lock);
+	kms_slab_tell(local, cache, &news);
+	if (full) {
+		magazine_put(heap, loaded);
+		loaded = full;
+	}
+	bin_load(bin, cache, loaded);
+	return bin->top > bin->bottom;
+}
+
+bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
+{
+	struct kms_heap *heap = local->heap;
+	struct kms_bin *bin = &local->bin[cache->index];
+	struct kms_magazine *loaded = bin_unload(bin);
+	struct kms_magazine *other = bin->previous;
+	struct kms_slab_news news = {0};
+
+	if (other && !other->rounds) {
+		bin_load(bin, cache, other);
+		bin->previous = loaded;
+		return true;
+	}
+	bin->previous = loaded;
+	if (!other) {
+		other = magazine_get(heap);
+		if (!other)
+			return false;
+		bin_load(bin, cache, other);
+		return true;
+	}
+	/* Both full: one goes to the depot, or when that has enough, back into slabs. */
+	kms_port_lock(&cache->lock);
+	depot_catch_up(local, cache, &news);
+	if ((uint64_t)cache->full_count * cache->magazine_rounds * cache->stride_bytes <
+		    DEPOT_BYTES) {
+		struct kms_magazine *fresh = magazine_get(heap);
+
+		if (fresh) {
+			other->next = cache->full;
+			cache->full = other;
+			cache->full_count++;
+			other = fresh;
+		}
+	}
+	for (uint32_t i = 0; i < other->rounds; i++)
+		kms_slab_put(heap, cache, other->round[i].block, &news);
+	kms_port_unlock(&cache->lock);
+	other->rounds = 0;
+	kms_slab_tell(local, cache, &news);
+	bin_load(bin, cache, other);
+	return true;
+}
+
+void kms_cache_free_to_slab(struct kms_local *local, struct kms_cache *cache, void *block)
+{
+	struct kms_slab_news news = {0};
+
+	kms_port_lock(&cache->lock);
+	kms_slab_put(local->heap, cache, block, &news);
+	kms_port_unlock(&cache->lock);
+	kms_slab_tell(local, cache, &news);
+}
+
+static void flush_magazine(struct kms_local *local, struct kms_cache *cache,
+			   struct kms_magazine *m, bool to_slabs)
+{
+	struct kms_slab_news news = {0};
+
+	if (!m)
+		return;
+	kms_port_lock(&cache->lock);
+	if (!to_slabs && m->rounds == cache->magazine_rounds &&
+	    cache->epoch == local->heap->check_epoch) {
+		m->next = cache->full;
+		cache->full = m;
+		cache->full_count++;
+		m = NULL;
+	} else {
+		for (uint32_t i = 0; i < m->rounds; i++)
+			kms_slab_put(local->heap, cache, m->round[i].block, &news);
+	}
+	kms_port_unlock(&cache->lock);
+	kms_slab_tell(local, cache, &news);
+	if (m)
+		magazine_put(local->heap, m);
+}
+
+static void flush(struct kms_local *local, bool to_slabs)
+{
+	for (uint32_t i = 0; i < local->heap->n_caches; i++) {
+		struct kms_bin *bin = &local->bin[i];
+		struct kms_magazine *previous = bin->previous;
+
+		bin->previous = NULL;
+		flush_magazine(local, local->heap->cache[i], bin_unload(bin), to_slabs);
+		flush_magazine(local, local->heap->cache[i], previous, to_slabs);
+	}
+}
+
+void kms_cache_flush_local(struct kms_local *local)
+{
+	flush(local, false);
+}
+
+void kms_cache_new_epoch(struct kms_local *local)
+{
+	flush(local, true);
+	for (uint32_t i = 0; i < local->heap->n_caches; i++) {
+		struct kms_cache *cache = local->heap->cache[i];
+		struct kms_slab_news news = {0};
+
+		if (!cache)
+			continue;
+		kms_port_lock(&cache->lock);
+		depot_catch_up(local, cache, &news);
+		kms_port_unlock(&cache->lock);
+		kms_slab_tell(local, cache, &news);
+	}
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Object caches after Bonwick: slabs below, a depot of full magazines between, two magazines a
+ * thread on top. A slab has one check set, fixed when it is made; a switch of checks (a new epoch)
+ * leaves old slabs to be freed into only.
+ */
+#ifndef KMS_ALLOCATOR_CACHE_H
+#define KMS_ALLOCATOR_CACHE_H
+
+#include "allocator/impl.h"
+
+struct kms_cache_plan {
+	const char *name;
+	uint32_t object_bytes; /* largest request without checks */
+	uint32_t stride_bytes;
+	uint32_t align_bytes;
+	uint32_t kind; /* enum kms_cache_kind */
+	uint32_t checks_mask;
+	uint32_t slab_pages; /* 0: chosen */
+};
+
+/** Points the cache at its figures in the current process slot (again after a fork). */
+void kms_cache_bind_stat(struct kms_heap *heap, struct kms_cache *cache);
+
+/** The same in a forked child, which begins with the parent's figures. */
+void kms_cache_fork_stat(struct kms_heap *heap, struct kms_cache *cache);
+
+/** Makes a cache and its entry in the shared region. NULL without memory or places. */
+struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache_plan *plan);
+
+/**
+ * Loads the local's bin: previous magazine, depot, then slabs. After true bin->top > bin->bottom.
+ * Locks: takes cache.lock; may emit slab events, so no allocator lock may be held.
+ */
+bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache);
+
+/** Makes room in the local's bin for one round. False without memory: free into the slab instead. */
+bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache);
+
+/** Puts one block straight back into its slab. */
+void kms_cache_free_to_slab(struct kms_local *local, struct kms_cache *cache, void *block);
+
+/** Gives the magazines of a local back to the depot. */
+void kms_cache_flush_local(struct kms_local *local);
+
+/** First call of a local after a switch of checks: its magazines and the depot go back to slabs. */
+void kms_cache_new_epoch(struct kms_local *local);
+
+#endif

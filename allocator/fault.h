@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Faults: one struct, one function that finds out what a pointer really is, one policy.
+ */
+#ifndef KMS_ALLOCATOR_FAULT_H
+#define KMS_ALLOCATOR_FAULT_H
+
+#include "allocator/impl.h"
+
+/** What somebody noticed; the rest is found out. */
+struct kms_finding {
+	uint32_t kind;   /* enum kms_fault_kind, as far as known */
+	uint32_t access; /* enum kms_fault_access */
+	uintptr_t address;
+	uint64_t argument_bytes; /* size given by the caller */
+	uint64_t expected, found;
+	uint32_t stack;          /* of the access */
+	uint32_t argument_cache; /* KMS_NO_INDEX */
+	const char *text;        /* the original's message, or NULL */
+};
+
+/** Where a pointer points. */
+struct kms_place {
+	struct kms_span *span; /* NULL: not in the heap */
+	struct kms_side *side; /* NULL: between blocks */
+	uintptr_t block;       /* start of the block that holds it, 0 none */
+	uint64_t block_bytes;  /* requested size */
+	uint32_t index;
+};
+
+/** Finds the block that holds @p, or the one that ends just before it. */
+void kms_place_find(const struct kms_heap *heap, uintptr_t p, struct kms_place *place);
+
+/**
+ * Publishes a finding: completes it from the side tables, writes it into the fault table and the
+ * ring, and acts by policy. Returns if the policy lets the program go on.
+ *
+ * Locks: no allocator lock held; between kms_enter and kms_leave
+ */
+void kms_fault_raise(struct kms_local *t, const struct kms_finding *finding);
+
+/** The block about to be reused must still carry the poison; raises modified_after_free if not. */
+void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side);
+
+/**
+ * Looks at the pattern bytes around a live block; raises overflow or underflow for what is broken
+ * and mends it. Returns the number of findings.
+ */
+unsigned kms_fault_check_zones(struct kms_local *t, const struct kms_span *span, uint8_t *p,
+			       struct kms_side *side, uint32_t stack, uint32_t access);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * KMEM_GUARD: a block right-justified against an inaccessible page, made inaccessible when freed
+ * and kept so in a FIFO of kmem_guard_depth slots and kmem_guard_bytes of address space.
+ *
+ * Guard slots are spans of state KMS_SPAN_GUARD in a reservation of their own, with side table
+ * entries like any other block. The port has the back ends (guard_port.h).
+ */
+#ifndef KMS_ALLOCATOR_GUARD_H
+#define KMS_ALLOCATOR_GUARD_H
+
+#include "allocator/alloc.h"
+
+/** Depth as it takes effect: rounded up to a multiple of 512. */
+uint64_t kms_guard_round_depth(uint64_t depth);
+
+/**
+ * Takes over the guard variables: starts the back end at the first depth that is not 0, grows at
+ * once, shrinks by draining the oldest entries, some at each later call.
+ * Returns an enum kms_ack_status.
+ */
+uint32_t kms_guard_configure(struct kms_heap *heap);
+
+/**
+ * A guarded block, or NULL if this one is not to be guarded (sampling, size window) or cannot be
+ * (counted as unguarded). @cache_index: the size class it is counted in.
+ */
+void *kms_guard_alloc(struct kms_local *t, size_t size, size_t align, unsigned cache_index,
+		      struct kms_request_info *info);
+
+/** Is @p in the guard's reservation? */
+bool kms_guard_owns(const struct kms_heap *heap, uintptr_t p);
+
+/**
+ * Frees a pointer for which kms_guard_owns: checks it (double free, interior, padding), makes it
+ * inaccessible and queues it. @argument_bytes: size given by a kmem(9) caller, else UINT64_MAX.
+ */
+void kms_guard_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,
+		    struct kms_request_info *info);
+
+/** Like kms_place_find for the guard's reservation; false if @p is not in it. */
+bool kms_guard_place(const struct kms_heap *heap, uintptr_t p, struct kms_place *place);
+
+/**
+ * An access to the guard's reservation trapped at @address. Raises use_after_free or overflow, maps
+ * the page with poison and marks the block spent if the policy lets the program go on.
+ * Returns true if the access may be resumed, false if the address is not ours.
+ * Source: called by the port's signal handler or page-fault handler.
+ */
+bool kms_guard_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t stack);
+
+/** In a forked child: the inherited FIFO is the child's own; back ends start again. */
+void kms_guard_after_fork(struct kms_heap *heap);
+
+/** Drains some entries if the FIFO is over its limits (called on slow paths). */
+void kms_guard_drain(struct kms_local *t);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "allocator/heap.h"
+
+#include "allocator/control.h"
+#include "allocator/guard.h"
+#include "allocator/large.h"
+#include "allocator/port.h"
+#include "allocator/region.h"
+#include "allocator/text.h"
+
+static struct kms_cache *cache_make(struct kms_heap *heap, const char *prefix, uint32_t number,
+				    struct kms_cache_plan plan)
+{
+	struct kms_text name = {0};
+
+	kms_text_add(&name, prefix);
+	if (number)
+		kms_text_number(&name, number, 10, 1);
+	plan.name = name.buffer;
+	return kms_cache_create(heap, &plan);
+}
+
+static bool malloc_caches(struct kms_heap *heap)
+{
+	for (unsigned cls = 0; cls < KMS_MALLOC_CLASSES; cls++) {
+		uint32_t bytes = kms_malloc_class_bytes(cls);
+		struct kms_cache *cache = cache_make(
+			heap, "malloc-", bytes,
+			(struct kms_cache_plan){
+				.object_bytes = bytes,
+				.stride_bytes = bytes,
+				.align_bytes = KMS_MALLOC_ALIGN,
+				.kind = KMS_CACHE_MALLOC,
+				.checks_mask = KMS_CHECK_SIZE | KMS_CHECK_REDZONE | KMS_CHECK_POISON,
+			});
+
+		/* The hot path takes the class for the cache's index. */
+		if (!cache || cache->index != cls)
+			return false;
+	}
+	return true;
+}
+
+static bool kmem_caches(struct kms_heap *heap)
+{
+	static const uint32_t sizes[KMS_KMEM_CLASSES] = KMS_KMEM_SIZES;
+
+	for (unsigned i = 0; i < KMS_KMEM_CLASSES; i++) {
+		struct kms_cache *cache = cache_make(
+			heap, "kmem-", sizes[i],
+			(struct kms_cache_plan){
+				.object_bytes = sizes[i],
+				.stride_bytes = sizes[i],
+				.align_bytes = sizes[i] % 64 ? KMS_KMEM_ALIGN : 64,
+				.kind = KMS_CACHE_KMEM,
+				.checks_mask = UINT32_MAX,
+			});
+
+		if (!cache)
+			return false;
+		heap->kmem_cache[i] = (uint8_t)cache->index;
+	}
+	return true;
+}
+
+static bool large_caches(struct kms_heap *heap)
+{
+	const struct kms_cache_plan plan = {.kind = KMS_CACHE_LARGE, .stride_bytes = KMS_PAGE_BYTES};
+	struct kms_cache *for_malloc = cache_make(heap, "malloc-large", 0, plan);
+	struct kms_cache *for_kmem = cache_make(heap, "kmem-large", 0, plan);
+
+	if (!for_malloc || !for_kmem)
+		return false;
+	heap->large_malloc_cache = for_malloc->index;
+	heap->large_kmem_cache = for_kmem->index;
+	return true;
+}
+
+struct kms_cache *kms_heap_aligned_cache(struct kms_heap *heap, unsigned align_shift,
+					 unsigned stride_shift)
+{
+	uint8_t *place = &heap->aligned_cache[align_shift][stride_shift];
+	struct kms_text prefix = {0};
+	struct kms_cache *cache;
+
+	if (__atomic_load_n(place, __ATOMIC_ACQUIRE))
+		return heap->cache[*place];
+	kms_port_lock(&heap->control_lock);
+	if (!*place) {
+		kms_text_add(&prefix, "malloc-a");
+		kms_text_number(&prefix, 1u << align_shift, 10, 1);
+		kms_text_add(&prefix, "-");
+		cache = cache_make(heap, prefix.buffer, 1u << stride_shift,
+				   (struct kms_cache_plan){
+					   .object_bytes = 1u << stride_shift,
+					   .stride_bytes = 1u << stride_shift,
+					   .align_bytes = 1u << align_shift,
+					   .kind = KMS_CACHE_MALLOC,
+					   .checks_mask = KMS_CHECK_SIZE | KMS_CHECK_REDZONE |
+							  KMS_CHECK_POISON,
+				   });
+		if (cache)
+			__atomic_store_n(place, (uint8_t)cache->index, __ATOMIC_RELEASE);
+	}
+	kms_port_unlock(&heap->control_lock);
+	return *place ? heap->cache[*place] : NULL;
+}
+
+bool kms_heap_init(struct kms_heap *heap)
+{
+	if (!kms_arena_init(heap))
+		return false;
+	heap->check_epoch = 1;
+	heap->checks = kms_control_checks(heap);
+	if (heap->slot)
+		heap->slot->span_table_address = (uintptr_t)heap->arena.span;
+	heap->gone = kms_meta_alloc(heap, KMS_GONE_ENTRIES * sizeof(*heap->gone));
+	return heap->gone && malloc_caches(heap) && kmem_caches(heap) && large_caches(heap);
+}
+
+void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t size,
+			    uint32_t alloc_stack, uint32_t free_stack)
+{
+	uint32_t n = __atomic_fetch_add(&heap->gone_next, 1, __ATOMIC_RELAXED);
+
+	heap->gone[n % KMS_GONE_ENTRIES] =
+		(struct kms_gone){block, size, alloc_stack, free_stack};
+}
+
+const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block)
+{
+	for (uint32_t i = 1; i <= KMS_GONE_ENTRIES; i++) {
+		const struct kms_gone *gone =
+			&heap->gone[(heap->gone_next - i) % KMS_GONE_ENTRIES];
+
+		if (gone->block == block)
+			return gone;
+	}
+	return NULL;
+}
+
+void kms_heap_free_old(struct kms_local *t, struct kms_found *found, void *p,
+		       struct kms_request_info *info)
+{
+	struct kms_cache *cache = t->heap->cache[found->span->cache];
+	struct kms_side *side = found->side;
+	uint32_t checks = found->span->checks;
+	uint64_t size = side->size_bytes;
+
+	kms_fault_check_zones(t, found->span, p, side, info->node, KMS_ACCESS_FREE);
+	if (t->trace)
+		side->last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size,
+					     info->node, checks | info->attrs);
+	else
+		side->last_ring = KMS_SIDE_UNRECORDED;
+	side->free_stack = info->node;
+	side->state = KMS_BLOCK_FREE;
+	side->generation++;
+	t->counter[cache->index].frees++;
+	t->counter[cache->index].free_bytes += size;
+	kms_cache_free_to_slab(t, cache, p);
+}

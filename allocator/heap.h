@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The heap as a whole: start, the locals of threads, fork, and what the fronts share. */
+#ifndef KMS_ALLOCATOR_HEAP_H
+#define KMS_ALLOCATOR_HEAP_H
+
+#include "allocator/alloc.h"
+
+/**
+ * Makes the arena and the caches of both fronts. The region (kms_region_init) and its slot must be
+ * in place and heap->variable filled in. False without memory.
+ */
+bool kms_heap_init(struct kms_heap *heap);
+
+/**
+ * A local for the calling thread: a used one whose thread is gone, or a new one.
+ * @state: KMS_LOCAL_USED or KMS_LOCAL_NESTED. NULL without memory.
+ */
+struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state);
+
+/** Thread exit: magazines to the depot, ring closed, the local free for the next thread. */
+void kms_local_put(struct kms_local *t);
+
+/** Brings a local's copies of what is switched (trace, checks, guard) up to date. */
+void kms_local_refresh(struct kms_local *t);
+
+/** Every local takes the slow way at its next call. */
+void kms_heap_attention(struct kms_heap *heap);
+
+/**
+ * In a forked child, by its only thread, before anything else: a slot and rings of its own, the
+ * parent's values, the fork record with the cut of every ring of the parent. @t is its local.
+ */
+void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t);
+
+/** The cache of aligned blocks for this alignment and stride (as powers of two), made at need. */
+struct kms_cache *kms_heap_aligned_cache(struct kms_heap *heap, unsigned align_shift,
+					 unsigned stride_shift);
+
+/** Frees a live block whose slab has an older check set. */
+void kms_heap_free_old(struct kms_local *t, struct kms_found *found, void *p,
+		       struct kms_request_info *info);
+
+/** Keeps a freed large block in mind, for the report of its second free. */
+void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t size,
+			    uint32_t alloc_stack, uint32_t free_stack);
+const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block);
+
+#endif

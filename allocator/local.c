@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Locals: what a thread owns, from its first call to its exit, and across fork. */
+#include "allocator/control.h"
+#include "allocator/guard.h"
+#include "allocator/heap.h"
+#include "allocator/port.h"
+#include "allocator/region.h"
+
+static uint32_t thread_entry(struct kms_heap *heap, uint32_t tid)
+{
+	uint32_t index = kms_table_take(heap, KMS_SEC_THREAD, 1);
+	struct kms_thread *entry;
+
+	if (index == KMS_NO_INDEX)
+		return 0;
+	entry = (struct kms_thread *)kms_section_base(heap, KMS_SEC_THREAD) + index;
+	entry->slot = heap->slot_index;
+	entry->tid = tid;
+	kms_port_thread_name(entry->name);
+	__atomic_store_n(&entry->ready, 1, __ATOMIC_RELEASE);
+	return index;
+}
+
+static struct kms_local *local_create(struct kms_heap *heap)
+{
+	struct kms_local *t = kms_meta_alloc(heap, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->ring = kms_meta_alloc(heap, sizeof(*t->ring));
+	t->stack = kms_meta_alloc(heap, kms_stack_state_bytes());
+	if (!t->ring || !t->stack)
+		return NULL;
+	t->heap = heap;
+	t->next_all = heap->all_locals;
+	heap->all_locals = t;
+	return t;
+}
+
+/* A local that nobody uses, or whose owner left without a word. Needs control_lock. */
+static struct kms_local *local_find(struct kms_heap *heap)
+{
+	struct kms_local *t;
+
+	for (t = heap->all_locals; t; t = t->next_all) {
+		if (t->state == KMS_LOCAL_FREE)
+			return t;
+	}
+	return local_create(heap);
+}
+
+void kms_local_refresh(struct kms_local *t)
+{
+	struct kms_heap *heap = t->heap;
+
+	t->attention = heap->request ? &heap->request->attention : &heap->no_attention;
+	t->attention_seen = __atomic_load_n(t->attention, __ATOMIC_ACQUIRE);
+	t->epoch = heap->epoch;
+	t->epoch_seen = heap->last_epoch;
+	t->trace = heap->shared ? (uint32_t)heap->variable[KMS_VAR_TRACE] : 0;
+	t->guard_active = heap->variable[KMS_VAR_GUARD_DEPTH] != 0;
+	if (t->check_epoch != heap->check_epoch) {
+		t->checks = heap->checks;
+		t->extra_malloc_bytes = heap->checks & KMS_CHECK_REDZONE ? KMS_REDZONE_BYTES : 0;
+		t->check_epoch = heap->check_epoch;
+		kms_enter(t);
+		kms_cache_new_epoch(t);
+		kms_leave(t);
+	}
+}
+
+struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
+{
+	struct kms_local *t;
+
+	kms_port_lock(&heap->control_lock);
+	t = local_find(heap);
+	if (t)
+		t->state = state;
+	kms_port_unlock(&heap->control_lock);
+	if (!t)
+		return NULL;
+	t->tid = kms_port_tid();
+	t->thread_index = thread_entry(heap, t->tid);
+	t->level = KMS_LEVEL_TASK;
+	t->busy = 0;
+	kms_stack_init(t->stack, heap->trie, heap->unwind);
+	kms_ring_reset(t->ring);
+	kms_ring_claim(t);
+	kms_local_refresh(t);
+	return t;
+}
+
+void kms_local_put(struct kms_local *t)
+{
+	kms_enter(t);
+	kms_cache_flush_local(t);
+	kms_ring_close(t);
+	kms_leave(t);
+	if (t->nested) {
+		struct kms_local *nested = t->nested;
+
+		t->nested = NULL;
+		kms_local_put(nested);
+	}
+	__atomic_store_n(&t->state, KMS_LOCAL_FREE, __ATOMIC_RELEASE);
+}
+
+void kms_heap_attention(struct kms_heap *heap)
+{
+	heap->last_epoch++;
+	if (!heap->last_epoch)
+		heap->last_epoch = 1;
+	__atomic_store_n(heap->epoch, heap->last_epoch, __ATOMIC_RELEASE);
+}
+
+/* Where each ring of the parent stood in this copy of its memory. */
+static void fork_cut(struct kms_heap *heap, struct kms_slot *slot)
+{
+	struct kms_fork_cut *cuts = kms_section_base(heap, KMS_SEC_FORK_CUT);
+	uint32_t count = 0, first;
+	struct kms_local *t;
+
+	for (t = heap->all_locals; t; t = t->next_all)
+		count += t->state != KMS_LOCAL_FREE && t->ring->ring != KMS_NO_INDEX;
+	if (!count)
+		return;
+	first = kms_table_take(heap, KMS_SEC_FORK_CUT, count);
+	if (first == KMS_NO_INDEX)
+		return;
+	slot->fork_cut_first = first;
+	slot->fork_cut_count = count;
+	for (t = heap->all_locals; t; t = t->next_all) {
+		if (t->state == KMS_LOCAL_FREE || t->ring->ring == KMS_NO_INDEX)
+			continue;
+		cuts[first].ring = t->ring->ring;
+		cuts[first].seq = t->ring->seq;
+		__atomic_store_n(&cuts[first].ready, 1, __ATOMIC_RELEASE);
+		first++;
+	}
+}
+
+/* Threads of the parent do not exist here: what they cached goes back, unless they were in the
+ * middle of a change. */
+static void adopt_orphans(struct kms_heap *heap, struct kms_local *self)
+{
+	for (struct kms_local *t = heap->all_locals; t; t = t->next_all) {
+		if (t == self || t->state == KMS_LOCAL_FREE)
+			continue;
+		kms_ring_reset(t->ring);
+		t->counter = self->counter;
+		t->trace = 0;
+		if (!t->busy) {
+			kms_enter(t);
+			kms_cache_flush_local(t);
+			kms_leave(t);
+		} else {
+			__builtin_memset(t->bin, 0, sizeof(t->bin));
+		}
+		t->busy = 0;
+		t->nested = NULL;
+		t->state = KMS_LOCAL_FREE;
+	}
+}
+
+void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
+{
+	uint32_t parent_slot = heap->slot_index;
+	struct kms_slot *parent = heap->slot;
+	struct kms_guard_stat guard = parent->guard;
+	uint64_t numbers[5] = {0};
+
+	kms_heap_attention(heap);
+	if (!kms_region_claim_slot(heap, kms_port_pid(), parent_slot)) {
+		/* No slot: this child goes on untraced, in figures that nobody reads. */
+		heap->shared = 0;
+		heap->slot = kms_meta_alloc(heap, sizeof(*heap->slot));
+		heap->request = NULL;
+	}
+	heap->slot->guard = guard;
+	heap->slot->fork_ns = kms_port_now_ns() - heap->start_mono_ns;
+	heap->slot->arena_used_bytes = (uint64_t)heap->arena.used_pages << KMS_PAGE_SHIFT;
+	kms_control_publish(heap);
+	fork_cut(heap, heap->slot);
+	for (uint32_t i = 0; i < heap->n_caches; i++) {
+		if (heap->cache[i])
+			kms_cache_fork_stat(heap, heap->cache[i]);
+	}
+	__atomic_store_n(&heap->slot->state, KMS_SLOT_LIVE, __ATOMIC_RELEASE);
+	if (t) {
+		t->tid = kms_port_tid();
+		t->thread_index = thread_entry(heap, t->tid);
+		kms_ring_reset(t->ring);
+		kms_ring_claim(t);
+		adopt_orphans(heap, t);
+		kms_local_refresh(t);
+		numbers[0] = heap->slot_index;
+		if (t->trace)
+			kms_ring_emit_code(t, KMS_REC_FORK, 1, numbers);
+	}
+	kms_guard_after_fork(heap);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the allocator core asks of the place it runs in: a process (port/posix.c), a bare guest
+ * kernel (guest/), a test (port/fake.c). Nothing else is called by the core but memcpy, memmove,
+ * memset, memcmp.
+ */
+#ifndef KMS_ALLOCATOR_PORT_H
+#define KMS_ALLOCATOR_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * Reserves @bytes of address space, inaccessible, aligned to @align (a power of two >= a page).
+ * NULL if there is none; the caller then tries less.
+ */
+void *kms_port_reserve(size_t bytes, size_t align);
+
+/** Makes part of a reservation readable and writable. 0 or a negative error. May be repeated. */
+int kms_port_open(void *start, size_t bytes);
+
+/** Gives the memory of an opened part back; it reads as zero afterwards. */
+void kms_port_discard(void *start, size_t bytes);
+
+/** Zeroed memory for the allocator's own tables; never given back. NULL without memory. */
+void *kms_port_meta(size_t bytes);
+
+/**
+ * Makes sure that pages of the shared region have memory behind them, so that a store into them
+ * cannot fail. Negative if the file system is full.
+ */
+int kms_port_populate(void *start, size_t bytes);
+
+/** Monotonic time in ns. */
+uint64_t kms_port_now_ns(void);
+
+/** Mutual exclusion; *word is 0 when free. Not recursive. May sleep. */
+void kms_port_lock(uint32_t *word);
+void kms_port_unlock(uint32_t *word);
+
+/** Sleeps while *word == expected, at most timeout_ns; may return early. */
+void kms_port_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns);
+void kms_port_wake(uint32_t *word);
+
+uint32_t kms_port_tid(void);
+void kms_port_thread_name(char name[16]);
+uint32_t kms_port_pid(void);
+
+/** Is this thread (or CPU) still there? Used to recycle what it owned. */
+bool kms_port_alive(uint32_t tid);
+
+bool kms_port_process_alive(uint32_t pid);
+
+/** Writes a line where a person sees it. */
+void kms_port_print(const char *text);
+
+/** Ends the program or kernel after a fault with policy panic. */
+_Noreturn void kms_port_panic(const char *text);
+
+#endif

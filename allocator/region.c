@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "allocator/region.h"
+
+#include "allocator/port.h"
+#include "allocator/ring.h"
+
+struct section_size {
+	enum kms_section_kind kind;
+	uint32_t entry_bytes;
+	uint64_t entries;
+};
+
+enum {
+	SECTIONS = 14,
+};
+
+static void section_sizes(const struct kms_region_plan *plan, struct section_size out[SECTIONS])
+{
+	const struct section_size sizes[SECTIONS] = {
+		/* The tracer's page and positions are counted in pairs. */
+		{KMS_SEC_TRACER,     sizeof(struct kms_pair),
+		 KMS_PAGE_BYTES / sizeof(struct kms_pair) + plan->rings                       },
+		{KMS_SEC_REQUEST,    sizeof(struct kms_request),    plan->slots               },
+		{KMS_SEC_SLOT,       sizeof(struct kms_slot),       plan->slots               },
+		{KMS_SEC_RING_DESC,  sizeof(struct kms_ring_desc),  plan->rings               },
+		{KMS_SEC_CACHE,      sizeof(struct kms_cache_entry), KMS_MAX_CACHES           },
+		{KMS_SEC_CACHE_STAT, sizeof(struct kms_cache_stat),
+		 (uint64_t)plan->slots * KMS_MAX_CACHES                                       },
+		{KMS_SEC_COUNTER,    sizeof(struct kms_counter),
+		 (uint64_t)(plan->rings + plan->slots) * KMS_MAX_CACHES                       },
+		{KMS_SEC_MODULE,     sizeof(struct kms_module),     plan->modules             },
+		{KMS_SEC_THREAD,     sizeof(struct kms_thread),     plan->threads             },
+		{KMS_SEC_STRING,     sizeof(struct kms_string_head), plan->string_bytes / 8   },
+		{KMS_SEC_FAULT,      sizeof(struct kms_fault),      plan->faults              },
+		{KMS_SEC_FORK_CUT,   sizeof(struct kms_fork_cut),   plan->fork_cuts           },
+		{KMS_SEC_NODE,       sizeof(struct kms_node),       plan->nodes               },
+		{KMS_SEC_RING,       sizeof(struct kms_block),
+		 (uint64_t)plan->rings * plan->blocks_per_ring                                },
+	};
+
+	__builtin_memcpy(out, sizes, sizeof(sizes));
+}
+
+static uint64_t round_page(uint64_t bytes)
+{
+	return (bytes + KMS_PAGE_BYTES - 1) & ~(uint64_t)(KMS_PAGE_BYTES - 1);
+}
+
+void kms_region_plan_process(struct kms_region_plan *plan, uint64_t ring_bytes)
+{
+	uint32_t blocks = 4;
+
+	while ((uint64_t)blocks * 2 * KMS_PAGE_BYTES <= ring_bytes)
+		blocks *= 2;
+	*plan = (struct kms_region_plan){
+		.rings = KMS_MAX_RINGS,
+		.blocks_per_ring = blocks,
+		.slots = KMS_MAX_SLOTS,
+		.nodes = 1 << 20,
+		.modules = KMS_MAX_MODULES,
+		.threads = KMS_MAX_THREADS,
+		.string_bytes = KMS_MAX_STRING_BYTES,
+		.faults = KMS_MAX_FAULTS,
+		.fork_cuts = KMS_MAX_FORK_CUTS,
+	};
+	/* All rings together stay at 256 MiB (DESIGN 6). */
+	while (plan->rings > 16 && (uint64_t)plan->rings * blocks * KMS_PAGE_BYTES > 256u << 20)
+		plan->rings /= 2;
+}
+
+uint64_t kms_region_bytes(const struct kms_region_plan *plan)
+{
+	struct section_size sizes[SECTIONS];
+	uint64_t total = KMS_PAGE_BYTES;
+
+	section_sizes(plan, sizes);
+	for (unsigned i = 0; i < SECTIONS; i++)
+		total += round_page(sizes[i].entries * sizes[i].entry_bytes);
+	return total;
+}
+
+void kms_region_init(struct kms_heap *heap, void *memory, const struct kms_region_plan *plan)
+{
+	struct kms_region_header *r = memory;
+	struct section_size sizes[SECTIONS];
+	uint64_t offset = KMS_PAGE_BYTES;
+
+	section_sizes(plan, sizes);
+	r->version = KMS_REGION_VERSION;
+	r->header_bytes = sizeof(*r);
+	r->region_bytes = kms_region_bytes(plan);
+	r->self_address = (uintptr_t)memory;
+	r->word_bytes = sizeof(void *);
+	r->blocks_per_ring = plan->blocks_per_ring;
+	r->rings = plan->rings;
+	r->slots = plan->slots;
+	r->sections = SECTIONS;
+	for (unsigned i = 0; i < SECTIONS; i++) {
+		struct kms_section *s = &r->section[i];
+
+		s->kind = sizes[i].kind;
+		s->entry_bytes = sizes[i].entry_bytes;
+		s->offset = offset;
+		s->entries = sizes[i].entries;
+		/* Index 0 of the stack trie is the empty stack, of the strings "unknown". */
+		s->used = s->kind == KMS_SEC_NODE || s->kind == KMS_SEC_STRING;
+		heap->section[s->kind] = *s;
+		offset += round_page(s->entries * s->entry_bytes);
+	}
+	heap->region = r;
+	heap->tracer = kms_section_base(heap, KMS_SEC_TRACER);
+	heap->position = (const struct kms_pair *)(heap->tracer + 1);
+}
+
+void kms_region_publish(struct kms_heap *heap)
+{
+	/* pairs with the tracer's acquire load of magic: the header before it is complete */
+	__atomic_store_n(&heap->region->magic, KMS_REGION_MAGIC, __ATOMIC_RELEASE);
+}
+
+/* Has the tracer taken over everything that the rings of this slot hold? */
+static bool slot_drained(const struct kms_heap *heap, uint32_t index)
+{
+	const struct kms_ring_desc *desc = kms_section_base(heap, KMS_SEC_RING_DESC);
+
+	for (uint32_t i = 0; i < heap->region->rings; i++) {
+		uint32_t state = __atomic_load_n(&desc[i].state, __ATOMIC_ACQUIRE);
+
+		if (state != KMS_RING_FREE && desc[i].slot == index &&
+		    !kms_ring_drained(heap, i))
+			return false;
+	}
+	return true;
+}
+
+static bool slot_take(const struct kms_heap *heap, struct kms_slot *slot, uint32_t index,
+		      bool recycle)
+{
+	uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+
+	if (recycle) {
+		if (state == KMS_SLOT_CLAIMED || kms_port_process_alive(slot->pid) ||
+		    !slot_drained(heap, index))
+			return false;
+	} else if (state != KMS_SLOT_FREE) {
+		return false;
+	}
+	return __atomic_compare_exchange_n(&slot->state, &state, KMS_SLOT_CLAIMED, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+bool kms_region_claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)
+{
+	struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
+	const struct kms_request *requests = kms_section_base(heap, KMS_SEC_REQUEST);
+
+	/* First a fresh one, else one whose process is gone. */
+	for (uint32_t n = 0; n < 2 * heap->region->slots; n++) {
+		uint32_t i = n % heap->region->slots;
+		struct kms_slot *slot = &slots[i];
+		uint32_t claims;
+
+		if (!slot_take(heap, slot, i, n >= heap->region->slots))
+			continue;
+		claims = slot->claims + 1;
+		__builtin_memset((uint8_t *)slot + offsetof(struct kms_slot, pid), 0,
+				 sizeof(*slot) - offsetof(struct kms_slot, pid));
+		slot->claims = claims;
+		slot->pid = pid;
+		slot->parent_slot = parent_slot;
+		slot->claim_ns = kms_port_now_ns() - heap->start_mono_ns;
+		slot->span_table_address = (uintptr_t)heap->arena.span;
+		slot->span_table_entries = heap->arena.span_limit;
+		heap->slot = slot;
+		heap->slot_index = i;
+		heap->request = &requests[i];
+		return true;
+	}
+	return false;
+}
+
+void kms_region_exit_slot(struct kms_heap *heap)
+{
+	if (heap->slot)
+		__atomic_store_n(&heap->slot->state, KMS_SLOT_EXITED, __ATOMIC_RELEASE);
+}
+
+uint32_t kms_table_take(struct kms_heap *heap, enum kms_section_kind kind, uint32_t count)
+{
+	for (unsigned i = 0; i < heap->region->sections && i < KMS_MAX_SECTIONS; i++) {
+		struct kms_section *s = &heap->region->section[i];
+		uint64_t first;
+
+		if (s->kind != (uint32_t)kind)
+			continue;
+		if (__atomic_load_n(&s->used, __ATOMIC_RELAXED) + count <=
+		    heap->section[kind].entries) {
+			first = __atomic_fetch_add(&s->used, count, __ATOMIC_RELAXED);
+			if (first + count <= heap->section[kind].entries)
+				return (uint32_t)first;
+		}
+		break;
+	}
+	__atomic_add_fetch(&heap->region->lost_tables, 1, __ATOMIC_RELAXED);
+	return KMS_NO_INDEX;
+}
+
+uint32_t kms_string_add(struct kms_heap *heap, const char *text, size_t max_bytes)
+{
+	struct kms_string_head *head;
+	size_t length = 0;
+	uint32_t index;
+
+	while (length < max_bytes && text[length])
+		length++;
+	index = kms_table_take(heap, KMS_SEC_STRING, (uint32_t)(1 + (length + 7) / 8));
+	if (index == KMS_NO_INDEX)
+		return index;
+	head = (struct kms_string_head *)kms_section_base(heap, KMS_SEC_STRING) + index;
+	__builtin_memcpy(head + 1, text, length);
+	/* pairs with the reader's acquire load of ready: the bytes are there */
+	__atomic_store_n(&head->ready, (uint32_t)length + 1, __ATOMIC_RELEASE);
+	return index;
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "allocator/ring.h"
+
+#include "allocator/port.h"
+#include "allocator/region.h"
+
+enum {
+	WAIT_SLICE_NS = 10 * 1000 * 1000,
+	STALL_NS = 500 * 1000 * 1000,
+	POPULATE_BLOCKS = 8,
+};
+
+static const uint32_t no_tick;
+
+void kms_ring_reset(struct kms_ring_writer *w)
+{
+	__builtin_memset(w, 0, sizeof(*w));
+	w->ring = KMS_NO_INDEX;
+	w->tick = &no_tick;
+	w->limit = NULL;
+	w->cursor = (uint8_t *)1; /* beyond the limit: the first event takes the slow way */
+	w->time_countdown = 1;
+	w->mark = KMS_SIDE_UNRECORDED;
+}
+
+static uint64_t pair_value(const struct kms_pair *pair, uint64_t otherwise)
+{
+	uint64_t v = __atomic_load_n(&pair->v, __ATOMIC_ACQUIRE);
+	uint64_t not_v = __atomic_load_n(&pair->not_v, __ATOMIC_ACQUIRE);
+
+	return v == ~not_v ? v : otherwise;
+}
+
+bool kms_ring_drained(const struct kms_heap *heap, uint32_t index)
+{
+	const struct kms_ring_desc *desc =
+		(struct kms_ring_desc *)kms_section_base(heap, KMS_SEC_RING_DESC) + index;
+	uint64_t position = pair_value(&heap->position[index], 0);
+
+	return position > __atomic_load_n(&desc->head_block, __ATOMIC_ACQUIRE);
+}
+
+static bool desc_take(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_t index,
+		      bool from_dead)
+{
+	uint32_t state = __atomic_load_n(&desc->state, __ATOMIC_ACQUIRE);
+
+	if (state == KMS_RING_CLOSED && !kms_ring_drained(heap, index))
+		return false;
+	/* An owner that died without a word; asking costs a system call each. */
+	if (state == KMS_RING_OWNED &&
+	    (!from_dead || kms_port_alive(desc->tid) || !kms_ring_drained(heap, index)))
+		return false;
+	return __atomic_compare_exchange_n(&desc->state, &state, KMS_RING_OWNED, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* Memory for the blocks from @w->block_nr on; false if there is none. */
+static bool blocks_populate(struct kms_ring_writer *w, uint32_t blocks_in_ring)
+{
+	uint32_t first = w->populated_blocks;
+
+	if ((w->block_nr & w->mask) < first || first >= blocks_in_ring)
+		return true;
+	if (kms_port_populate(&w->blocks[first], POPULATE_BLOCKS * sizeof(struct kms_block)) < 0)
+		return false;
+	w->populated_blocks += POPULATE_BLOCKS;
+	return true;
+}
+
+static void block_open(struct kms_local *local)
+{
+	struct kms_ring_writer *w = local->ring;
+	struct kms_heap *heap = local->heap;
+	struct kms_block *b = &w->blocks[w->block_nr & w->mask];
+
+	/* A reader that sees any of what follows must not take it for the old block. */
+	__atomic_store_n(&b->number, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->fill, 0, __ATOMIC_RELEASE);
+	b->first_seq = w->seq;
+	w->block_first_seq = w->seq;
+	w->tick_seen = __atomic_load_n(w->tick, __ATOMIC_RELAXED);
+	w->last_time_ns = kms_port_now_ns() - heap->start_mono_ns;
+	w->time_countdown = KMS_TIME_EVERY_RECORDS;
+	b->base_time_ns = w->last_time_ns;
+	b->base_address = w->last_address;
+	b->slot = heap->slot_index;
+	b->thread = local->thread_index;
+	b->ring = (uint16_t)w->ring;
+	b->level = (uint8_t)w->desc->level;
+	b->checks = w->checks;
+	__builtin_memset(w->site, 0, sizeof(w->site));
+	w->block = b;
+	w->cursor = b->record;
+	w->limit = b->record + sizeof(b->record) - KMS_RING_ROOM_BYTES;
+	/* pairs with the reader's acquire load of number: the header is complete */
+	__atomic_store_n(&b->number, w->block_nr, __ATOMIC_RELEASE);
+	__atomic_store_n(&w->desc->head_block, w->block_nr, __ATOMIC_RELEASE);
+}
+
+void kms_ring_claim(struct kms_local *local)
+{
+	struct kms_heap *heap = local->heap;
+	struct kms_ring_desc *desc = kms_section_base(heap, KMS_SEC_RING_DESC);
+	struct kms_ring_writer *w = local->ring;
+
+	for (uint32_t n = 0; n < 2 * heap->region->rings; n++) {
+		uint32_t i = n % heap->region->rings;
+
+		if (!desc_take(heap, &desc[i], i, n >= heap->region->rings))
+			continue;
+		kms_ring_reset(w);
+		w->desc = &desc[i];
+		w->ring = i;
+		w->mark = (uint16_t)(i + 1);
+		w->mask = heap->region->blocks_per_ring - 1;
+		w->blocks = (struct kms_block *)kms_section_base(heap, KMS_SEC_RING) +
+			    (size_t)i * heap->region->blocks_per_ring;
+		w->tick = (const uint32_t *)&heap->tracer->tick.v;
+		w->checks = (uint8_t)heap->checks;
+		w->block_nr = desc[i].head_block; /* make_room opens the one after it */
+		desc[i].slot = heap->slot_index;
+		desc[i].thread = local->thread_index;
+		desc[i].tid = local->tid;
+		desc[i].level = local->level;
+		desc[i].first_block = w->block_nr + 1;
+		desc[i].next_seq = 0;
+		desc[i].lost = 0;
+		desc[i].claims++;
+		local->counter = (struct kms_counter *)kms_section_base(heap, KMS_SEC_COUNTER) +
+				 (size_t)i * KMS_MAX_CACHES;
+		return;
+	}
+	kms_ring_reset(w);
+	w->no_ring = true;
+	local->counter = (struct kms_counter *)kms_section_base(heap, KMS_SEC_COUNTER) +
+			 ((size_t)heap->region->rings + heap->slot_index) * KMS_MAX_CACHES;
+}
+
+void kms_ring_close(struct kms_local *local)
+{
+	struct kms_ring_writer *w = local->ring;
+
+	if (!w || w->ring == KMS_NO_INDEX)
+		return;
+	__atomic_store_n(&w->desc->next_seq, w->seq, __ATOMIC_RELEASE);
+	/* pairs with the tracer: a closed ring's head block gets no more records */
+	__atomic_store_n(&w->desc->state, KMS_RING_CLOSED, __ATOMIC_RELEASE);
+	kms_ring_reset(w);
+}
+
+static bool room_for_block(const struct kms_heap *heap, const struct kms_ring_writer *w,
+			   uint64_t number)
+{
+	uint64_t position = pair_value(&heap->position[w->ring], 0);
+
+	return number <= w->mask || number - w->mask <= position ||
+	       number - w->desc->first_block <= w->mask;
+}
+
+/* Waits for the tracer; false when it does not come, or must not be waited for. */
+static bool wait_for_room(struct kms_local *local, uint64_t number)
+{
+	struct kms_heap *heap = local->heap;
+	struct kms_ring_writer *w = local->ring;
+	uint64_t begin = kms_port_now_ns(), moved = begin;
+	uint64_t beat = pair_value(&heap->tracer->heartbeat, 0);
+	bool room = false;
+
+	if (!heap->variable[KMS_VAR_ON_FULL] || local->state == KMS_LOCAL_NESTED)
+		return false;
+	if (heap->region->stalled) {
+		/* Somebody waited in vain; try again when the tracer gives a sign of life. */
+		if (beat == heap->stalled_beat)
+			return false;
+		__atomic_store_n(&heap->region->stalled, 0, __ATOMIC_RELAXED);
+	}
+	heap->slot->waits++;
+	while (!(room = room_for_block(heap, w, number))) {
+		uint32_t wake = __atomic_load_n(&heap->tracer->wake, __ATOMIC_ACQUIRE);
+		uint64_t now, beat_now;
+
+		if (room_for_block(heap, w, number))
+			continue;
+		kms_port_wait(&heap->tracer->wake, wake, WAIT_SLICE_NS);
+		now = kms_port_now_ns();
+		beat_now = pair_value(&heap->tracer->heartbeat, beat);
+		if (beat_now != beat) {
+			beat = beat_now;
+			moved = now;
+		} else if (now - moved > STALL_NS) {
+			heap->stalled_beat = beat;
+			__atomic_store_n(&heap->region->stalled, 1, __ATOMIC_RELAXED);
+			break;
+		}
+	}
+	heap->slot->waited_ns += kms_port_now_ns() - begin;
+	return room;
+}
+
+static void count_lost(struct kms_local *local)
+{
+	struct kms_ring_writer *w = local->ring;
+
+	if (w->ring == KMS_NO_INDEX) {
+		__atomic_add_fetch(&local->heap->slot->lost_unringed, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	w->lost_pending++;
+	w->seq++;
+	w->desc->lost++;
+	w->desc->next_seq = w->seq;
+	if (local->heap->region->stalled)
+		__atomic_add_fetch(&local->heap->slot->dropped_stalled, 1, __ATOMIC_RELAXED);
+}
+
+static uint8_t *put_varint(uint8_t *out, uint64_t v)
+{
+	while (v >= 0x80) {
+		*out++ = (uint8_t)(v | 0x80);
+		v >>= 7;
+	}
+	*out++ = (uint8_t)v;
+	return out;
+}
+
+static void publish(struct kms_ring_writer *w, uint8_t *out)
+{
+	w->cursor = out;
+	/* pairs with the reader's acquire load of fill: the record's bytes are there */
+	__atomic_store_n(&w->block->fill, (uint32_t)(out - w->block->record), __ATOMIC_RELEASE);
+}
+
+bool kms_ring_make_room(struct kms_local *local)
+{
+	struct kms_ring_writer *w = local->ring;
+	uint64_t next;
+
+	if (w->ring == KMS_NO_INDEX) {
+		count_lost(local);
+		return false;
+	}
+	next = w->block_nr + 1;
+	if (!room_for_block(local->heap, w, next) && !wait_for_room(local, next)) {
+		count_lost(local);
+		return false;
+	}
+	w->desc->next_seq = w->seq;
+	w->block_nr = next;
+	if (!blocks_populate(w, w->mask + 1)) {
+		w->block_nr--;
+		count_lost(local);
+		return false;
+	}
+	/* The block to come begins with what was lost: those sequences are its first. */
+	w->seq -= w->lost_pending;
+	block_open(local);
+	if (w->lost_pending) {
+		uint8_t *out = w->cursor;
+
+		*out++ = (uint8_t)(KMS_REC_LOST << KMS_REC_CODE_SHIFT);
+		out = put_varint(out, w->lost_pending);
+		w->seq += w->lost_pending;
+		w->lost_pending = 0;
+		publish(w, out);
+	}
+	return true;
+}
+
+void kms_ring_stamp(struct kms_local *local)
+{
+	struct kms_ring_writer *w = local->ring;
+	uint64_t now = kms_port_now_ns() - local->heap->start_mono_ns;
+	uint8_t *out = w->cursor;
+
+	w->tick_seen = __atomic_load_n(w->tick, __ATOMIC_RELAXED);
+	w->time_countdown = KMS_TIME_EVERY_RECORDS;
+	if (now <= w->last_time_ns)
+		return;
+	*out++ = (uint8_t)(KMS_REC_TIME << KMS_REC_CODE_SHIFT);
+	out = put_varint(out, now - w->last_time_ns);
+	w->last_time_ns = now;
+	publish(w, out);
+}
+
+void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t address, uint64_t size,
+			uint32_t node, uint32_t flags, int generation)
+{
+	struct kms_ring_writer *w = local->ring;
+	unsigned size_code = kms_unsigned_code(size), slot = kms_site_slot(node);
+	uint8_t checks = (uint8_t)flags;
+	uint8_t *out;
+
+	if (w->cursor > w->limit && !kms_ring_make_room(local))
+		return;
+	if (kms_ring_time_due(w) || (flags & KMS_ATTR_GUARDED))
+		kms_ring_stamp(local);
+	if (!(address & 7) && generation < 0 && checks == w->checks && !(flags >> 8)) {
+		w->time_countdown++; /* the hot path counts it */
+		kms_ring_emit(local, form, address, size, node);
+		return;
+	}
+	out = w->cursor;
+	if (checks != w->checks) {
+		*out++ = (uint8_t)(KMS_REC_CHECKS << KMS_REC_CODE_SHIFT);
+		*out++ = checks;
+		w->checks = checks;
+	}
+	if (generation >= 0) {
+		*out++ = (uint8_t)(KMS_REC_GEN << KMS_REC_CODE_SHIFT);
+		*out++ = (uint8_t)generation;
+	}
+	if (flags >> KMS_ATTR_SHIFT) {
+		*out++ = (uint8_t)(KMS_REC_FLAGS << KMS_REC_CODE_SHIFT);
+		*out++ = (uint8_t)(flags >> KMS_ATTR_SHIFT);
+	}
+	w->cursor = out;
+	if (!(address & 7)) {
+		w->time_countdown++;
+		w->tick_seen = __atomic_load_n(w->tick, __ATOMIC_RELAXED);
+		kms_ring_emit(local, form, address, size, node);
+		return;
+	}
+	*out++ = (uint8_t)(form | 3u << KMS_REC_ADDR_SHIFT | size_code << KMS_REC_SIZE_SHIFT);
+	*out++ = (uint8_t)slot;
+	kms_store32(out, node);
+	out += 3;
+	kms_store64(out, address);
+	out += 8;
+	kms_store64(out, size);
+	out += 1u << size_code;
+	w->last_address = address & ~(uintptr_t)7;
+	w->site[slot].node = node;
+	w->site[slot].size = (uint32_t)size;
+	w->seq++;
+	publish(w, out);
+}
+
+void kms_ring_emit_code(struct kms_local *local, unsigned code, unsigned n,
+			const uint64_t numbers[5])
+{
+	struct kms_ring_writer *w = local->ring;
+	uint8_t *out;
+
+	if (w->cursor > w->limit && !kms_ring_make_room(local))
+		return;
+	kms_ring_stamp(local);
+	out = w->cursor;
+	*out++ = (uint8_t)(code << KMS_REC_CODE_SHIFT);
+	for (unsigned i = 0; i < n; i++)
+		out = put_varint(out, numbers[i]);
+	w->seq++;
+	publish(w, out);
+}

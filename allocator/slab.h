@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slabs: a span of pages cut into blocks of one stride, with a bitmap of the free ones and the side
+ * table of all. Nothing of it lies in memory that the program writes.
+ *
+ * All functions but kms_slab_tell need cache.lock.
+ */
+#ifndef KMS_ALLOCATOR_SLAB_H
+#define KMS_ALLOCATOR_SLAB_H
+
+#include "allocator/impl.h"
+
+enum {
+	KMS_SLAB_NEWS = 4,
+};
+
+/** Slabs made and released under the lock, to be told to the ring after it. */
+struct kms_slab_news {
+	unsigned n;
+	struct {
+		uint64_t base;
+		uint32_t pages;
+		uint32_t first_bytes; /* 0: released */
+		uint32_t stride_bytes;
+		bool grown;
+	} item[KMS_SLAB_NEWS];
+};
+
+/** Fills an empty magazine from slabs, making one if need be. It stays empty without memory. */
+void kms_slab_fill(struct kms_heap *heap, struct kms_cache *cache, struct kms_magazine *magazine,
+		   struct kms_slab_news *news);
+
+/** Gives a block back to its slab; an all-free slab may give its pages back. */
+void kms_slab_put(struct kms_heap *heap, struct kms_cache *cache, void *block,
+		  struct kms_slab_news *news);
+
+/** All slabs of the cache belong to an older check set from now on. */
+void kms_slab_retire_epoch(struct kms_cache *cache);
+
+/** Emits the slab events. No lock held. */
+void kms_slab_tell(struct kms_local *local, const struct kms_cache *cache,
+		   const struct kms_slab_news *news);
+
+/** Index of the block that contains @p in a slab or guard span, or KMS_NO_INDEX outside of all. */
+uint32_t kms_slab_index(const struct kms_span *span, uintptr_t p);
+
+#endif
