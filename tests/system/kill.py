@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Killing and stopping: the tracer never harms the program, the file never lies.
+
+usage: kill.py tracer|tree|program|stop|stop_tree
+"""
+
+import os
+import pathlib
+import signal
+import struct
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+import kms  # noqa: E402
+
+WORKER = kms.BUILD / "test/system/worker"
+NUMBERED = kms.BUILD / "test/system/numbered"
+PAIRS = 8000000
+EXECS = 300
+GRACE_S = 1.0  # "within a second of its usual time"
+DEADLINE_S = 60
+NUMBERS = 20000
+
+
+def wait_session(workspace):
+    return kms.wait_for(workspace.session, DEADLINE_S, "the session is published")
+
+
+def usual_seconds(workspace, argv, cwd=None):
+    """How long the command takes under an undisturbed tracer, and the trace of that run."""
+    done, trace = workspace.traced(argv, workspace.path / "usual.kms", timeout=DEADLINE_S, cwd=cwd)
+    assert done.status == 0, done
+    return done.seconds, trace
+
+
+def timed(workspace, argv, trace, act, cwd=None):
+    """Runs under trace, calls act(session) in the middle; status and seconds."""
+    begin = time.monotonic()
+    child = workspace.start(workspace.traced_argv(argv, trace), cwd=cwd)
+    act(wait_session(workspace))
+    out, err = child.communicate(timeout=DEADLINE_S)
+    return child.returncode, out, err, time.monotonic() - begin
+
+
+def check_lost_tracer(checks, workspace, title, trace):
+    checks.equal(kms.integrity(trace), "ok", f"{title}: integrity_check")
+    stats = workspace.run([kms.KMEMSCOPE, "stats", trace])
+    checks.that(stats.status == 0 and b"tracer" in stats.stdout and b"lost" in stats.stdout,
+                f"{title}: stats says that the tracer was lost", stats.stdout[-500:])
+    counts = workspace.event_counts(trace)
+    checks.that(counts.get("alloc", 0) > 0, f"{title}: events before the kill", counts)
+
+
+def kill_tracer(checks):
+    with kms.Workspace("kill-tracer") as workspace:
+        usual, _ = usual_seconds(workspace, [WORKER, PAIRS])
+        trace = workspace.path / "killed.kms"
+
+        def kill(session):
+            kms.wait_for(lambda: trace.exists() and trace.stat().st_size > 100000, DEADLINE_S,
+                         "the trace grows")
+            os.kill(session["pid"], signal.SIGKILL)
+
+        status, out, _, seconds = timed(workspace, [WORKER, PAIRS], trace, kill)
+        checks.equal((status, out), (0, b"done\n"), "tracer killed: the program ends as usual")
+        checks.that(seconds < usual + GRACE_S, "tracer killed: the program's time",
+                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        check_lost_tracer(checks, workspace, "tracer killed", trace)
+
+
+def write_makefile(folder, rule):
+    targets = " ".join(f"t{i}" for i in range(EXECS))
+    (folder / "Makefile").write_text(f"all: {targets}\n\t@echo all done\n%:\n\t@{rule}\n")
+
+
+def kill_tree(checks):
+    """make -j2 with 300 execs: the tracer dies in the middle of them."""
+    with kms.Workspace("kill-tree") as workspace:
+        write_makefile(workspace.path, "touch $@.made; /bin/true")
+        argv = ["make", "-s", "-r", "-j2", "all"]
+        usual, _ = usual_seconds(workspace, argv)
+        for path in workspace.path.glob("*.made"):
+            path.unlink()
+        trace = workspace.path / "killed.kms"
+
+        def kill(session):
+            kms.wait_for(lambda: len(list(workspace.path.glob("*.made"))) > EXECS // 3,
+                         DEADLINE_S, "a third is made")
+            os.kill(session["pid"], signal.SIGKILL)
+
+        status, out, _, seconds = timed(workspace, argv, trace, kill)
+        checks.equal((status, out), (0, b"all done\n"), "tree: make ends as usual")
+        checks.equal(len(list(workspace.path.glob("*.made"))), EXECS, "tree: all is made")
+        checks.that(seconds < usual + GRACE_S, "tree: make's time",
+                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        check_lost_tracer(checks, workspace, "tree", trace)
+
+
+def kill_program(checks):
+    """Every event whose number the program had written to a pipe is in the file."""
+    with kms.Workspace("kill-program") as workspace:
+        trace = workspace.path / "trace.kms"
+        child = workspace.start(workspace.traced_argv([NUMBERED], trace))
+        session = wait_session(workspace)
+        numbers = []
+        while len(numbers) < NUMBERS:
+            numbers.append(struct.unpack("<Q", child.stdout.read(8))[0])
+        os.kill(session["program_pid"], signal.SIGKILL)
+        rest = child.stdout.read()
+        numbers += [n for (n,) in struct.iter_unpack("<Q", rest[: len(rest) // 8 * 8])]
+        status = child.wait(DEADLINE_S)
+        checks.equal(status, 128 + signal.SIGKILL, "program killed: exit status")
+        checks.equal(kms.integrity(trace), "ok", "program killed: integrity_check")
+        checks.equal(workspace.lost(trace), 0, "program killed: lost events")
+        stored = {int(row[0]) for row in workspace.sql(
+            trace, "SELECT DISTINCT size FROM events WHERE kind = 'alloc'")}
+        missing = [n for n in numbers if n not in stored]
+        checks.equal(missing[:5], [], f"program killed: missing of {len(numbers)} numbers")
+
+
+def stop_tracer(checks):
+    """SIGSTOP: the program goes on, what was lost is counted, SIGCONT ends the file properly."""
+    with kms.Workspace("stop-tracer") as workspace:
+        usual, _ = usual_seconds(workspace, [WORKER, PAIRS])
+        trace = workspace.path / "stopped.kms"
+        begin = time.monotonic()
+        child = workspace.start(workspace.traced_argv([WORKER, PAIRS], trace))
+        session = wait_session(workspace)
+        os.kill(session["pid"], signal.SIGSTOP)
+        try:
+            line = child.stdout.readline()
+            seconds = time.monotonic() - begin
+        finally:
+            os.kill(session["pid"], signal.SIGCONT)
+        checks.equal(line, b"done\n", "tracer stopped: the program ends its work")
+        checks.that(seconds < usual + GRACE_S + 0.5, "tracer stopped: the program's time",
+                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        checks.equal(child.wait(DEADLINE_S), 0, "tracer stopped: exit status")
+        checks.equal(kms.integrity(trace), "ok", "tracer stopped: integrity_check")
+        check_sum(checks, workspace, "tracer stopped", trace)
+
+
+def check_sum(checks, workspace, title, trace):
+    """produced = stored + lost, for each ring."""
+    for ring, produced, stored, lost in workspace.sql(
+            trace, "SELECT ring, produced, stored, lost FROM rings"):
+        checks.equal(int(produced), int(stored) + int(lost), f"{title}: ring {ring} adds up")
+
+
+def stop_tree(checks):
+    """The tracer is stopped while 300 new processes start: they go on."""
+    with kms.Workspace("stop-tree") as workspace:
+        script = (f"i=0; while [ $i -lt {EXECS} ]; do /bin/echo $i >/dev/null; i=$((i+1)); "
+                  "[ $i = 20 ] && echo begun; done; echo ended")
+        usual, _ = usual_seconds(workspace, ["/bin/sh", "-c", script])
+        trace = workspace.path / "stopped.kms"
+        begin = time.monotonic()
+        child = workspace.start(workspace.traced_argv(["/bin/sh", "-c", script], trace))
+        session = wait_session(workspace)
+        checks.equal(child.stdout.readline(), b"begun\n", "stopped tree: begins")
+        os.kill(session["pid"], signal.SIGSTOP)
+        try:
+            line = child.stdout.readline()
+            seconds = time.monotonic() - begin
+        finally:
+            os.kill(session["pid"], signal.SIGCONT)
+        checks.equal(line, b"ended\n", "stopped tree: all processes ran")
+        # Each new image may notice for itself that nobody reads; see the stalled flag.
+        checks.that(seconds < usual + 2 * GRACE_S, "stopped tree: time",
+                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        checks.equal(child.wait(DEADLINE_S), 0, "stopped tree: exit status")
+        checks.equal(kms.integrity(trace), "ok", "stopped tree: integrity_check")
+
+
+TESTS = {"tracer": kill_tracer, "tree": kill_tree, "program": kill_program, "stop": stop_tracer,
+         "stop_tree": stop_tree}
+
+
+def main():
+    checks = kms.Checks()
+    for name in sys.argv[1:] or TESTS:
+        try:
+            TESTS[name](checks)
+        except AssertionError as error:
+            checks.that(False, name, error)
+    return checks.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
