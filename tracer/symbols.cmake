@@ -25,3 +25,28 @@ if(KMS_SANITIZE OR KMS_COVERAGE OR KMS_FUZZ)
 	target_compile_definitions(kms_symbols PRIVATE KMS_SYMBOLS_INSTRUMENTED)
 endif()
 target_link_libraries(kms_tracer PUBLIC kms_symbols)
+
+# Tests. Their fixtures are built by the compiler alone, without the flags of this build.
+set(symbols_fixtures ${CMAKE_BINARY_DIR}/test/symbols)
+set(symbols_fixture_sources ${CMAKE_CURRENT_SOURCE_DIR}/test/fixtures/symbols)
+add_custom_command(OUTPUT ${symbols_fixtures}/built
+	COMMAND sh ${symbols_fixture_sources}/build.sh ${CMAKE_C_COMPILER} ${symbols_fixture_sources}
+	${symbols_fixtures}
+	DEPENDS ${symbols_fixture_sources}/build.sh ${symbols_fixture_sources}/inline.c
+	${symbols_fixture_sources}/shared.c ${symbols_fixture_sources}/labels.S
+	COMMENT "Building the fixtures of the symbol resolver's tests"
+	VERBATIM)
+add_custom_target(symbols_fixtures DEPENDS ${symbols_fixtures}/built)
+
+kms_library(kms_symbols_fixture SOURCES test/symbols_fixture.c LIBS kms_symbols)
+
+# symbols_test(NAME ...): a test that needs the fixtures; arguments as of kms_test.
+function(symbols_test name)
+	kms_test(${name} ${ARGN})
+	if(TARGET ${name})
+		add_dependencies(${name} symbols_fixtures)
+		target_link_libraries(${name} PRIVATE kms_symbols_fixture)
+	endif()
+endfunction()
+
+symbols_test(test_symbols LABEL unit SOURCES test/test_symbols.c)

@@ -26,12 +26,15 @@ static int open_regular(const char *path, uint64_t *file_bytes)
 	return fd;
 }
 
-static bool is_program(Elf *elf)
+/* Type of an ELF file, ET_NONE if it is none of ours. */
+static unsigned int type_of(Elf *elf)
 {
 	GElf_Ehdr header;
 	if (!elf || elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &header))
-		return false;
-	return header.e_type == ET_EXEC || header.e_type == ET_DYN;
+		return ET_NONE;
+	bool is_known =
+		header.e_type == ET_EXEC || header.e_type == ET_DYN || header.e_type == ET_REL;
+	return is_known ? header.e_type : ET_NONE;
 }
 
 enum kms_symbol_reason kms_symbols_elf_open(struct kms_symbols_elf *file, const char *path)
@@ -42,13 +45,15 @@ enum kms_symbol_reason kms_symbols_elf_open(struct kms_symbols_elf *file, const 
 		return KMS_SYMBOL_NO_FILE;
 	(void)elf_version(EV_CURRENT); /* cannot fail: it is the version this was compiled with */
 	Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-	if (!is_program(elf)) {
+	unsigned int type = type_of(elf);
+	if (type == ET_NONE) {
 		elf_end(elf);
 		close(fd);
 		return KMS_SYMBOL_BAD_ELF;
 	}
 	file->elf = elf;
 	file->fd = fd;
+	file->is_relocatable = type == ET_REL;
 	const void *build_id;
 	ssize_t n = dwelf_elf_gnu_build_id(elf, &build_id);
 	if (n > 0) {

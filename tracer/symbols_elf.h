@@ -17,10 +17,11 @@ struct kms_symbols_elf {
 	uint64_t file_bytes;
 	const uint8_t *build_id; /* in the file; NULL if it has none */
 	size_t n_build_id;
+	bool is_relocatable; /* no program: its addresses mean nothing. What dwz makes is such a file */
 };
 
 /**
- * Opens an executable, a shared object or a separate debug file.
+ * Opens an executable, a shared object, a separate debug file or a relocatable one.
  *
  * Never waits on a FIFO and never touches a device: anything but a regular file is KMS_SYMBOL_NO_FILE.
  * Returns KMS_SYMBOL_OK, KMS_SYMBOL_NO_FILE or KMS_SYMBOL_BAD_ELF; the file is closed on failure.

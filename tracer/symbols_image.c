@@ -15,6 +15,10 @@ static enum kms_symbol_reason open_mapped(struct kms_symbols_elf *file,
 	enum kms_symbol_reason reason = kms_symbols_elf_open(file, desc->path);
 	if (reason != KMS_SYMBOL_OK)
 		return reason;
+	if (file->is_relocatable) {
+		kms_symbols_elf_close(file);
+		return KMS_SYMBOL_BAD_ELF;
+	}
 	if (file->file_bytes >= desc->mapped_bytes &&
 	    (desc->n_build_id == 0 ||
 	     kms_symbols_elf_has_build_id(file, desc->build_id, desc->n_build_id)))
