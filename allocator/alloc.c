@@ -68,24 +68,6 @@ void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_
 	return kms_alloc_from(t, kms_malloc_class(need), size, info->node, checks, info->attrs);
 }
 
-static void raise_bad_free(struct kms_local *t, void *p, struct kms_request_info *info)
-{
-	struct kms_finding finding = {
-		.kind = KMS_FAULT_INVALID_FREE,
-		.access = KMS_ACCESS_FREE,
-		.address = (uintptr_t)p,
-		.stack = info->node,
-		.argument_cache = KMS_NO_INDEX,
-	};
-	struct kms_place place;
-
-	kms_place_find(t->heap, (uintptr_t)p, &place);
-	if (place.side && place.block == (uintptr_t)p &&
-	    (place.side->state == KMS_BLOCK_FREE || place.side->state == KMS_BLOCK_CACHED))
-		finding.kind = KMS_FAULT_DOUBLE_FREE;
-	kms_fault_raise(t, &finding);
-}
-
 void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 {
 	struct kms_found found = {0};
@@ -97,7 +79,7 @@ void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 	}
 	if (kms_find_live(t, (uintptr_t)p, &found)) {
 		if (!kms_zones_whole(found.span, p, found.side->size_bytes))
-			kms_fault_check_zones(t, found.span, p, found.side, info->node,
+			kms_fault_check_zones(t, found.span, p, found.side, &info->frame,
 					      KMS_ACCESS_FREE);
 		kms_free_to(t, &found, p, info->node, info->attrs);
 		return;
@@ -108,7 +90,7 @@ void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 		kms_heap_free_old(t, &found, p, info);
 		return;
 	}
-	raise_bad_free(t, p, info);
+	kms_fault_bad_free(t, (uintptr_t)p, UINT64_MAX, &info->frame);
 }
 
 size_t kms_block_size(struct kms_local *t, const void *p)
@@ -184,15 +166,14 @@ void *kms_realloc(struct kms_local *t, void *p, size_t size, struct kms_request_
 	info->attrs |= KMS_ATTR_REALLOC;
 	kms_place_find(t->heap, (uintptr_t)p, &place);
 	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE) {
-		info->node = kms_capture(t, &info->frame);
-		raise_bad_free(t, p, info);
+		kms_fault_bad_free(t, (uintptr_t)p, UINT64_MAX, &info->frame);
 		return NULL;
 	}
 	if (size > PTRDIFF_MAX)
 		return NULL;
 	if (fits_in_place(t, &place, size)) {
 		info->node = kms_capture(t, &info->frame);
-		kms_fault_check_zones(t, place.span, p, place.side, info->node, KMS_ACCESS_FREE);
+		kms_fault_check_zones(t, place.span, p, place.side, &info->frame, KMS_ACCESS_FREE);
 		resize_in_place(t, &place, p, size, info);
 		return p;
 	}

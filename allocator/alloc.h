@@ -136,8 +136,7 @@ static inline bool kms_find_live(const struct kms_local *t, uintptr_t p, struct 
 		return false;
 	found->span = span;
 	found->side = (struct kms_side *)(uintptr_t)span->side_address + index;
-	return KMS_LIKELY(found->side->state == KMS_BLOCK_LIVE) &
-	       (span->epoch == t->check_epoch);
+	return KMS_LIKELY(found->side->state == KMS_BLOCK_LIVE) & (span->epoch == t->check_epoch);
 }
 
 /** Are the pattern bytes around a block of this size whole? */
@@ -190,8 +189,7 @@ static inline void kms_free_to(struct kms_local *t, const struct kms_found *foun
  */
 
 /** Allocates for the malloc front whatever the fast way could not: large, guarded, aligned. */
-void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align,
-		     struct kms_request_info *info);
+void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_request_info *info);
 
 /** Frees any pointer given to the malloc front, or reports what is wrong with it. */
 void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info);
@@ -210,9 +208,5 @@ void *kms_realloc(struct kms_local *t, void *p, size_t size, struct kms_request_
 
 /** Records an allocation that failed. */
 void kms_alloc_failed(struct kms_local *t, size_t size, struct kms_request_info *info);
-
-/** kmem(9) allocation and free behind their argument checks. */
-void *kms_kmem_get(struct kms_local *t, size_t size, struct kms_request_info *info);
-void kms_kmem_put(struct kms_local *t, void *p, size_t size, struct kms_request_info *info);
 
 #endif

@@ -326,8 +326,8 @@ void *kms_meta_alloc(struct kms_heap *heap, size_t bytes)
 	kms_port_lock(&heap->meta_lock);
 	if (bytes > (size_t)(heap->meta_end - heap->meta_cursor)) {
 		size_t chunk = bytes > META_CHUNK_BYTES / 4 ? bytes : META_CHUNK_BYTES;
-		uint8_t *fresh = kms_port_meta((chunk + KMS_PAGE_BYTES - 1) &
-					       ~(size_t)(KMS_PAGE_BYTES - 1));
+		uint8_t *fresh =
+			kms_port_meta((chunk + KMS_PAGE_BYTES - 1) & ~(size_t)(KMS_PAGE_BYTES - 1));
 
 		if (!fresh || chunk == bytes) {
 			p = fresh;

@@ -8,7 +8,7 @@
 #include "allocator/slab.h"
 
 enum {
-	DEPOT_BYTES = 1 << 20, /* free memory that the depot of one cache keeps */
+	DEPOT_BYTES = 1 << 20,     /* free memory that the depot of one cache keeps */
 	MAGAZINE_BYTES = 64 << 10, /* memory that one magazine should not exceed */
 };
 
@@ -224,7 +224,7 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
 	kms_port_lock(&cache->lock);
 	depot_catch_up(local, cache, &news);
 	if ((uint64_t)cache->full_count * cache->magazine_rounds * cache->stride_bytes <
-		    DEPOT_BYTES) {
+	    DEPOT_BYTES) {
 		struct kms_magazine *fresh = magazine_get(heap);
 
 		if (fresh) {
@@ -253,8 +253,8 @@ void kms_cache_free_to_slab(struct kms_local *local, struct kms_cache *cache, vo
 	kms_slab_tell(local, cache, &news);
 }
 
-static void flush_magazine(struct kms_local *local, struct kms_cache *cache,
-			   struct kms_magazine *m, bool to_slabs)
+static void flush_magazine(struct kms_local *local, struct kms_cache *cache, struct kms_magazine *m,
+			   bool to_slabs)
 {
 	struct kms_slab_news news = {0};
 

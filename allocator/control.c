@@ -77,6 +77,11 @@ static void checks_changed(struct kms_heap *heap)
 	heap->check_epoch++;
 }
 
+static bool in_range(const struct variable *v, uint64_t value)
+{
+	return value >= v->minimum && value <= v->maximum;
+}
+
 /* Needs control_lock. */
 static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t value)
 {
@@ -84,14 +89,14 @@ static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t 
 
 	if (variable >= KMS_VARIABLE_COUNT)
 		return KMS_ACK_UNSUPPORTED;
-	if (value < variables[variable].minimum || value > variables[variable].maximum)
+	if (!in_range(&variables[variable], value))
 		return KMS_ACK_RANGE;
 	if (variable == KMS_VAR_RING_BYTES && heap->ready)
 		return KMS_ACK_UNSUPPORTED;
 	heap->variable[variable] = value;
 	if (!heap->ready)
 		return KMS_ACK_OK;
-	if (variable >= KMS_VAR_GUARD_DEPTH && variable <= KMS_VAR_GUARD_BACKEND)
+	if (variable <= KMS_VAR_GUARD_BACKEND)
 		status = kms_guard_configure(heap);
 	checks_changed(heap);
 	return status;
@@ -145,8 +150,8 @@ void kms_control_poll(struct kms_heap *heap)
 		heap->requested[i] = value;
 		status = variable_set(heap, i, value);
 		ack->value = value_in_effect(heap, i);
-		ack->status = status == KMS_ACK_OK && ack->value != value ? KMS_ACK_ADJUSTED
-									  : status;
+		ack->status =
+			status == KMS_ACK_OK && ack->value != value ? KMS_ACK_ADJUSTED : status;
 		__atomic_store_n(&ack->seq, (uint32_t)seq, __ATOMIC_RELEASE);
 	}
 	heap->acked_seq = seq;
@@ -168,9 +173,15 @@ static bool parse_value(const char *s, size_t length, uint64_t *value)
 		i = 2;
 	} else if (length > 1) {
 		switch (s[length - 1] | 32) {
-		case 'k': shift = 10; break;
-		case 'm': shift = 20; break;
-		case 'g': shift = 30; break;
+		case 'k':
+			shift = 10;
+			break;
+		case 'm':
+			shift = 20;
+			break;
+		case 'g':
+			shift = 30;
+			break;
 		}
 		length -= shift != 0;
 	}

@@ -7,14 +7,18 @@
 
 #include "allocator/impl.h"
 
+struct kms_frame;
+
 /** What somebody noticed; the rest is found out. */
 struct kms_finding {
 	uint32_t kind;   /* enum kms_fault_kind, as far as known */
 	uint32_t access; /* enum kms_fault_access */
 	uintptr_t address;
+	uintptr_t block;         /* the block at fault, if it is not the one at @address; else 0 */
 	uint64_t argument_bytes; /* size given by the caller */
 	uint64_t expected, found;
-	uint32_t stack;          /* of the access */
+	uint32_t stack; /* of the access; 0: captured from @frame */
+	const struct kms_frame *frame;
 	uint32_t argument_cache; /* KMS_NO_INDEX */
 	const char *text;        /* the original's message, or NULL */
 };
@@ -47,6 +51,11 @@ void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *si
  * and mends it. Returns the number of findings.
  */
 unsigned kms_fault_check_zones(struct kms_local *t, const struct kms_span *span, uint8_t *p,
-			       struct kms_side *side, uint32_t stack, uint32_t access);
+			       struct kms_side *side, const struct kms_frame *frame,
+			       uint32_t access);
+
+/** A finding about a pointer that somebody gave to a free function, kind still open. */
+void kms_fault_bad_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,
+			const struct kms_frame *frame);
 
 #endif

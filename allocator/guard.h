@@ -52,6 +52,10 @@ bool kms_guard_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t
 /** In a forked child: the inherited FIFO is the child's own; back ends start again. */
 void kms_guard_after_fork(struct kms_heap *heap);
 
+/** Around fork, so that no child finds the guard's lock held. */
+void kms_guard_fork_lock(struct kms_heap *heap);
+void kms_guard_fork_unlock(struct kms_heap *heap);
+
 /** Drains some entries if the FIFO is over its limits (called on slow paths). */
 void kms_guard_drain(struct kms_local *t);
 

@@ -24,15 +24,16 @@ static bool malloc_caches(struct kms_heap *heap)
 {
 	for (unsigned cls = 0; cls < KMS_MALLOC_CLASSES; cls++) {
 		uint32_t bytes = kms_malloc_class_bytes(cls);
-		struct kms_cache *cache = cache_make(
-			heap, "malloc-", bytes,
-			(struct kms_cache_plan){
-				.object_bytes = bytes,
-				.stride_bytes = bytes,
-				.align_bytes = KMS_MALLOC_ALIGN,
-				.kind = KMS_CACHE_MALLOC,
-				.checks_mask = KMS_CHECK_SIZE | KMS_CHECK_REDZONE | KMS_CHECK_POISON,
-			});
+		struct kms_cache *cache =
+			cache_make(heap, "malloc-", bytes,
+				   (struct kms_cache_plan){
+					   .object_bytes = bytes,
+					   .stride_bytes = bytes,
+					   .align_bytes = KMS_MALLOC_ALIGN,
+					   .kind = KMS_CACHE_MALLOC,
+					   .checks_mask = KMS_CHECK_SIZE | KMS_CHECK_REDZONE |
+							  KMS_CHECK_POISON,
+				   });
 
 		/* The hot path takes the class for the cache's index. */
 		if (!cache || cache->index != cls)
@@ -46,15 +47,15 @@ static bool kmem_caches(struct kms_heap *heap)
 	static const uint32_t sizes[KMS_KMEM_CLASSES] = KMS_KMEM_SIZES;
 
 	for (unsigned i = 0; i < KMS_KMEM_CLASSES; i++) {
-		struct kms_cache *cache = cache_make(
-			heap, "kmem-", sizes[i],
-			(struct kms_cache_plan){
-				.object_bytes = sizes[i],
-				.stride_bytes = sizes[i],
-				.align_bytes = sizes[i] % 64 ? KMS_KMEM_ALIGN : 64,
-				.kind = KMS_CACHE_KMEM,
-				.checks_mask = UINT32_MAX,
-			});
+		struct kms_cache *cache =
+			cache_make(heap, "kmem-", sizes[i],
+				   (struct kms_cache_plan){
+					   .object_bytes = sizes[i],
+					   .stride_bytes = sizes[i],
+					   .align_bytes = sizes[i] % 64 ? KMS_KMEM_ALIGN : 64,
+					   .kind = KMS_CACHE_KMEM,
+					   .checks_mask = UINT32_MAX,
+				   });
 
 		if (!cache)
 			return false;
@@ -65,7 +66,8 @@ static bool kmem_caches(struct kms_heap *heap)
 
 static bool large_caches(struct kms_heap *heap)
 {
-	const struct kms_cache_plan plan = {.kind = KMS_CACHE_LARGE, .stride_bytes = KMS_PAGE_BYTES};
+	const struct kms_cache_plan plan = {.kind = KMS_CACHE_LARGE,
+					    .stride_bytes = KMS_PAGE_BYTES};
 	struct kms_cache *for_malloc = cache_make(heap, "malloc-large", 0, plan);
 	struct kms_cache *for_kmem = cache_make(heap, "kmem-large", 0, plan);
 
@@ -123,15 +125,13 @@ void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t siz
 {
 	uint32_t n = __atomic_fetch_add(&heap->gone_next, 1, __ATOMIC_RELAXED);
 
-	heap->gone[n % KMS_GONE_ENTRIES] =
-		(struct kms_gone){block, size, alloc_stack, free_stack};
+	heap->gone[n % KMS_GONE_ENTRIES] = (struct kms_gone){block, size, alloc_stack, free_stack};
 }
 
 const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block)
 {
 	for (uint32_t i = 1; i <= KMS_GONE_ENTRIES; i++) {
-		const struct kms_gone *gone =
-			&heap->gone[(heap->gone_next - i) % KMS_GONE_ENTRIES];
+		const struct kms_gone *gone = &heap->gone[(heap->gone_next - i) % KMS_GONE_ENTRIES];
 
 		if (gone->block == block)
 			return gone;
@@ -147,7 +147,7 @@ void kms_heap_free_old(struct kms_local *t, struct kms_found *found, void *p,
 	uint32_t checks = found->span->checks;
 	uint64_t size = side->size_bytes;
 
-	kms_fault_check_zones(t, found->span, p, side, info->node, KMS_ACCESS_FREE);
+	kms_fault_check_zones(t, found->span, p, side, &info->frame, KMS_ACCESS_FREE);
 	if (t->trace)
 		side->last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size,
 					     info->node, checks | info->attrs);

@@ -35,7 +35,7 @@ enum kms_impl_limits {
 	KMS_KMEM_CLASSES = 24,
 	KMS_HEADER_BYTES = 8,
 	KMS_REDZONE_BYTES = 2,
-	KMS_FRONT_BYTES = 16, /* pattern before the first block of a slab */
+	KMS_FRONT_BYTES = 16,  /* pattern before the first block of a slab */
 	KMS_ALIGN_SHIFTS = 13, /* memalign: 2^0 .. 2^12 from slabs */
 	KMS_GONE_ENTRIES = 1024,
 };
@@ -95,8 +95,8 @@ struct kms_cache {
 	/* slabs with free blocks: of this epoch, and of older check sets (only freed into) */
 	struct kms_slab *partial;
 	struct kms_slab *old;
-	struct kms_slab *spare;  /* slab structures without pages, to be used again */
-	struct kms_cache_stat *stat; /* in the shared region */
+	struct kms_slab *spare;          /* slab structures without pages, to be used again */
+	struct kms_cache_stat *stat;     /* in the shared region */
 	struct kms_cache_stat stat_lost; /* used when the region has no place */
 	/* pool_cache(9) */
 	int (*constructor)(void *arg, void *object, int flags);
@@ -124,9 +124,10 @@ struct kms_ring_writer {
 	uint32_t ring; /* KMS_NO_INDEX: none claimed */
 	uint32_t mask;
 	uint32_t populated_blocks;
-	uint16_t mark; /* ring + 1, or KMS_SIDE_UNRECORDED: what an event leaves in last_ring */
+	uint16_t mark;  /* ring + 1, or KMS_SIDE_UNRECORDED: what an event leaves in last_ring */
 	uint8_t checks; /* declared by the last CHECKS record or block header */
 	bool no_ring;   /* none was free: count only */
+
 	struct {
 		uint32_t node;
 		uint32_t size;
@@ -163,8 +164,9 @@ struct kms_local {
 	uint64_t guard_countdown;
 	uint32_t tid;
 	uint32_t thread_index;
-	uint32_t state; /* enum kms_local_state */
-	uint32_t told_level; /* level of the last context record */
+	uint32_t state;       /* enum kms_local_state */
+	uint32_t told_level;  /* level of the last context record */
+	uint32_t exit_rounds; /* destructor rounds seen at thread exit */
 	struct kms_bin bin[KMS_MAX_CACHES];
 };
 
@@ -180,10 +182,11 @@ struct kms_arena {
 	size_t bytes;
 	size_t opened_bytes;
 	size_t used_pages;
-	uint32_t *page_span; /* page number -> span index, 0 none; reserved, opened with the arena */
+	uint32_t
+		*page_span; /* page number -> span index, 0 none; reserved, opened with the arena */
 	struct kms_span *span;
 	uint32_t span_count; /* entries handed out; index 0 is never used */
-	uint32_t span_open; /* entries with memory behind them */
+	uint32_t span_open;  /* entries with memory behind them */
 	uint32_t span_limit;
 	uint32_t free_span; /* list of free span entries through .count */
 	uint32_t bins[64];  /* free runs by size: list through .count; see arena.c */
@@ -198,8 +201,7 @@ struct kms_gone {
 };
 
 struct kms_guard;
-struct kms_trie;
-struct kms_unwind;
+struct kms_stacks;
 
 /** The heap: one in a process, one in a guest. */
 struct kms_heap {
@@ -224,19 +226,20 @@ struct kms_heap {
 	uint64_t start_mono_ns;
 	/* control */
 	uint64_t variable[KMS_VARIABLE_COUNT];
-	uint32_t checks;      /* in force for new slabs */
-	uint32_t check_epoch; /* grows at each switch of checks */
-	uint32_t *epoch;      /* in memory that is wiped in a forked child; 0 there */
-	uint32_t last_epoch;  /* the value *epoch had; grows */
-	uint32_t shared;      /* a tracer can read the region */
+	uint32_t checks;       /* in force for new slabs */
+	uint32_t check_epoch;  /* grows at each switch of checks */
+	uint32_t *epoch;       /* in memory that is wiped in a forked child; 0 there */
+	uint32_t last_epoch;   /* the value *epoch had; grows */
+	uint32_t shared;       /* a tracer can read the region */
 	uint32_t no_attention; /* stands in for the request page's word */
 	uint64_t acked_seq;
 	uint64_t requested[KMS_VARIABLE_COUNT]; /* last request taken up */
 	uint64_t nosleep_count;
 	uint64_t arena_waiters;
-	uint64_t stalled_beat; /* heartbeat at which somebody gave up waiting */
-	uint32_t memory_word; /* futex: changes when memory came back */
+	uint64_t stalled_beat;        /* heartbeat at which somebody gave up waiting */
+	uint32_t memory_word;         /* futex: changes when memory came back */
 	struct kms_local *all_locals; /* every local ever made */
+	uint32_t n_locals;
 	/* caches */
 	struct kms_cache *cache[KMS_MAX_CACHES];
 	uint32_t n_caches;
@@ -244,9 +247,7 @@ struct kms_heap {
 	uint8_t aligned_cache[KMS_ALIGN_SHIFTS][20]; /* by log2 align, log2 stride; 0 not made */
 	uint32_t large_malloc_cache, large_kmem_cache;
 	struct kms_guard *guard; /* NULL until the first depth */
-	struct kms_trie *trie;
-	struct kms_unwind *unwind;
-	size_t stack_state_bytes;
+	struct kms_stacks *stacks;
 };
 
 #endif

@@ -5,7 +5,8 @@
  *
  * All functions are safe in threads. Misuse (size 0, NULL free, wrong size, wrong context, ...) is
  * one fault report; the policy variables say whether the program then goes on. After a report the
- * call returns safely: an allocation gives NULL or memory as asked, a free is not carried out.
+ * call returns safely: an allocation of size 0 gives NULL, any other memory as asked; a free of a
+ * live block is carried out, of anything else not.
  */
 #ifndef KMEM_H
 #define KMEM_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "allocator/large.h"
 
+#include "allocator/heap.h"
 #include "allocator/port.h"
 
 void kms_large_set_size(struct kms_span *span, struct kms_side *side, size_t size)
@@ -50,8 +51,7 @@ static void count_span(struct kms_local *t, unsigned cache_index, int sign, uint
 static void tell_span(struct kms_local *t, const struct kms_span *span, bool grown)
 {
 	const uint64_t numbers[5] = {span->base >> KMS_PAGE_SHIFT, span->pages, span->cache,
-				     span->first_bytes,
-				     (uint64_t)span->pages << KMS_PAGE_SHIFT};
+				     span->first_bytes, (uint64_t)span->pages << KMS_PAGE_SHIFT};
 
 	if (t->trace)
 		kms_ring_emit_code(t, grown ? KMS_REC_SLAB_GROW : KMS_REC_SLAB_RELEASE,
@@ -147,7 +147,7 @@ bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info)
 	if (side->state != KMS_BLOCK_LIVE)
 		return false;
 	size = kms_side_size(span, side);
-	kms_fault_check_zones(t, span, p, side, info->node, KMS_ACCESS_FREE);
+	kms_fault_check_zones(t, span, p, side, &info->frame, KMS_ACCESS_FREE);
 	if (t->trace)
 		(void)kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, info->node,
 				 span->checks | info->attrs);

@@ -6,6 +6,10 @@
 #include "allocator/port.h"
 #include "allocator/region.h"
 
+enum {
+	ASK_LOCALS = 64,
+};
+
 static uint32_t thread_entry(struct kms_heap *heap, uint32_t tid)
 {
 	uint32_t index = kms_table_take(heap, KMS_SEC_THREAD, 1);
@@ -28,12 +32,13 @@ static struct kms_local *local_create(struct kms_heap *heap)
 	if (!t)
 		return NULL;
 	t->ring = kms_meta_alloc(heap, sizeof(*t->ring));
-	t->stack = kms_meta_alloc(heap, kms_stack_state_bytes());
+	t->stack = kms_meta_alloc(heap, sizeof(struct kms_stack));
 	if (!t->ring || !t->stack)
 		return NULL;
 	t->heap = heap;
 	t->next_all = heap->all_locals;
 	heap->all_locals = t;
+	heap->n_locals++;
 	return t;
 }
 
@@ -44,6 +49,12 @@ static struct kms_local *local_find(struct kms_heap *heap)
 
 	for (t = heap->all_locals; t; t = t->next_all) {
 		if (t->state == KMS_LOCAL_FREE)
+			return t;
+	}
+	/* Asking whether threads live costs a system call each: only when many have piled up. What
+	 * such a local has in its magazines is as good as new. */
+	for (t = heap->n_locals >= ASK_LOCALS ? heap->all_locals : NULL; t; t = t->next_all) {
+		if (t->state == KMS_LOCAL_USED && !kms_port_alive(t->tid))
 			return t;
 	}
 	return local_create(heap);
@@ -84,7 +95,7 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 	t->thread_index = thread_entry(heap, t->tid);
 	t->level = KMS_LEVEL_TASK;
 	t->busy = 0;
-	kms_stack_init(t->stack, heap->trie, heap->unwind);
+	kms_stack_init(t->stack, heap->stacks);
 	kms_ring_reset(t->ring);
 	kms_ring_claim(t);
 	kms_local_refresh(t);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Bytes that nobody writes by accident. The redzone pattern depends on the address only, so that a
- * copy of one redzone over another is noticed. Constants are those of NetBSD's KMEM_REDZONE (2016).
+ * copy of one redzone over another is noticed. Constants are those of NetBSD's KMEM_REDZONE (2016);
+ * as there, 0 is replaced so that a string's NUL is seen, but in every byte, not only in the first:
+ * a redzone and the end of its slot may overlap by one byte.
  */
 #ifndef KMS_ALLOCATOR_PATTERN_H
 #define KMS_ALLOCATOR_PATTERN_H
@@ -13,12 +15,14 @@
 #define KMS_PATTERN_FACTOR UINT64_C(0x9e37fffffffc0000)
 
 enum kms_pattern_values {
-	KMS_PATTERN_ZERO_BECOMES = 0xfe, /* first redzone byte: a string's NUL must be seen */
+	KMS_PATTERN_ZERO_BECOMES = 0xfe,
 };
 
 static inline uint8_t kms_pattern_byte(uintptr_t address)
 {
-	return (uint8_t)((address * KMS_PATTERN_FACTOR) >> 56);
+	uint8_t byte = (uint8_t)((address * KMS_PATTERN_FACTOR) >> 56);
+
+	return byte ? byte : KMS_PATTERN_ZERO_BECOMES;
 }
 
 /** The two redzone bytes at @address, low byte first. */
@@ -29,6 +33,7 @@ static inline uint16_t kms_pattern_redzone(uintptr_t address)
 	unsigned second = (unsigned)((product + KMS_PATTERN_FACTOR) >> 56);
 
 	first = first ? first : KMS_PATTERN_ZERO_BECOMES;
+	second = second ? second : KMS_PATTERN_ZERO_BECOMES;
 	return (uint16_t)(first | second << 8);
 }
 

@@ -55,6 +55,12 @@ bool kms_port_process_alive(uint32_t pid);
 /** Writes a line where a person sees it. */
 void kms_port_print(const char *text);
 
+struct kms_heap;
+struct kms_fault;
+
+/** A fault was published. Where no tracer reads it, this is the place to tell a person. */
+void kms_port_fault(struct kms_heap *heap, const struct kms_fault *fault);
+
 /** Ends the program or kernel after a fault with policy panic. */
 _Noreturn void kms_port_panic(const char *text);
 

@@ -17,25 +17,25 @@ enum {
 static void section_sizes(const struct kms_region_plan *plan, struct section_size out[SECTIONS])
 {
 	const struct section_size sizes[SECTIONS] = {
-		/* The tracer's page and positions are counted in pairs. */
+  /* The tracer's page and positions are counted in pairs. */
 		{KMS_SEC_TRACER,     sizeof(struct kms_pair),
-		 KMS_PAGE_BYTES / sizeof(struct kms_pair) + plan->rings                       },
-		{KMS_SEC_REQUEST,    sizeof(struct kms_request),    plan->slots               },
-		{KMS_SEC_SLOT,       sizeof(struct kms_slot),       plan->slots               },
-		{KMS_SEC_RING_DESC,  sizeof(struct kms_ring_desc),  plan->rings               },
-		{KMS_SEC_CACHE,      sizeof(struct kms_cache_entry), KMS_MAX_CACHES           },
+		 KMS_PAGE_BYTES / sizeof(struct kms_pair) + plan->rings                    },
+		{KMS_SEC_REQUEST,    sizeof(struct kms_request),     plan->slots           },
+		{KMS_SEC_SLOT,       sizeof(struct kms_slot),        plan->slots           },
+		{KMS_SEC_RING_DESC,  sizeof(struct kms_ring_desc),   plan->rings           },
+		{KMS_SEC_CACHE,      sizeof(struct kms_cache_entry), KMS_MAX_CACHES        },
 		{KMS_SEC_CACHE_STAT, sizeof(struct kms_cache_stat),
-		 (uint64_t)plan->slots * KMS_MAX_CACHES                                       },
+		 (uint64_t)plan->slots * KMS_MAX_CACHES                                    },
 		{KMS_SEC_COUNTER,    sizeof(struct kms_counter),
-		 (uint64_t)(plan->rings + plan->slots) * KMS_MAX_CACHES                       },
-		{KMS_SEC_MODULE,     sizeof(struct kms_module),     plan->modules             },
-		{KMS_SEC_THREAD,     sizeof(struct kms_thread),     plan->threads             },
-		{KMS_SEC_STRING,     sizeof(struct kms_string_head), plan->string_bytes / 8   },
-		{KMS_SEC_FAULT,      sizeof(struct kms_fault),      plan->faults              },
-		{KMS_SEC_FORK_CUT,   sizeof(struct kms_fork_cut),   plan->fork_cuts           },
-		{KMS_SEC_NODE,       sizeof(struct kms_node),       plan->nodes               },
+		 (uint64_t)(plan->rings + plan->slots) * KMS_MAX_CACHES                    },
+		{KMS_SEC_MODULE,     sizeof(struct kms_module),      plan->modules         },
+		{KMS_SEC_THREAD,     sizeof(struct kms_thread),      plan->threads         },
+		{KMS_SEC_STRING,     sizeof(struct kms_string_head), plan->string_bytes / 8},
+		{KMS_SEC_FAULT,      sizeof(struct kms_fault),       plan->faults          },
+		{KMS_SEC_FORK_CUT,   sizeof(struct kms_fork_cut),    plan->fork_cuts       },
+		{KMS_SEC_NODE,       sizeof(struct kms_node),        plan->nodes           },
 		{KMS_SEC_RING,       sizeof(struct kms_block),
-		 (uint64_t)plan->rings * plan->blocks_per_ring                                },
+		 (uint64_t)plan->rings * plan->blocks_per_ring                             },
 	};
 
 	__builtin_memcpy(out, sizes, sizeof(sizes));
@@ -126,8 +126,7 @@ static bool slot_drained(const struct kms_heap *heap, uint32_t index)
 	for (uint32_t i = 0; i < heap->region->rings; i++) {
 		uint32_t state = __atomic_load_n(&desc[i].state, __ATOMIC_ACQUIRE);
 
-		if (state != KMS_RING_FREE && desc[i].slot == index &&
-		    !kms_ring_drained(heap, i))
+		if (state != KMS_RING_FREE && desc[i].slot == index && !kms_ring_drained(heap, i))
 			return false;
 	}
 	return true;

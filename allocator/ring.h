@@ -119,10 +119,9 @@ static inline void kms_ring_emit(struct kms_local *local, unsigned form, uintptr
 	w->site[slot].node = node;
 	w->site[slot].size = (uint32_t)size;
 	size_code = kms_unsigned_code(size);
-	kms_store32(out,
-		    (form | hit << 2 | same << 3 | address_code << KMS_REC_ADDR_SHIFT |
-		     (same ? 0 : size_code << KMS_REC_SIZE_SHIFT)) |
-			    slot << 8 | node << 16);
+	kms_store32(out, (form | hit << 2 | same << 3 | address_code << KMS_REC_ADDR_SHIFT |
+			  (same ? 0 : size_code << KMS_REC_SIZE_SHIFT)) |
+				 slot << 8 | node << 16);
 	out[4] = (uint8_t)(node >> 16);
 	out += hit ? 2 : 5;
 	kms_store64(out, address_field);

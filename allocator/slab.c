@@ -17,8 +17,7 @@ static uint32_t first_offset(const struct kms_cache *cache, uint32_t checks)
 	return front + header;
 }
 
-static struct kms_slab *slab_struct(struct kms_heap *heap, struct kms_cache *cache,
-				    uint32_t blocks)
+static struct kms_slab *slab_struct(struct kms_heap *heap, struct kms_cache *cache, uint32_t blocks)
 {
 	struct kms_slab *slab = cache->spare;
 	uint32_t words = (blocks + 63) / 64;
@@ -116,8 +115,8 @@ static struct kms_slab *slab_create(struct kms_heap *heap, struct kms_cache *cac
 	span->count = count;
 	span->stride_bytes = cache->stride_bytes;
 	span->first_bytes = first;
-	span->stride_magic = (uint32_t)(((UINT64_C(1) << 32) + cache->stride_bytes - 1) /
-					cache->stride_bytes);
+	span->stride_magic =
+		(uint32_t)(((UINT64_C(1) << 32) + cache->stride_bytes - 1) / cache->stride_bytes);
 	span->cache = (uint16_t)cache->index;
 	span->checks = (uint8_t)checks;
 	span->epoch = heap->check_epoch;
@@ -129,7 +128,7 @@ static struct kms_slab *slab_create(struct kms_heap *heap, struct kms_cache *cac
 	for (uint32_t i = 0; i < slab->words; i++)
 		slab->free_bits[i] = count >= (i + 1) * 64 ? ~UINT64_C(0)
 				     : count <= i * 64     ? 0
-						  : (UINT64_C(1) << (count - i * 64)) - 1;
+							   : (UINT64_C(1) << (count - i * 64)) - 1;
 	side_reset(slab, count, zeroed);
 	if (checks & KMS_CHECK_REDZONE)
 		kms_pattern_fill((void *)(uintptr_t)(span->base + first - header - KMS_FRONT_BYTES),
@@ -276,8 +275,11 @@ void kms_slab_tell(struct kms_local *local, const struct kms_cache *cache,
 		return;
 	for (unsigned i = 0; i < news->n; i++) {
 		const uint64_t numbers[5] = {
-			news->item[i].base >> KMS_PAGE_SHIFT, news->item[i].pages, cache->index,
-			news->item[i].first_bytes, news->item[i].stride_bytes,
+			news->item[i].base >> KMS_PAGE_SHIFT,
+			news->item[i].pages,
+			cache->index,
+			news->item[i].first_bytes,
+			news->item[i].stride_bytes,
 		};
 
 		if (news->item[i].grown)

@@ -17,6 +17,7 @@ enum {
 /** Slabs made and released under the lock, to be told to the ring after it. */
 struct kms_slab_news {
 	unsigned n;
+
 	struct {
 		uint64_t base;
 		uint32_t pages;

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "allocator/fault.h"
+
+#include "allocator/alloc.h"
+#include "allocator/guard.h"
+#include "allocator/heap.h"
+#include "allocator/large.h"
+#include "allocator/port.h"
+#include "allocator/region.h"
+#include "allocator/slab.h"
+#include "allocator/text.h"
+
+enum {
+	AROUND_BYTES = 64, /* memory shown before and behind the address */
+};
+
+static const char *const kind_names[KMS_FAULT_KINDS] = {KMS_FAULT_NAMES};
+
+static struct kms_side *side_at(const struct kms_span *span, uint32_t index)
+{
+	return (struct kms_side *)(uintptr_t)span->side_address + index;
+}
+
+void kms_place_find(const struct kms_heap *heap, uintptr_t p, struct kms_place *place)
+{
+	struct kms_span *span = kms_span_of(heap, p);
+	uint32_t index;
+
+	*place = (struct kms_place){.index = KMS_NO_INDEX};
+	if (kms_guard_place(heap, p, place))
+		return;
+	if (!span || p - span->base >= (uint64_t)span->pages << KMS_PAGE_SHIFT)
+		return;
+	if (span->state == KMS_SPAN_LARGE) {
+		place->span = span;
+		place->side = side_at(span, 0);
+		place->block = span->base + span->first_bytes;
+		place->index = 0;
+	} else if (span->state == KMS_SPAN_SLAB) {
+		place->span = span;
+		index = kms_slab_index(span, p);
+		if (index == KMS_NO_INDEX)
+			return;
+		place->index = index;
+		place->side = side_at(span, index);
+		place->block =
+			span->base + span->first_bytes + (uint64_t)index * span->stride_bytes;
+	} else {
+		return;
+	}
+	place->block_bytes = kms_side_size(span, place->side);
+}
+
+static void fill_neighbours(struct kms_fault *f, const struct kms_place *place)
+{
+	const struct kms_span *span = place->span;
+
+	if (span->state != KMS_SPAN_SLAB || place->index == KMS_NO_INDEX)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t index = i ? place->index + 1 : place->index - 1;
+		const struct kms_side *side;
+
+		if (index >= span->count)
+			continue;
+		side = side_at(span, index);
+		f->neighbour[i] =
+			span->base + span->first_bytes + (uint64_t)index * span->stride_bytes;
+		f->neighbour_bytes[i] = side->size_bytes;
+		f->neighbour_state[i] = side->state;
+	}
+}
+
+/* Bytes around the address that lie in the same span and can be read for certain. */
+static void fill_bytes(struct kms_fault *f, const struct kms_place *place)
+{
+	const struct kms_span *span = place->span;
+	uint64_t start, end;
+
+	if (span->state != KMS_SPAN_SLAB && span->state != KMS_SPAN_LARGE)
+		return;
+	start = f->address > span->base + AROUND_BYTES ? f->address - AROUND_BYTES : span->base;
+	start &= ~UINT64_C(15);
+	end = span->base + ((uint64_t)span->pages << KMS_PAGE_SHIFT);
+	if (end - start > sizeof(f->bytes))
+		end = start + sizeof(f->bytes);
+	f->bytes_address = start;
+	f->bytes_count = (uint32_t)(end - start);
+	__builtin_memcpy(f->bytes, (const void *)(uintptr_t)start, end - start);
+}
+
+static void fill_place(struct kms_local *t, struct kms_fault *f)
+{
+	struct kms_place place;
+	const struct kms_gone *gone;
+
+	f->cache = KMS_NO_INDEX;
+	kms_place_find(t->heap, f->block ? f->block : f->address, &place);
+	if (!place.span) {
+		gone = kms_heap_gone(t->heap, f->address);
+		if (gone) {
+			f->block = gone->block;
+			f->block_bytes = gone->size;
+			f->alloc_stack = gone->alloc_stack;
+			f->free_stack = gone->free_stack;
+			f->block_state = KMS_BLOCK_FREE;
+			f->cache = t->heap->large_malloc_cache;
+		}
+		return;
+	}
+	f->cache = place.span->cache;
+	if (place.side) {
+		f->block = place.block;
+		f->block_bytes = place.block_bytes;
+		f->alloc_stack = place.side->alloc_stack;
+		f->free_stack = place.side->state == KMS_BLOCK_LIVE ? 0 : place.side->free_stack;
+		f->block_state = place.side->state;
+	}
+	fill_neighbours(f, &place);
+	fill_bytes(f, &place);
+}
+
+static uint32_t policy_of(const struct kms_heap *heap, uint32_t kind)
+{
+	uint64_t policy = heap->variable[KMS_VAR_PANIC_OF(kind)];
+
+	return (uint32_t)(policy == 3 ? heap->variable[KMS_VAR_PANIC] : policy);
+}
+
+static void fault_text(struct kms_fault *f, const struct kms_finding *finding)
+{
+	struct kms_text text = {0};
+
+	if (finding->text) {
+		kms_text_add(&text, finding->text);
+	} else {
+		kms_text_add(&text, kind_names[f->kind]);
+		kms_text_add(&text, " at ");
+		kms_text_pointer(&text, f->address);
+	}
+	__builtin_memcpy(f->text, text.buffer, sizeof(f->text));
+}
+
+static struct kms_fault *fault_take(struct kms_local *t, uint32_t *index)
+{
+	*index = kms_table_take(t->heap, KMS_SEC_FAULT, 1);
+	if (*index == KMS_NO_INDEX) {
+		t->heap->slot->lost_faults++;
+		return NULL;
+	}
+	return (struct kms_fault *)kms_section_base(t->heap, KMS_SEC_FAULT) + *index;
+}
+
+void kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
+{
+	uint32_t kind = finding->kind < KMS_FAULT_KINDS ? finding->kind : KMS_FAULT_NONE;
+	struct kms_fault overflow = {0};
+	struct kms_fault *f;
+	uint32_t index;
+
+	f = fault_take(t, &index);
+	if (!f)
+		f = &overflow;
+	f->slot = t->heap->slot_index;
+	f->kind = kind;
+	f->access = finding->access;
+	f->time_ns = kms_port_now_ns() - t->heap->start_mono_ns;
+	f->address = finding->address;
+	f->block = finding->block;
+	f->argument_bytes = finding->argument_bytes;
+	f->expected = finding->expected;
+	f->found = finding->found;
+	f->argument_cache = finding->argument_cache;
+	f->thread = t->thread_index;
+	f->level = t->level;
+	f->stack = finding->stack;
+	if (!f->stack && finding->frame)
+		f->stack = kms_stack_capture(t->stack, finding->frame);
+	fill_place(t, f);
+	f->policy = policy_of(t->heap, kind);
+	fault_text(f, finding);
+	f->ring = KMS_NO_INDEX;
+	if (t->trace && index != KMS_NO_INDEX) {
+		f->ring = t->ring->ring;
+		f->ring_seq = t->ring->seq;
+	}
+	/* pairs with the reader's acquire load of ready: the finding is complete */
+	__atomic_store_n(&f->ready, 1, __ATOMIC_RELEASE);
+	if (t->trace && index != KMS_NO_INDEX) {
+		const uint64_t numbers[5] = {index};
+
+		kms_ring_emit_code(t, KMS_REC_FAULT, 1, numbers);
+	}
+	kms_port_fault(t->heap, f);
+	if (f->policy == 2)
+		kms_port_panic(f->text);
+}
+
+void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side)
+{
+	struct kms_span *span = kms_span_of(t->heap, (uintptr_t)p);
+	size_t bytes = span->usable_bytes - KMS_REDZONE_BYTES;
+	size_t good = kms_pattern_check(p, bytes);
+	struct kms_finding finding = {
+		.kind = KMS_FAULT_MODIFIED_AFTER_FREE,
+		.access = KMS_ACCESS_CHECK,
+		.address = (uintptr_t)p + good,
+		.argument_cache = KMS_NO_INDEX,
+	};
+	struct kms_text text = {0};
+
+	if (KMS_LIKELY(good == bytes) || side->state == KMS_BLOCK_NEVER)
+		return;
+	finding.expected = kms_pattern_byte((uintptr_t)p + good);
+	finding.found = p[good];
+	kms_text_add(&text, "kmem_poison_check: ");
+	kms_text_pointer(&text, (uintptr_t)p + good);
+	kms_text_add(&text, ": 0x");
+	kms_text_number(&text, finding.found, 16, 2);
+	kms_text_add(&text, " != 0x");
+	kms_text_number(&text, finding.expected, 16, 2);
+	finding.text = text.buffer;
+	kms_fault_raise(t, &finding);
+}
+
+static void zone_raise(struct kms_local *t, uint32_t kind, uint32_t access, uintptr_t block,
+		       uintptr_t address, uint8_t expected, const struct kms_frame *frame)
+{
+	struct kms_finding finding = {
+		.kind = kind,
+		.access = access,
+		.address = address,
+		.block = block,
+		.expected = expected,
+		.found = *(const uint8_t *)address,
+		.frame = frame,
+		.argument_cache = KMS_NO_INDEX,
+	};
+	struct kms_text text = {0};
+
+	kms_text_add(&text, "kmem_redzone_check: ");
+	kms_text_pointer(&text, address);
+	kms_text_add(&text, ": 0x");
+	kms_text_number(&text, finding.found, 16, 2);
+	kms_text_add(&text, " != 0x");
+	kms_text_number(&text, expected, 16, 2);
+	finding.text = text.buffer;
+	kms_fault_raise(t, &finding);
+}
+
+/* The first byte of a redzone that is not what it should be; 2: whole. */
+static unsigned redzone_broken(const uint8_t *zone, uint8_t *expected)
+{
+	uint16_t good = kms_pattern_redzone((uintptr_t)zone);
+
+	for (unsigned i = 0; i < KMS_REDZONE_BYTES; i++) {
+		*expected = (uint8_t)(good >> 8 * i);
+		if (zone[i] != *expected)
+			return i;
+	}
+	return KMS_REDZONE_BYTES;
+}
+
+static bool check_redzone(struct kms_local *t, uint8_t *zone, uintptr_t block,
+			  const struct kms_frame *frame, uint32_t access)
+{
+	uint8_t expected;
+	unsigned i = redzone_broken(zone, &expected);
+
+	if (i == KMS_REDZONE_BYTES)
+		return false;
+	zone_raise(t, KMS_FAULT_OVERFLOW, access, block, (uintptr_t)zone + i, expected, frame);
+	kms_redzone_fill(zone);
+	return true;
+}
+
+/* The slot before: its live block, if its own redzone is broken, wrote over it into ours. */
+static uintptr_t culprit_before(const struct kms_span *span, uintptr_t p)
+{
+	uint32_t index = kms_slab_index(span, p);
+	const struct kms_side *side;
+	uintptr_t before;
+
+	if (span->state != KMS_SPAN_SLAB || index == KMS_NO_INDEX || index == 0)
+		return 0;
+	side = side_at(span, index - 1);
+	before = p - span->stride_bytes;
+	if (side->state != KMS_BLOCK_LIVE ||
+	    kms_redzone_whole((const void *)(before + side->size_bytes)))
+		return 0;
+	return before;
+}
+
+/* How many pattern bytes lie before this block. */
+static size_t front_of(const struct kms_span *span, uintptr_t p)
+{
+	bool first = p == span->base + span->first_bytes;
+
+	if (!first)
+		return KMS_REDZONE_BYTES;
+	return span->first_bytes >= KMS_FRONT_BYTES ? KMS_FRONT_BYTES : 0;
+}
+
+static bool check_front(struct kms_local *t, const struct kms_span *span, uint8_t *p,
+			const struct kms_frame *frame, uint32_t access)
+{
+	size_t front = front_of(span, (uintptr_t)p);
+	bool slot_end = (uintptr_t)p != span->base + span->first_bytes;
+	uintptr_t culprit;
+
+	for (size_t i = 1; i <= front; i++) {
+		uint8_t expected = kms_pattern_byte((uintptr_t)p - i);
+
+		if (p[-(ptrdiff_t)i] == expected)
+			continue;
+		culprit = culprit_before(span, (uintptr_t)p);
+		zone_raise(t, culprit ? KMS_FAULT_OVERFLOW : KMS_FAULT_UNDERFLOW, access,
+			   culprit ? culprit : (uintptr_t)p, (uintptr_t)p - i, expected, frame);
+		if (slot_end)
+			kms_redzone_fill(p - KMS_REDZONE_BYTES);
+		else
+			kms_pattern_fill(p - front, front);
+		return true;
+	}
+	return false;
+}
+
+unsigned kms_fault_check_zones(struct kms_local *t, const struct kms_span *span, uint8_t *p,
+			       struct kms_side *side, const struct kms_frame *frame,
+			       uint32_t access)
+{
+	uint64_t size = kms_side_size(span, side);
+	unsigned found = 0;
+
+	if (!(span->checks & KMS_CHECK_REDZONE))
+		return 0;
+	if (check_redzone(t, p + size, (uintptr_t)p, frame, access)) {
+		found++;
+		/* One write may have gone on to the slot's end: that is the same finding. */
+		if (span->state == KMS_SPAN_SLAB)
+			kms_redzone_fill(p + span->usable_bytes - KMS_REDZONE_BYTES);
+	} else if (span->state == KMS_SPAN_SLAB) {
+		found += check_redzone(t, p + span->usable_bytes - KMS_REDZONE_BYTES, (uintptr_t)p,
+				       frame, access);
+	}
+	if (!(span->checks & KMS_CHECK_HEADER))
+		found += check_front(t, span, p, frame, access);
+	return found;
+}
+
+void kms_fault_bad_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,
+			const struct kms_frame *frame)
+{
+	struct kms_finding finding = {
+		.kind = KMS_FAULT_INVALID_FREE,
+		.access = KMS_ACCESS_FREE,
+		.address = p,
+		.argument_bytes = argument_bytes,
+		.frame = frame,
+		.argument_cache = KMS_NO_INDEX,
+	};
+	struct kms_place place;
+	struct kms_text text = {0};
+
+	kms_place_find(t->heap, p, &place);
+	if (place.side && place.block == p && place.side->state != KMS_BLOCK_LIVE &&
+	    place.side->state != KMS_BLOCK_NEVER)
+		finding.kind = KMS_FAULT_DOUBLE_FREE;
+	else if (!place.span && kms_heap_gone(t->heap, p))
+		finding.kind = KMS_FAULT_DOUBLE_FREE;
+	if (argument_bytes != UINT64_MAX && finding.kind == KMS_FAULT_DOUBLE_FREE) {
+		/* What the original finds: the header that the first free filled with ones. */
+		kms_text_add(&text, "kmem_free(");
+		kms_text_pointer(&text, p);
+		kms_text_add(&text, ", ");
+		kms_text_number(&text, argument_bytes, 10, 1);
+		kms_text_add(&text, ") != allocated size 18446744073709551615");
+		finding.text = text.buffer;
+	}
+	kms_fault_raise(t, &finding);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* KMEM_GUARD compiled out (option KMS_GUARD=OFF): a depth other than 0 is refused. */
+#include "allocator/guard.h"
+
+uint64_t kms_guard_round_depth(uint64_t depth)
+{
+	(void)depth;
+	return 0;
+}
+
+uint32_t kms_guard_configure(struct kms_heap *heap)
+{
+	return heap->variable[KMS_VAR_GUARD_DEPTH] ? KMS_ACK_UNSUPPORTED : KMS_ACK_OK;
+}
+
+void *kms_guard_alloc(struct kms_local *t, size_t size, size_t align, unsigned cache_index,
+		      struct kms_request_info *info)
+{
+	(void)t, (void)size, (void)align, (void)cache_index, (void)info;
+	return NULL;
+}
+
+bool kms_guard_owns(const struct kms_heap *heap, uintptr_t p)
+{
+	(void)heap, (void)p;
+	return false;
+}
+
+void kms_guard_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,
+		    struct kms_request_info *info)
+{
+	(void)t, (void)p, (void)argument_bytes, (void)info;
+}
+
+bool kms_guard_place(const struct kms_heap *heap, uintptr_t p, struct kms_place *place)
+{
+	(void)heap, (void)p, (void)place;
+	return false;
+}
+
+bool kms_guard_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t stack)
+{
+	(void)t, (void)address, (void)write, (void)stack;
+	return false;
+}
+
+void kms_guard_after_fork(struct kms_heap *heap)
+{
+	(void)heap;
+}
+
+void kms_guard_fork_lock(struct kms_heap *heap)
+{
+	(void)heap;
+}
+
+void kms_guard_fork_unlock(struct kms_heap *heap)
+{
+	(void)heap;
+}
+
+void kms_guard_drain(struct kms_local *t)
+{
+	(void)t;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * kmem(9) behind its argument checks: classes, header, size at free. The exported functions, which
+ * find the caller's local and frame, are in kmem_api.c.
+ */
+#include "allocator/kmem_front.h"
+
+#include "allocator/guard.h"
+#include "allocator/heap.h"
+#include "allocator/kmem.h"
+#include "allocator/large.h"
+#include "allocator/port.h"
+#include "allocator/text.h"
+
+enum {
+	SLEEP_SLICE_NS = 10 * 1000 * 1000,
+};
+
+static void raise(struct kms_local *t, uint32_t kind, uint32_t access, void *p, size_t size,
+		  const char *text, const struct kms_request_info *info)
+{
+	const struct kms_finding finding = {
+		.kind = kind,
+		.access = access,
+		.address = (uintptr_t)p,
+		.argument_bytes = size,
+		.text = text,
+		.frame = &info->frame,
+		.argument_cache = KMS_NO_INDEX,
+	};
+
+	kms_fault_raise(t, &finding);
+}
+
+static void check_alloc(struct kms_local *t, size_t size, unsigned flags, bool intr,
+			const struct kms_request_info *info)
+{
+	if ((flags & (KM_SLEEP | KM_NOSLEEP)) != KM_SLEEP &&
+	    (flags & (KM_SLEEP | KM_NOSLEEP)) != KM_NOSLEEP)
+		raise(t, KMS_FAULT_BAD_FLAGS, KMS_ACCESS_ALLOC, NULL, size,
+		      flags & KM_SLEEP ? "kernel diagnostic assertion \"!(kmflags & KM_SLEEP) || "
+					 "!(kmflags & KM_NOSLEEP)\" failed"
+				       : "kernel diagnostic assertion \"(kmflags & KM_SLEEP) || "
+					 "(kmflags & KM_NOSLEEP)\" failed",
+		      info);
+	if (t->level != KMS_LEVEL_TASK && !intr)
+		raise(t, KMS_FAULT_WRONG_CONTEXT, KMS_ACCESS_ALLOC, NULL, size,
+		      "kmem(9) should not be used from the interrupt context", info);
+	else if (t->level != KMS_LEVEL_TASK && flags & KM_SLEEP)
+		raise(t, KMS_FAULT_WRONG_CONTEXT, KMS_ACCESS_ALLOC, NULL, size,
+		      "KM_SLEEP in interrupt context", info);
+	else if (t->locks_held && flags & KM_SLEEP)
+		raise(t, KMS_FAULT_SLEEP_WITH_LOCK, KMS_ACCESS_ALLOC, NULL, size,
+		      "KM_SLEEP with a lock held", info);
+}
+
+static unsigned class_of(struct kms_heap *heap, size_t internal)
+{
+	static const uint32_t sizes[KMS_KMEM_CLASSES] = KMS_KMEM_SIZES;
+	unsigned low = 0, high = KMS_KMEM_CLASSES;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (sizes[middle] < internal)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low == KMS_KMEM_CLASSES ? heap->large_kmem_cache : heap->kmem_cache[low];
+}
+
+static void *get_once(struct kms_local *t, size_t size, struct kms_request_info *info)
+{
+	size_t internal = kms_kmem_internal_bytes(size, t->checks);
+	unsigned cache = class_of(t->heap, internal);
+	void *p;
+
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	if (t->guard_active) {
+		p = kms_guard_alloc(t, size, KMS_KMEM_ALIGN, cache, info);
+		if (p)
+			return p;
+	}
+	if (cache == t->heap->large_kmem_cache)
+		return kms_large_alloc(t, size, KMS_PAGE_BYTES, cache, t->checks, info);
+	return kms_alloc_from(t, cache, size, info->node, t->checks, info->attrs);
+}
+
+/* KM_SLEEP: tries until memory comes back. Others may run meanwhile. */
+static void *get_sleeping(struct kms_local *t, size_t size, struct kms_request_info *info)
+{
+	struct kms_heap *heap = t->heap;
+	void *p = NULL;
+
+	__atomic_add_fetch(&heap->arena_waiters, 1, __ATOMIC_RELAXED);
+	while (!p) {
+		uint32_t word = __atomic_load_n(&heap->memory_word, __ATOMIC_ACQUIRE);
+
+		kms_cache_flush_local(t);
+		p = get_once(t, size, info);
+		if (p)
+			break;
+		kms_leave(t);
+		kms_port_wait(&heap->memory_word, word, SLEEP_SLICE_NS);
+		kms_enter(t);
+	}
+	__atomic_sub_fetch(&heap->arena_waiters, 1, __ATOMIC_RELAXED);
+	return p;
+}
+
+static bool induced_failure(struct kms_heap *heap)
+{
+	uint64_t nth = heap->variable[KMS_VAR_FAIL_NTH];
+
+	return nth && __atomic_add_fetch(&heap->nosleep_count, 1, __ATOMIC_RELAXED) == nth;
+}
+
+void *kms_kmem_alloc(struct kms_local *t, size_t size, unsigned flags, bool intr,
+		     struct kms_request_info *info)
+{
+	void *p = NULL;
+
+	if (!size) {
+		raise(t, KMS_FAULT_ZERO_SIZE, KMS_ACCESS_ALLOC, NULL, 0,
+		      "kernel diagnostic assertion \"requested_size > 0\" failed", info);
+		return NULL;
+	}
+	check_alloc(t, size, flags, intr, info);
+	info->node = kms_capture(t, &info->frame);
+	if (intr)
+		info->attrs |= KMS_ATTR_INTR;
+	if (flags & KM_NOSLEEP && !(flags & KM_SLEEP)) {
+		info->attrs |= KMS_ATTR_NOSLEEP;
+		if (!induced_failure(t->heap))
+			p = get_once(t, size, info);
+		if (!p)
+			kms_alloc_failed(t, size, info);
+	} else {
+		p = get_once(t, size, info);
+		if (!p)
+			p = get_sleeping(t, size, info);
+	}
+	if (p && info->attrs & KMS_ATTR_ZERO)
+		__builtin_memset(p, 0, size);
+	return p;
+}
+
+static void size_text(struct kms_text *text, void *p, size_t size, uint64_t recorded)
+{
+	kms_text_add(text, "kmem_free(");
+	kms_text_pointer(text, (uintptr_t)p);
+	kms_text_add(text, ", ");
+	kms_text_number(text, size, 10, 1);
+	kms_text_add(text, ") != allocated size ");
+	kms_text_number(text, recorded, 10, 1);
+}
+
+/* The recorded size against the caller's, and the header against both. */
+static void check_size(struct kms_local *t, const struct kms_span *span, struct kms_side *side,
+		       uint8_t *p, size_t size, const struct kms_request_info *info)
+{
+	uint64_t recorded = kms_side_size(span, side), header = recorded;
+	struct kms_text text = {0};
+
+	if (!(span->checks & KMS_CHECK_SIZE))
+		return;
+	if (span->checks & KMS_CHECK_HEADER)
+		__builtin_memcpy(&header, p - KMS_HEADER_BYTES, sizeof(header));
+	if (size != recorded) {
+		size_text(&text, p, size, recorded);
+		raise(t, KMS_FAULT_SIZE_MISMATCH, KMS_ACCESS_FREE, p, size, text.buffer, info);
+	} else if (header != recorded) {
+		struct kms_finding finding = {
+			.kind = KMS_FAULT_UNDERFLOW,
+			.access = KMS_ACCESS_FREE,
+			.block = (uintptr_t)p,
+			.argument_bytes = size,
+			.expected = recorded,
+			.found = header,
+			.frame = &info->frame,
+			.argument_cache = KMS_NO_INDEX,
+		};
+
+		/* The broken byte nearest to the block. */
+		finding.address = (uintptr_t)p - KMS_HEADER_BYTES +
+				  (63u - (unsigned)__builtin_clzll(header ^ recorded)) / 8;
+		size_text(&text, p, size, header);
+		kms_text_add(&text, "; overwrote?");
+		finding.text = text.buffer;
+		kms_fault_raise(t, &finding);
+	}
+}
+
+/* A block of another front or pool: named by its own cache. */
+static bool check_cache(struct kms_local *t, const struct kms_span *span, void *p, size_t size,
+			const struct kms_request_info *info)
+{
+	const struct kms_cache *cache = t->heap->cache[span->cache];
+
+	if (cache->kind == KMS_CACHE_KMEM || cache->index == t->heap->large_kmem_cache)
+		return true;
+	raise(t, KMS_FAULT_WRONG_CACHE, KMS_ACCESS_FREE, p, size, NULL, info);
+	return false;
+}
+
+void kms_kmem_free(struct kms_local *t, void *p, size_t size, bool intr,
+		   struct kms_request_info *info)
+{
+	struct kms_place place;
+
+	if (t->level != KMS_LEVEL_TASK && !intr)
+		raise(t, KMS_FAULT_WRONG_CONTEXT, KMS_ACCESS_FREE, p, size,
+		      t->level == KMS_LEVEL_HARDINT
+			      ? "kernel diagnostic assertion \"!cpu_intr_p()\" failed"
+			      : "kernel diagnostic assertion \"!cpu_softintr_p()\" failed",
+		      info);
+	if (!p) {
+		raise(t, KMS_FAULT_NULL_FREE, KMS_ACCESS_FREE, p, size,
+		      "kernel diagnostic assertion \"p != NULL\" failed", info);
+		return;
+	}
+	if (!size) {
+		raise(t, KMS_FAULT_ZERO_SIZE, KMS_ACCESS_FREE, p, size,
+		      "kernel diagnostic assertion \"requested_size > 0\" failed", info);
+		return;
+	}
+	if (kms_guard_owns(t->heap, (uintptr_t)p)) {
+		info->node = kms_capture(t, &info->frame);
+		kms_guard_free(t, (uintptr_t)p, size, info);
+		return;
+	}
+	kms_place_find(t->heap, (uintptr_t)p, &place);
+	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE) {
+		kms_fault_bad_free(t, (uintptr_t)p, size, &info->frame);
+		return;
+	}
+	if (!check_cache(t, place.span, p, size, info))
+		return;
+	check_size(t, place.span, place.side, p, size, info);
+	if (intr)
+		info->attrs |= KMS_ATTR_INTR;
+	kms_free_slow(t, p, info);
+}

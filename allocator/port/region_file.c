@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "allocator/port/region_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "allocator/port.h"
+#include "allocator/port/process.h"
+#include "allocator/region.h"
+#include "allocator/text.h"
+
+enum {
+	COMMAND_BYTES = 1024,
+};
+
+/* "FOLDER/img-PID-RANDOM.kmr", opened for us alone; negative if it cannot be made. */
+static int file_open(const char *folder, uint64_t random)
+{
+	char path[1024];
+	struct kms_text name = {0};
+	size_t length = strlen(folder);
+	int fd;
+
+	kms_text_add(&name, "/img-");
+	kms_text_number(&name, kms_port_pid(), 10, 1);
+	kms_text_add(&name, "-");
+	kms_text_number(&name, random, 16, 16);
+	kms_text_add(&name, ".kmr");
+	if (length + name.length + 1 > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, folder, length);
+	memcpy(path + length, name.buffer, name.length + 1);
+	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A region in the run's folder; NULL if that is not possible. */
+static void *map_file(const char *folder, uint64_t random, uint64_t bytes)
+{
+	int fd = file_open(folder, random);
+	void *p = MAP_FAILED;
+
+	if (fd < 0)
+		return NULL;
+	if (ftruncate(fd, (off_t)bytes) == 0)
+		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* What the tracer writes is read-only for the program: a stray store must not look like a
+ * request. */
+static void protect_tracer_pages(struct kms_heap *heap)
+{
+	static const enum kms_section_kind kinds[] = {KMS_SEC_TRACER, KMS_SEC_REQUEST};
+
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct kms_section *s = &heap->section[kinds[i]];
+		uint64_t bytes = (s->entries * s->entry_bytes + KMS_PAGE_BYTES - 1) &
+				 ~(uint64_t)(KMS_PAGE_BYTES - 1);
+
+		(void)mprotect((uint8_t *)heap->region + s->offset, bytes, PROT_READ);
+	}
+}
+
+static uint64_t wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* The command line as the kernel has it, blanks for its NULs. */
+static uint32_t command_string(struct kms_heap *heap)
+{
+	char text[COMMAND_BYTES];
+	ssize_t n = 0;
+	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	if (n <= 0)
+		return 0;
+	if (text[n - 1] == '\0')
+		n--;
+	for (ssize_t i = 0; i < n; i++) {
+		if (text[i] == '\0')
+			text[i] = ' ';
+	}
+	text[n] = '\0';
+	return kms_string_add(heap, text, sizeof(text));
+}
+
+static uint32_t program_string(struct kms_heap *heap)
+{
+	char path[COMMAND_BYTES];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n <= 0)
+		return 0;
+	path[n] = '\0';
+	return kms_string_add(heap, path, sizeof(path));
+}
+
+static void identify(struct kms_heap *heap, const uint64_t random[2])
+{
+	struct kms_region_header *r = heap->region;
+
+	heap->start_mono_ns = kms_port_now_ns();
+	r->image_id[0] = random[0];
+	r->image_id[1] = random[1];
+	r->start_mono_ns = heap->start_mono_ns;
+	r->start_wall_ns = wall_ns();
+	r->target_kind = KMS_TARGET_PROCESS;
+	r->pid = kms_port_pid();
+	r->parent_image_pid = (uint32_t)getppid();
+	r->program_string = program_string(heap);
+	r->command_string = command_string(heap);
+}
+
+bool kms_region_file_make(struct kms_heap *heap)
+{
+	const char *folder = getenv("KMEMSCOPE_RUN");
+	struct kms_region_plan plan;
+	uint64_t random[2] = {0};
+	int saved_errno = errno;
+	void *memory = NULL;
+
+	if (getrandom(random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
+		random[0] = kms_port_now_ns();
+	kms_region_plan_process(&plan, heap->variable[KMS_VAR_RING_BYTES]);
+	/* With little address space fewer rings will do. */
+	while (folder && !memory && plan.rings >= 8) {
+		memory = map_file(folder, random[0], kms_region_bytes(&plan));
+		random[0]++;
+		if (!memory)
+			plan.rings /= 2;
+	}
+	heap->shared = memory != NULL;
+	if (!memory) {
+		plan.rings = 64;
+		memory = mmap(NULL, kms_region_bytes(&plan), PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (memory == MAP_FAILED)
+			return false;
+	}
+	kms_region_init(heap, memory, &plan);
+	identify(heap, random);
+	if (heap->shared)
+		protect_tracer_pages(heap);
+	errno = saved_errno;
+	return kms_region_claim_slot(heap, kms_port_pid(), KMS_NO_INDEX);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where a process's region lives: a file in the run's folder, or private memory without one. */
+#ifndef KMS_ALLOCATOR_PORT_REGION_FILE_H
+#define KMS_ALLOCATOR_PORT_REGION_FILE_H
+
+#include "allocator/impl.h"
+
+/**
+ * Makes the region, fills in its identity, claims the first slot. heap->shared says whether a
+ * tracer can read it. The magic is stored later (kms_region_publish). False without memory.
+ */
+bool kms_region_file_make(struct kms_heap *heap);
+
+#endif
