@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Inside the server: one request on its way through a route's handler.
+ */
+#ifndef KMS_SERVER_EXCHANGE_H
+#define KMS_SERVER_EXCHANGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "server/json.h"
+#include "server/query.h"
+#include "server/server.h"
+
+struct kms_server {
+	const struct kms_view *view;
+	char version[32];
+};
+
+/**
+ * What a handler works on. It writes the body by json (or body itself) and leaves out->status at 200,
+ * or calls kms_problem() and returns.
+ */
+struct kms_exchange {
+	const struct kms_server *server;
+	const struct kms_view *view;
+	const struct kms_request_in *in;
+	const struct kms_route *route;
+	const struct kms_snapshot *snapshot; /* borrowed for the whole exchange */
+	struct kms_query query;
+	char arg[256]; /* the {part} of the path, decoded */
+	struct kms_buf body;
+	struct kms_json json;
+	struct kms_response *out;
+};
+
+typedef void kms_handler_fn(struct kms_exchange *x);
+
+/** A resource and method. The pattern has one {part} at most, a whole segment. */
+struct kms_route {
+	const char *method;
+	const char *pattern;
+	uint32_t params; /* KMS_PARAM_BIT set; others are refused */
+	kms_handler_fn *handle;
+};
+
+/** The table; ends with a row of NULLs. */
+extern const struct kms_route kms_routes[];
+
+/* What can go wrong, each with its own type URI and status. */
+enum kms_problem {
+	KMS_PROBLEM_BAD_REQUEST,
+	KMS_PROBLEM_BAD_PARAMETER,
+	KMS_PROBLEM_BAD_CURSOR,
+	KMS_PROBLEM_BAD_BODY,
+	KMS_PROBLEM_FORBIDDEN,
+	KMS_PROBLEM_NO_RESOURCE,
+	KMS_PROBLEM_NO_TARGET,
+	KMS_PROBLEM_NO_ITEM,
+	KMS_PROBLEM_METHOD,
+	KMS_PROBLEM_NOT_ACCEPTABLE,
+	KMS_PROBLEM_NOT_LIVE,
+	KMS_PROBLEM_CURSOR_EXPIRED,
+	KMS_PROBLEM_BODY_TOO_LARGE,
+	KMS_PROBLEM_MEDIA_TYPE,
+	KMS_PROBLEM_INTERNAL,
+	KMS_PROBLEM_NOT_READY,
+	KMS_PROBLEMS,
+};
+
+/** Makes the response a problem document; what the handler wrote before is dropped. */
+void kms_problem(struct kms_exchange *x, enum kms_problem problem, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** The same, naming the place: a query parameter ("limit") or a JSON pointer ("/depth"). */
+void kms_problem_at(struct kms_exchange *x, enum kms_problem problem, const char *where,
+		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/** A problem document without a route: for what the HTTP front itself refuses. */
+void kms_server_refuse(const struct kms_request_in *in, enum kms_problem problem,
+		       const char *detail, struct kms_response *out);
+
+/* Handlers, one resource per file. */
+kms_handler_fn kms_res_healthz, kms_res_readyz, kms_res_openapi;
+kms_handler_fn kms_res_targets, kms_res_stats;
+kms_handler_fn kms_res_caches, kms_res_cache;
+kms_handler_fn kms_res_guard, kms_res_guard_patch;
+kms_handler_fn kms_res_leaks, kms_res_leak;
+kms_handler_fn kms_res_faults, kms_res_fault;
+kms_handler_fn kms_res_events;
+kms_handler_fn kms_res_sites, kms_res_stack;
+
+#endif

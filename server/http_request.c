@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One HTTP request, from its first line to its response: see http.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fmt.h"
+#include "server/exchange.h"
+#include "server/http.h"
+
+void *kms_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+	struct kms_http_request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return NULL;
+	request->http = cls;
+	request->connection = connection;
+	request->target = strdup(uri);
+	kms_buf_init(&request->body, KMS_REQUEST_BODY_BYTES);
+	return request;
+}
+
+void kms_http_on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+			   enum MHD_RequestTerminationCode code)
+{
+	struct kms_http_request *request = *con_cls;
+	struct kms_http *http = cls;
+
+	(void)connection;
+	(void)code;
+	if (!request)
+		return;
+	if (request->counted)
+		kms_work_completed(&http->work);
+	kms_response_deinit(&request->response);
+	kms_buf_deinit(&request->body);
+	free(request->target);
+	free(request);
+	*con_cls = NULL;
+}
+
+/* Whether the other end is this user or root; the kernel says, not the client. */
+static bool peer_is_allowed(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return false;
+	return peer.uid == geteuid() || peer.uid == 0;
+}
+
+/* Headers that say how long the body is. */
+struct framing {
+	unsigned int lengths;
+	unsigned int encodings;
+	bool bad_length;
+	uint64_t length;
+};
+
+static enum MHD_Result see_header(void *cls, enum MHD_ValueKind kind, const char *key,
+				  const char *value)
+{
+	struct framing *framing = cls;
+
+	(void)kind;
+	if (strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
+		framing->encodings++;
+	if (strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
+		framing->lengths++;
+		framing->bad_length |= !value || kms_parse_u64(value, &framing->length) < 0;
+	}
+	return MHD_YES;
+}
+
+static enum MHD_Result queue_response(struct kms_http_request *request)
+{
+	static const struct {
+		const char *name, *value;
+	} fixed[] = {
+		{MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
+		{"X-Content-Type-Options",      "nosniff" },
+	};
+	struct kms_response *out = &request->response;
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(out->body_bytes, out->body, MHD_RESPMEM_MUST_FREE);
+	enum MHD_Result ret;
+
+	if (!response)
+		return MHD_NO;
+	out->body = NULL; /* the response's now */
+	/* A header that does not fit into memory is left out; the response is still right. */
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, out->content_type);
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		(void)MHD_add_response_header(response, fixed[i].name, fixed[i].value);
+	if (out->etag[0])
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, out->etag);
+	if (out->link[0])
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_LINK, out->link);
+	if (out->allow[0])
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, out->allow);
+	ret = MHD_queue_response(request->connection, (unsigned int)out->status, response);
+	MHD_destroy_response(response);
+	return ret;
+}
+
+static enum MHD_Result refuse(struct kms_http_request *request, enum kms_problem problem,
+			      const char *detail)
+{
+	kms_server_refuse(&request->in, problem, detail, &request->response);
+	return queue_response(request);
+}
+
+static const char *header(struct kms_http_request *request, const char *name)
+{
+	return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+/*
+ * The headers are there, the body is not. libmicrohttpd 0.9.75 takes a request with two lengths, or
+ * with a length and an encoding, which two parties may cut differently: such a request is refused.
+ */
+static enum MHD_Result begin(struct kms_http_request *request, const char *method)
+{
+	struct framing framing = {0};
+
+	request->in.method = method;
+	request->in.target = request->target;
+	request->in.accept = header(request, MHD_HTTP_HEADER_ACCEPT);
+	request->in.content_type = header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+	request->in.if_none_match = header(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
+	if (!peer_is_allowed(request->connection))
+		return refuse(request, KMS_PROBLEM_FORBIDDEN,
+			      "only the user who runs the tracer, and root, may ask");
+	MHD_get_connection_values(request->connection, MHD_HEADER_KIND, see_header, &framing);
+	if (framing.bad_length || framing.lengths + framing.encodings > 1)
+		return refuse(request, KMS_PROBLEM_BAD_REQUEST,
+			      "one Content-Length or one Transfer-Encoding, not more");
+	if (framing.length > KMS_REQUEST_BODY_BYTES)
+		return refuse(request, KMS_PROBLEM_BODY_TOO_LARGE, "at most 65536 bytes");
+	request->stage = KMS_HTTP_BODY;
+	return MHD_YES;
+}
+
+/* A piece of the body, or its end. */
+static enum MHD_Result take_body(struct kms_http_request *request, const char *data, size_t *bytes)
+{
+	if (*bytes) {
+		kms_buf_add(&request->body, data, *bytes);
+		*bytes = 0;
+		/* too long without having said so: drop the connection */
+		return kms_buf_status(&request->body) == 0 ? MHD_YES : MHD_NO;
+	}
+	request->in.body = kms_buf_text(&request->body);
+	request->in.body_bytes = request->body.used_bytes;
+	if (kms_work_submit(&request->http->work, request))
+		return MHD_YES;
+	return refuse(request, KMS_PROBLEM_NOT_READY, "the tracer is ending");
+}
+
+/* NOLINTNEXTLINE(readability-function-size): the library decides on the parameters */
+enum MHD_Result kms_http_on_request(void *cls, struct MHD_Connection *connection, const char *url,
+				    const char *method, const char *version,
+				    const char *upload_data, size_t *upload_data_size,
+				    void **con_cls)
+{
+	struct kms_http_request *request = *con_cls;
+
+	(void)cls;
+	(void)connection;
+	(void)url; /* decoded; the routes want it as it came */
+	(void)version;
+	if (!request || !request->target)
+		return MHD_NO;
+	switch (request->stage) {
+	case KMS_HTTP_NEW:
+		return begin(request, method);
+	case KMS_HTTP_BODY:
+		return take_body(request, upload_data, upload_data_size);
+	case KMS_HTTP_DONE:
+		return queue_response(request);
+	default:
+		return MHD_NO;
+	}
+}

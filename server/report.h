@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A fault as text for people, the same wherever it is shown. The order is KASAN's: headline, access,
+ * allocated by, freed by, the block and its neighbours, the bytes around, earlier owners.
+ *
+ * Names come from the target and are made printable; the text holds line feeds and no other control
+ * characters.
+ */
+#ifndef KMS_SERVER_REPORT_H
+#define KMS_SERVER_REPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "schema/snapshot.h"
+
+/** The first line, without a line feed: "BUG: use_after_free: read 16 bytes inside ... in f (f.c:12)". */
+void kms_report_headline(struct kms_buf *out, const struct kms_view *view,
+			 const struct kms_view_fault *fault);
+
+/** The whole report; of the address's owners at most @max_owners, and how many more there are. */
+void kms_report_fault(struct kms_buf *out, const struct kms_view *view,
+		      const struct kms_view_fault *fault, size_t max_owners);
+
+/* Names as in the API; static, "unknown" for a value that is none. */
+const char *kms_fault_kind_name(uint32_t kind);
+const char *kms_fault_access_name(uint32_t access);
+const char *kms_block_state_name(uint32_t state);
+const char *kms_level_name(uint32_t level);
+const char *kms_policy_name(uint32_t policy);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* /api/v1/caches and /api/v1/caches/{name} */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/exchange.h"
+#include "server/write.h"
+
+static void write_members(struct kms_json *json, const struct kms_view_cache *cache)
+{
+	kms_json_string(json, "name", cache->name);
+	if (cache->target)
+		kms_json_u64(json, "target", cache->target);
+	else
+		kms_json_null(json, "target");
+	kms_json_u64(json, "object_size", cache->object_bytes);
+	kms_json_u64(json, "objects_live", cache->objects_live);
+	kms_json_u64(json, "objects_cached", cache->objects_cached);
+	kms_json_u64(json, "objects_guarded", cache->objects_guarded);
+	kms_json_u64(json, "objects_total", cache->objects_total);
+	kms_json_u64(json, "slabs", cache->slabs);
+	kms_json_u64(json, "pages", cache->pages);
+	kms_json_double(json, "utilization", cache->utilization);
+	kms_json_u64(json, "waste_bytes", cache->waste_bytes);
+	kms_json_u64(json, "live_bytes", cache->live_bytes);
+	kms_json_u64(json, "allocs", cache->allocs);
+	kms_json_u64(json, "frees", cache->frees);
+	kms_json_u64(json, "failed", cache->failed);
+	kms_json_u64(json, "alloc_rate", cache->alloc_rate);
+	kms_json_u64(json, "free_rate", cache->free_rate);
+}
+
+static void write_row(struct kms_json *json, const struct kms_view_cache *cache)
+{
+	kms_json_object_begin(json, NULL);
+	write_members(json, cache);
+	kms_json_object_end(json);
+}
+
+/* Rows of a table of caches and the place of the first one of the page. */
+struct table {
+	const struct kms_view_cache *row;
+	size_t n_rows;
+};
+
+/*
+ * One page. The key is (target, ordinal of the row among those of its target): both only grow, since
+ * targets and the caches of a target are never removed.
+ */
+static void write_page(struct kms_exchange *x, const struct table *table)
+{
+	const uint64_t *after = x->query.cursor.key;
+	uint64_t key[KMS_CURSOR_KEYS] = {0};
+	uint64_t last[KMS_CURSOR_KEYS] = {0};
+	uint64_t total = 0;
+	size_t sent = 0;
+	bool more = false;
+
+	kms_write_list_begin(x);
+	for (size_t i = 0; i < table->n_rows; i++) {
+		key[1] = i > 0 && table->row[i].target == key[0] ? key[1] + 1 : 1;
+		key[0] = table->row[i].target;
+		if (x->query.target && x->query.target != key[0])
+			continue;
+		total++;
+		if (key[0] < after[0] || (key[0] == after[0] && key[1] <= after[1]))
+			continue;
+		if (sent == x->query.limit) {
+			more = true;
+			continue;
+		}
+		write_row(&x->json, &table->row[i]);
+		memcpy(last, key, sizeof(last));
+		sent++;
+	}
+	kms_write_list_end(x, total, more, last);
+}
+
+/* Sums the rows of one name into one row without a target. The caller frees *rows. */
+static int sum_by_name(const struct kms_exchange *x, struct kms_view_cache **rows, size_t *n_rows)
+{
+	const struct kms_snapshot *s = x->snapshot;
+	struct kms_view_cache *sums = calloc(s->n_caches + 1, sizeof(*sums));
+	size_t n = 0;
+	size_t at;
+
+	if (!sums)
+		return -1;
+	for (size_t i = 0; i < s->n_caches; i++) {
+		if (x->query.target && x->query.target != s->cache[i].target)
+			continue;
+		for (at = 0; at < n && strcmp(sums[at].name, s->cache[i].name) != 0; at++)
+			;
+		if (at == n)
+			sums[n++].name = s->cache[i].name;
+		kms_sum_cache(&sums[at], &s->cache[i]);
+	}
+	*rows = sums;
+	*n_rows = n;
+	return 0;
+}
+
+/* The target of a summed row is null, but the filter has been applied already. */
+static void write_sums(struct kms_exchange *x)
+{
+	struct kms_view_cache *rows;
+	size_t n_rows;
+	uint32_t target = x->query.target;
+
+	if (sum_by_name(x, &rows, &n_rows) < 0) {
+		kms_problem(x, KMS_PROBLEM_INTERNAL, "out of memory");
+		return;
+	}
+	x->query.target = 0;
+	write_page(x, &(struct table){rows, n_rows});
+	x->query.target = target;
+	free(rows);
+}
+
+void kms_res_caches(struct kms_exchange *x)
+{
+	if (x->query.sum)
+		write_sums(x);
+	else
+		write_page(x, &(struct table){x->snapshot->cache, x->snapshot->n_caches});
+}
+
+void kms_res_cache(struct kms_exchange *x)
+{
+	const struct kms_snapshot *s = x->snapshot;
+	struct kms_view_cache sum = {.name = x->arg};
+	struct kms_json *json = &x->json;
+	size_t n = 0;
+
+	kms_json_object_begin(json, NULL);
+	kms_write_snapshot(x);
+	kms_json_array_begin(json, "targets");
+	for (size_t i = 0; i < s->n_caches; i++) {
+		if (strcmp(s->cache[i].name, x->arg) != 0 ||
+		    (x->query.target && x->query.target != s->cache[i].target))
+			continue;
+		write_row(json, &s->cache[i]);
+		kms_sum_cache(&sum, &s->cache[i]);
+		sum.target = n++ == 0 ? s->cache[i].target : 0;
+	}
+	kms_json_array_end(json);
+	if (n == 0) {
+		kms_problem(x, KMS_PROBLEM_NO_ITEM,
+			    "no cache is named %s; /api/v1/caches lists them", x->arg);
+		return;
+	}
+	write_members(json, &sum);
+	kms_json_object_end(json);
+}

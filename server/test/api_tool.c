@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The fixture's API for scripts.
+ *
+ *	api_tool routes               METHOD PATTERN of each route, one a line
+ *	api_tool get METHOD TARGET [ACCEPT|BODY]   status, media type and headers on stderr, body on stdout
+ *	api_tool serve SOCKET [finished]           serves until stdin is closed; prints "ready" first
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/server.h"
+#include "server/test/fixture_view.h"
+
+static struct fixture fixture;
+
+static int list_routes(void)
+{
+	const char *method;
+	const char *pattern;
+
+	for (size_t i = 0; kms_server_route(i, &method, &pattern); i++)
+		printf("%s %s\n", method, pattern);
+	return 0;
+}
+
+static int get(const struct kms_server *server, char **argv)
+{
+	struct kms_request_in in = {.method = argv[0], .target = argv[1]};
+	struct kms_response out;
+
+	if (argv[2] && strcmp(in.method, "GET") == 0)
+		in.accept = argv[2];
+	else if (argv[2])
+		in = (struct kms_request_in){.method = argv[0],
+					     .target = argv[1],
+					     .content_type = "application/json",
+					     .body = argv[2],
+					     .body_bytes = strlen(argv[2])};
+	kms_server_handle(server, &in, &out);
+	fprintf(stderr, "%d %s\n%s\n", out.status, out.content_type, out.link);
+	fwrite(out.body, 1, out.body_bytes, stdout);
+	kms_response_deinit(&out);
+	return 0;
+}
+
+static int serve(const struct kms_server *server, const char *path)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_http *http;
+	char byte;
+
+	if (kms_http_start(server, path, &http, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
+	puts("ready");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+	kms_http_stop(http);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct kms_server *server;
+	int ret = 2;
+
+	fixture_init(&fixture, argc < 4 || strcmp(argv[3], "finished") != 0);
+	if (kms_server_create(&fixture.view, "0.0.0-test", &server, NULL) < 0)
+		return 1;
+	if (argc == 2 && strcmp(argv[1], "routes") == 0)
+		ret = list_routes();
+	else if (argc >= 4 && strcmp(argv[1], "get") == 0)
+		ret = get(server, argv + 2);
+	else if (argc >= 3 && strcmp(argv[1], "serve") == 0)
+		ret = serve(server, argv[2]);
+	else
+		fprintf(stderr, "usage: api_tool routes | get METHOD TARGET | serve SOCKET\n");
+	kms_server_destroy(server);
+	return ret;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A view with made-up content for tests: three targets (a Python-like one that exited, its fork that
+ * runs, and one with hostile names), caches, guards, leaks, faults of every kind and 2,500 events.
+ */
+#ifndef KMS_SERVER_TEST_FIXTURE_VIEW_H
+#define KMS_SERVER_TEST_FIXTURE_VIEW_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "schema/record.h"
+#include "schema/snapshot.h"
+
+enum {
+	FIXTURE_TARGETS = 3,
+	FIXTURE_CACHES = 9,
+	FIXTURE_GUARDS = 3,
+	FIXTURE_LEAKS = 6,
+	FIXTURE_FAULTS = KMS_FAULT_KINDS - 1, /* one of each kind */
+	FIXTURE_RINGS = 4,
+	FIXTURE_EVENTS = 2500,
+	FIXTURE_OWNERS = 120,
+};
+
+/* stack ids */
+enum {
+	FIXTURE_STACK_LEAK = 11,
+	FIXTURE_STACK_ACCESS = 12,
+	FIXTURE_STACK_ALLOC = 13,
+	FIXTURE_STACK_FREE = 14,
+	FIXTURE_STACK_BARE = 15,    /* no symbols */
+	FIXTURE_STACK_HOSTILE = 16, /* names with control bytes */
+	FIXTURE_STACK_MISSING = 99, /* not available */
+};
+
+struct fixture {
+	struct kms_snapshot snapshot;
+	struct kms_view_target target[FIXTURE_TARGETS];
+	struct kms_view_cache cache[FIXTURE_CACHES];
+	struct kms_view_guard guard[FIXTURE_GUARDS];
+	struct kms_view_leak leak[FIXTURE_LEAKS];
+	struct kms_view_fault fault[FIXTURE_FAULTS];
+	struct kms_view_owner owner[FIXTURE_OWNERS];
+	struct kms_view_ring ring[FIXTURE_RINGS];
+	struct kms_view_ops ops;
+	struct kms_view view;
+	atomic_int borrowed; /* snapshots out: 0 between requests */
+	atomic_int stacks;   /* stacks out */
+	uint64_t depth;      /* last kmem_guard_depth written */
+	uint32_t depth_target;
+	bool refuse_writes;
+	unsigned int slow_ms; /* acquire() takes this long */
+};
+
+/** Fills @fixture; @live: it runs and takes writes, else it is a finished trace. */
+void fixture_init(struct fixture *fixture, bool live);
+
+#endif
