@@ -173,9 +173,11 @@ static void out_of_memory(struct kms_response *out)
 	out->body_bytes = out->body ? strlen(out->body) : 0;
 }
 
-/* Hands the body over, or says why there is none. */
+/* Hands the body over, or says why there is none. Documents end in a line feed, for those who read them with cat. */
 static void finish(struct kms_exchange *x)
 {
+	if (x->body.used_bytes && x->body.text[x->body.used_bytes - 1] != '\n')
+		kms_buf_add_char(&x->body, '\n');
 	if (kms_buf_status(&x->body) == -E2BIG)
 		kms_problem(x, KMS_PROBLEM_INTERNAL,
 			    "the answer is larger than %d MiB; ask for less with limit=",
