@@ -74,8 +74,9 @@ def overflow_guard():
 def underflow():
     cases = []
     for size in (1, 8, 24, 100, 1000, 5000):
-        cases += with_legal("underflow", (str(size),), "bug", "legal", Finding(
-            "underflow", FREE, alloc_stack=ALLOC, size=size))
+        finding = Finding("underflow", FREE, alloc_stack=ALLOC, size=size)
+        cases += with_legal("underflow", (str(size),), "bug", "legal", finding)
+        cases.append(Case("underflow", (str(size), "zero"), (finding,)))
     return cases
 
 

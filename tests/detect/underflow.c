@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* underflow SIZE bug|legal: writes the byte before a block, or its first byte. */
+/*
+ * underflow SIZE bug|zero|legal: writes the byte before a block (a letter, or 0), or its first byte.
+ */
 #include "tests/detect/front.h"
 
 static NAMED char *make_block(size_t bytes)
@@ -10,11 +12,11 @@ static NAMED char *make_block(size_t bytes)
 	return p;
 }
 
-static NAMED void write_byte(char *p, long offset)
+static NAMED void write_byte(char *p, long offset, char byte)
 {
 	volatile char *at = hidden(p);
 
-	at[offset] = 0; /* line: write */
+	at[offset] = byte; /* line: write */
 	keep_frame();
 }
 
@@ -35,7 +37,7 @@ int main(int argc, char **argv)
 	p = make_block(bytes);
 	after = make_block(bytes);
 	memset(p, 'x', bytes);
-	write_byte(p, strcmp(argv[2], "bug") ? 0 : -1);
+	write_byte(p, strcmp(argv[2], "legal") ? -1 : 0, strcmp(argv[2], "zero") ? 'u' : 0);
 	printf("{\"block\": \"%p\", \"bytes\": %zu}\n", (void *)p, bytes);
 	give_back(p, bytes);
 	give_back(before, bytes);
