@@ -14,6 +14,7 @@
 enum {
 	DEADLINE_MS = 2000,
 	DEADLINE_DEBUGINFOD_MS = 60000,
+	FIRST_START_MS = 2000, /* at least, however short the deadline of a batch is */
 	MODULES_OPEN = 32,
 	NS_PER_MS = 1000000,
 };
@@ -57,6 +58,25 @@ static int configure(struct kms_symbols *sym, const struct kms_symbols_config *c
 	return sym->helper_exec ? 0 : kms_err_sys(err, -ENOMEM, "symbol resolver", NULL);
 }
 
+/* None of these can fail with these arguments. */
+static void init_locks(struct kms_symbols *sym)
+{
+	pthread_condattr_t attributes;
+	pthread_mutex_init(&sym->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&sym->link_is_free, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+static uint64_t first_start_end(const struct kms_symbols *sym)
+{
+	uint64_t wait_ns = (uint64_t)FIRST_START_MS * NS_PER_MS;
+	if (wait_ns < sym->deadline_ns)
+		wait_ns = sym->deadline_ns;
+	return kms_clock_now(kms_clock_system()) + wait_ns;
+}
+
 struct kms_symbols *kms_symbols_create(const struct kms_symbols_config *cfg, struct kms_err *err)
 {
 	static const struct kms_symbols_config all_defaults;
@@ -67,15 +87,13 @@ struct kms_symbols *kms_symbols_create(const struct kms_symbols_config *cfg, str
 		kms_err_sys(err, -ENOMEM, "symbol resolver", NULL);
 		return NULL;
 	}
-	pthread_mutex_init(&sym->link_lock, NULL);
-	pthread_mutex_init(&sym->data_lock, NULL);
+	init_locks(sym);
 	kms_symbols_link_init(&sym->link);
 	kms_symbols_cache_init(&sym->cache,
 			       cfg->cache_bytes ? cfg->cache_bytes : cache_default_bytes);
 	int rc = configure(sym, cfg, err);
 	if (rc == 0)
-		rc = kms_symbols_start_helper(
-			sym, kms_clock_now(kms_clock_system()) + sym->deadline_ns, err);
+		rc = kms_symbols_start_helper(sym, first_start_end(sym), err);
 	if (rc != 0) {
 		kms_symbols_destroy(sym);
 		return NULL;
@@ -95,25 +113,25 @@ void kms_symbols_destroy(struct kms_symbols *sym)
 	}
 	free(sym->modules);
 	free(sym->helper_exec);
-	pthread_mutex_destroy(&sym->data_lock);
-	pthread_mutex_destroy(&sym->link_lock);
+	pthread_cond_destroy(&sym->link_is_free);
+	pthread_mutex_destroy(&sym->lock);
 	free(sym);
 }
 
 void kms_symbols_stats(struct kms_symbols *sym, struct kms_symbols_stats *out)
 {
-	pthread_mutex_lock(&sym->data_lock);
+	pthread_mutex_lock(&sym->lock);
 	*out = sym->stats;
 	out->cache_bytes = sym->cache.used_bytes;
 	out->cache_entries = sym->cache.n_entries;
-	pthread_mutex_unlock(&sym->data_lock);
+	pthread_mutex_unlock(&sym->lock);
 }
 
 pid_t kms_symbols_helper_pid(struct kms_symbols *sym)
 {
-	pthread_mutex_lock(&sym->data_lock);
+	pthread_mutex_lock(&sym->lock);
 	pid_t pid = sym->helper_pid;
-	pthread_mutex_unlock(&sym->data_lock);
+	pthread_mutex_unlock(&sym->lock);
 	return pid;
 }
 
@@ -153,7 +171,7 @@ static struct kms_symbols_known_module *known_module_create(const struct kms_sym
 	return module;
 }
 
-/* Finds or adds a module. Holds data_lock. */
+/* Finds or adds a module. Holds the lock. */
 static int add_module(struct kms_symbols *sym, const struct kms_symbols_module *desc, uint32_t *id)
 {
 	uint64_t hash = hash_module(desc);
@@ -190,9 +208,9 @@ int kms_symbols_module(struct kms_symbols *sym, const struct kms_symbols_module 
 	if (desc->n_build_id > KMS_SYMBOLS_BUILD_ID_BYTES)
 		return kms_err_set(err, -EINVAL, "build-id of a module: %zu bytes are too many",
 				   desc->n_build_id);
-	pthread_mutex_lock(&sym->data_lock);
+	pthread_mutex_lock(&sym->lock);
 	int rc = add_module(sym, desc, id);
-	pthread_mutex_unlock(&sym->data_lock);
+	pthread_mutex_unlock(&sym->lock);
 	return rc == 0 ? 0 : kms_err_sys(err, rc, "no room for a module", desc->path);
 }
 
@@ -230,7 +248,7 @@ static struct kms_symbols_item item_of(const struct kms_symbols *sym,
 	};
 }
 
-/* Answers what is known; returns how many are left for the helper. Holds data_lock. */
+/* Answers what is known; returns how many are left for the helper. Holds the lock. */
 static size_t answer_from_cache(const struct kms_symbols *sym,
 				const struct kms_symbol_request *reqs, size_t n,
 				struct kms_symbol_answer *answers)
@@ -258,7 +276,7 @@ int kms_symbols_compare_addresses(const void *a, const void *b)
 	return (int)x->is_return - (int)y->is_return;
 }
 
-/* Makes items of the requests that answer_from_cache has left, each address once, under the same hold of data_lock. */
+/* Makes items of the requests that answer_from_cache has left, each address once, under the same hold of the lock. */
 static size_t collect_items(const struct kms_symbols *sym, const struct kms_symbol_request *reqs,
 			    size_t n, struct kms_symbols_item *items)
 {
@@ -297,31 +315,44 @@ static void deliver(const struct kms_symbol_request *reqs, size_t n, struct kms_
 	}
 }
 
-/* Takes link_lock, but not for longer than the deadline. */
-static bool lock_link(struct kms_symbols *sym, uint64_t deadline_ns)
+/* Makes this thread the one that uses the helper; waits no longer than the deadline. Holds the lock. */
+static bool take_link(struct kms_symbols *sym, uint64_t deadline_ns)
 {
 	struct timespec deadline = {
 		.tv_sec = (time_t)(deadline_ns / 1000000000),
 		.tv_nsec = (long)(deadline_ns % 1000000000),
 	};
-	return pthread_mutex_clocklock(&sym->link_lock, CLOCK_MONOTONIC, &deadline) == 0;
+	while (sym->is_link_taken) {
+		if (pthread_cond_timedwait(&sym->link_is_free, &sym->lock, &deadline) == ETIMEDOUT)
+			return false;
+	}
+	sym->is_link_taken = true;
+	return true;
+}
+
+static void give_link(struct kms_symbols *sym)
+{
+	pthread_mutex_lock(&sym->lock);
+	sym->is_link_taken = false;
+	pthread_cond_signal(&sym->link_is_free);
+	pthread_mutex_unlock(&sym->lock);
 }
 
 static void ask_helper(struct kms_symbols *sym, struct kms_symbols_item *items, size_t n_items,
 		       uint64_t deadline_ns)
 {
-	if (!lock_link(sym, deadline_ns)) {
-		for (size_t i = 0; i < n_items; i++)
-			items[i].answer.reason = KMS_SYMBOL_TIMEOUT;
-		return;
-	}
+	pthread_mutex_lock(&sym->lock);
+	bool is_taken = take_link(sym, deadline_ns);
 	/* Another thread may have asked for the same while this one waited. */
-	pthread_mutex_lock(&sym->data_lock);
-	for (size_t i = 0; i < n_items; i++)
-		(void)kms_symbols_answer_known(sym, &items[i]);
-	pthread_mutex_unlock(&sym->data_lock);
+	for (size_t i = 0; i < n_items; i++) {
+		if (!kms_symbols_answer_known(sym, &items[i]))
+			items[i].answer.reason = KMS_SYMBOL_TIMEOUT;
+	}
+	pthread_mutex_unlock(&sym->lock);
+	if (!is_taken)
+		return;
 	kms_symbols_run_batch(sym, items, n_items, deadline_ns);
-	pthread_mutex_unlock(&sym->link_lock);
+	give_link(sym);
 }
 
 int kms_symbols_resolve(struct kms_symbols *sym, const struct kms_symbol_request *reqs, size_t n,
@@ -329,7 +360,7 @@ int kms_symbols_resolve(struct kms_symbols *sym, const struct kms_symbol_request
 {
 	uint64_t deadline_ns = kms_clock_now(kms_clock_system()) + sym->deadline_ns;
 	struct kms_symbols_item *items = NULL;
-	pthread_mutex_lock(&sym->data_lock);
+	pthread_mutex_lock(&sym->lock);
 	size_t n_items = answer_from_cache(sym, reqs, n, answers);
 	sym->stats.n_requests += n;
 	sym->stats.n_cache_hits += n - n_items;
@@ -337,7 +368,7 @@ int kms_symbols_resolve(struct kms_symbols *sym, const struct kms_symbol_request
 		items = calloc(n_items, sizeof(*items));
 	if (items)
 		n_items = collect_items(sym, reqs, n, items);
-	pthread_mutex_unlock(&sym->data_lock);
+	pthread_mutex_unlock(&sym->lock);
 	if (n_items == 0)
 		return 0;
 	if (!items)

@@ -22,7 +22,7 @@ kms_library(kms_symbols SOURCES
 
 # Run-time libraries of sanitizers and of gcov need what the helper's sandbox refuses.
 if(KMS_SANITIZE OR KMS_COVERAGE OR KMS_FUZZ)
-	target_compile_definitions(kms_symbols PRIVATE KMS_SYMBOLS_INSTRUMENTED)
+	target_compile_definitions(kms_symbols PUBLIC KMS_SYMBOLS_INSTRUMENTED)
 endif()
 target_link_libraries(kms_tracer PUBLIC kms_symbols)
 
@@ -50,3 +50,17 @@ function(symbols_test name)
 endfunction()
 
 symbols_test(test_symbols LABEL unit SOURCES test/test_symbols.c)
+kms_program(symbols_hostile_helper DIR test SOURCES test/symbols_hostile_helper.c LIBS kms_symbols)
+symbols_test(test_symbols_hostile LABEL unit SOURCES test/test_symbols_hostile.c)
+if(TARGET test_symbols_hostile)
+	add_dependencies(test_symbols_hostile symbols_hostile_helper)
+endif()
+symbols_test(test_symbols_helper LABEL unit SOURCES test/test_symbols_helper.c)
+symbols_test(test_symbols_files LABEL unit SOURCES test/test_symbols_files.c)
+kms_test(test_symbols_parts LABEL unit SOURCES test/test_symbols_parts.c LIBS kms_symbols)
+symbols_test(stress_symbols PLAIN LABEL stress SOURCES test/stress_symbols.c)
+kms_fuzz(fuzz_symbols_wire SOURCES test/fuzz_symbols_wire.c LIBS kms_symbols
+	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/symbols_wire)
+
+# By hand: bench_symbols FILE [N [ADDRESS...]]
+kms_program(bench_symbols DIR test SOURCES test/bench_symbols.c LIBS kms_symbols)

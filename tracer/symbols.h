@@ -71,7 +71,7 @@ struct kms_symbols_config {
  *
  * Shape:  cfg may be NULL: all defaults.
  * Owner:  the caller ends it with kms_symbols_destroy.
- * Locks:  any thread; blocks until the helper answers (some 10 ms) or the deadline has passed. The helper is a child of
+ * Locks:  any thread; blocks until the helper answers (some ms), at most for the deadline or 2 s. The helper is a child of
  *         the caller: code that waits for any child must leave pids alone that it does not know. It is in a process
  *         group of its own, so that an interrupt from the terminal does not reach it.
  * Errors: NULL with -ENOMEM, -EMFILE and the like, -ENOENT or -EACCES (helper_exec), -ECHILD (started, but does not
@@ -140,9 +140,10 @@ struct kms_symbol_answer {
  *
  * Shape:  reqs and answers have n elements; answers[i] belongs to reqs[i]; every one is written, also on failure.
  * Owner:  frames and names belong to sym and stay valid until kms_symbols_destroy.
- * Locks:  any thread. Blocks at most cfg.deadline_ms, and 0.2 s if the helper has to be killed; answers from the cache are not delayed by another thread's batch.
- *         What has no answer by then is KMS_SYMBOL_TIMEOUT and may be asked again; the helper keeps the files it has
- *         open. A module over which the helper hangs or dies twice is not asked again.
+ * Locks:  any thread. Blocks at most cfg.deadline_ms, and 0.2 s more if the helper has to be killed; answers from the
+ *         cache are not delayed by another thread's batch. What has no answer by then is KMS_SYMBOL_TIMEOUT and may be
+ *         asked again; the helper keeps the files it has open. A module over which the helper hangs or dies twice is
+ *         not asked again.
  * Errors: -ENOMEM: answers not in the cache are KMS_SYMBOL_HELPER_DIED. An unknown module id gives KMS_SYMBOL_NO_FILE.
  */
 int kms_symbols_resolve(struct kms_symbols *sym, const struct kms_symbol_request *reqs, size_t n,

@@ -5,7 +5,8 @@
  * Addresses go in order of module and offset, so that the helper opens each file once. It answers in that order and
  * sends what it has before it opens the next file: when it is lost, the first address without an answer names the
  * module to blame. That module gets a strike and is asked last from then on; after the second strike it is not asked
- * again. So one bad file costs its own addresses, and nobody else's unless the time is up.
+ * again. So one bad file costs its own addresses, and nobody else's unless the time is up. A helper killed by somebody
+ * else (a person, the kernel when memory is short) is started once more, and no module is blamed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 enum {
 	RESTARTS_MAX = 8, /* helpers started for one batch; beyond this something else is wrong */
+	KILLS_MAX = 2,    /* whoever kills it again does not want it to run */
 };
 
 /* A batch under way. items[0, n_done) have their answers. */
@@ -25,25 +27,26 @@ struct batch {
 	size_t n;
 	size_t n_done;
 	size_t n_chunk; /* items asked in the request under way, from n_done on */
+	int n_killed;   /* helpers that somebody else has killed */
 	uint64_t deadline_ns;
-	uint64_t stall_ns; /* the helper is given up when it sends nothing for so long */
+	uint64_t stall_ns; /* how long one module may keep the others waiting */
 };
 
 /* The helper -------------------------------------------------------------------------------------------------------- */
 
 static void set_helper_pid(struct kms_symbols *sym, bool started)
 {
-	pthread_mutex_lock(&sym->data_lock);
+	pthread_mutex_lock(&sym->lock);
 	sym->helper_pid = sym->link.pid;
 	sym->stats.n_helper_starts += started;
-	pthread_mutex_unlock(&sym->data_lock);
+	pthread_mutex_unlock(&sym->lock);
 }
 
 int kms_symbols_start_helper(struct kms_symbols *sym, uint64_t deadline_ns, struct kms_err *err)
 {
 	if (kms_symbols_link_is_alive(&sym->link))
 		return 0;
-	kms_symbols_link_close(&sym->link);
+	(void)kms_symbols_link_close(&sym->link); /* ended while nothing was asked of it */
 	struct kms_symbols_link_config cfg = {
 		.helper_exec = sym->helper_exec,
 		.wire = &sym->wire_config,
@@ -54,26 +57,34 @@ int kms_symbols_start_helper(struct kms_symbols *sym, uint64_t deadline_ns, stru
 	return rc;
 }
 
-/* Ends the helper after a failure and blames the module it was working on. */
+static void blame(struct kms_symbols *sym, struct kms_symbols_known_module *culprit,
+		  enum kms_symbol_reason reason)
+{
+	if (++culprit->n_strikes < KMS_SYMBOLS_STRIKES)
+		return;
+	pthread_mutex_lock(&sym->lock);
+	culprit->verdict = (uint8_t)reason;
+	sym->stats.n_blacklisted++;
+	pthread_mutex_unlock(&sym->lock);
+}
+
+/* Ends the helper after a failure, and blames the module it was working on if it was not somebody else. */
 static void lose_helper(struct batch *batch, int rc)
 {
 	struct kms_symbols *sym = batch->sym;
 	struct kms_symbols_known_module *culprit = batch->items[batch->n_done].module;
-	kms_symbols_link_close(&sym->link);
+	bool killed_from_outside = kms_symbols_link_close(&sym->link);
 	set_helper_pid(sym, false);
-	if (rc == -ENOMEM)
-		return; /* nobody's fault but ours */
-	culprit->n_strikes++;
-	pthread_mutex_lock(&sym->data_lock);
-	if (rc == -ETIMEDOUT)
-		sym->stats.n_helper_hangs++;
-	else
-		sym->stats.n_helper_deaths++;
-	if (culprit->n_strikes == KMS_SYMBOLS_STRIKES) {
-		culprit->verdict = rc == -ETIMEDOUT ? KMS_SYMBOL_TIMEOUT : KMS_SYMBOL_HELPER_DIED;
-		sym->stats.n_blacklisted++;
-	}
-	pthread_mutex_unlock(&sym->data_lock);
+	pthread_mutex_lock(&sym->lock);
+	sym->stats.n_helper_hangs += rc == -ETIMEDOUT;
+	sym->stats.n_helper_deaths += rc == -EPIPE || rc == -EPROTO;
+	pthread_mutex_unlock(&sym->lock);
+	if (rc == -EPIPE && killed_from_outside)
+		batch->n_killed++;
+	else if (rc == -ETIMEDOUT)
+		blame(sym, culprit, KMS_SYMBOL_TIMEOUT);
+	else if (rc != -ENOMEM)
+		blame(sym, culprit, KMS_SYMBOL_HELPER_DIED);
 }
 
 /* Order of work ----------------------------------------------------------------------------------------------------- */
@@ -91,12 +102,12 @@ static int compare_items(const void *a, const void *b)
 /* Puts items with an answer first, and the others in the order in which they shall be asked. */
 static void sort_items(struct batch *batch)
 {
-	pthread_mutex_lock(&batch->sym->data_lock);
+	pthread_mutex_lock(&batch->sym->lock);
 	for (size_t i = batch->n_done; i < batch->n; i++) {
 		if (!batch->items[i].is_done)
 			(void)kms_symbols_answer_known(batch->sym, &batch->items[i]);
 	}
-	pthread_mutex_unlock(&batch->sym->data_lock);
+	pthread_mutex_unlock(&batch->sym->lock);
 	qsort(batch->items + batch->n_done, batch->n - batch->n_done, sizeof(*batch->items),
 	      compare_items);
 	while (batch->n_done < batch->n && batch->items[batch->n_done].is_done)
@@ -156,7 +167,7 @@ static bool is_of_module(enum kms_symbol_reason reason)
 	       reason == KMS_SYMBOL_BAD_ELF;
 }
 
-/* Stores one checked answer. Holds data_lock. */
+/* Stores one checked answer. Holds the lock. */
 static void accept_answer(struct kms_symbols *sym, struct kms_symbols_item *item,
 			  const struct kms_symbols_wire_answer *answer)
 {
@@ -185,7 +196,7 @@ static int accept_message(struct batch *batch, const struct kms_symbols_wire_mes
 	    kms_symbols_wire_get_answers(msg, &reader, &first) != 0 || first != *n_answered)
 		return -EPROTO;
 	int rc = 1;
-	pthread_mutex_lock(&batch->sym->data_lock);
+	pthread_mutex_lock(&batch->sym->lock);
 	while (rc == 1) {
 		rc = kms_symbols_wire_next_answer(&reader, &answer);
 		if (rc == 1 && *n_answered == batch->n_chunk)
@@ -195,9 +206,20 @@ static int accept_message(struct batch *batch, const struct kms_symbols_wire_mes
 		accept_answer(batch->sym, &batch->items[batch->n_done + *n_answered], &answer);
 		(*n_answered)++;
 	}
-	pthread_mutex_unlock(&batch->sym->data_lock);
+	pthread_mutex_unlock(&batch->sym->lock);
 	return *n_answered == first ? -EPROTO
 				    : rc; /* a message without answers could be repeated for ever */
+}
+
+/* When the helper is given up: earlier than at the deadline only if others still wait behind this module. */
+static uint64_t patience_end(const struct batch *batch, size_t n_answered)
+{
+	const struct kms_symbols_item *next = &batch->items[batch->n_done + n_answered];
+	const struct kms_symbols_item *last = &batch->items[batch->n - 1];
+	uint64_t stall_end_ns = kms_clock_now(kms_clock_system()) + batch->stall_ns;
+	if (next->module == last->module || stall_end_ns > batch->deadline_ns)
+		return batch->deadline_ns;
+	return stall_end_ns;
 }
 
 /* One request and its answers. Moves n_done over what was answered, also on failure. */
@@ -207,10 +229,8 @@ static int run_chunk(struct batch *batch)
 	size_t n_answered = 0;
 	int rc = send_chunk(batch);
 	while (rc == 0 && n_answered < batch->n_chunk) {
-		uint64_t limit_ns = kms_clock_now(kms_clock_system()) + batch->stall_ns;
-		if (limit_ns > batch->deadline_ns)
-			limit_ns = batch->deadline_ns;
-		rc = kms_symbols_link_receive(&batch->sym->link, &msg, limit_ns);
+		rc = kms_symbols_link_receive(&batch->sym->link, &msg,
+					      patience_end(batch, n_answered));
 		if (rc == 0)
 			rc = accept_message(batch, &msg, &n_answered);
 	}
@@ -238,7 +258,7 @@ static enum kms_symbol_reason run_chunks(struct batch *batch)
 		if (rc == 0)
 			continue;
 		lose_helper(batch, rc);
-		if (rc == -ENOMEM)
+		if (rc == -ENOMEM || batch->n_killed == KILLS_MAX)
 			return KMS_SYMBOL_HELPER_DIED;
 		sort_items(batch);
 	}

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/io.h"
 #include "tracer/symbols_image.h"
 #include "tracer/symbols_sandbox.h"
 #include "tracer/symbols_wire.h"
@@ -146,27 +145,12 @@ static bool close_oldest(struct helper *helper, const struct module *in_use)
 	return true;
 }
 
-/* Address space in use; 0 if it cannot be told. */
-static uint64_t used_bytes(void)
-{
-	char *text;
-	if (kms_read_file("/proc/self/statm", 4096, &text, NULL, NULL) != 0)
-		return 0;
-	uint64_t n_pages = strtoull(text, NULL, 10);
-	free(text);
-	return n_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Closes other modules while more than half of the memory is used: what is opened next needs some, too. */
 static void make_room(struct helper *helper, const struct module *in_use)
 {
-#ifndef KMS_SYMBOLS_INSTRUMENTED /* sanitizers reserve address space by the terabyte */
-	while (used_bytes() > helper->cfg.memory_bytes / 2 && close_oldest(helper, in_use))
+	while (kms_symbols_sandbox_used_bytes() > helper->cfg.memory_bytes / 2 &&
+	       close_oldest(helper, in_use))
 		;
-#else
-	(void)helper;
-	(void)in_use;
-#endif
 }
 
 static struct module *use_module(struct helper *helper, uint32_t id)
@@ -211,24 +195,25 @@ static void answer(struct helper *helper, const struct kms_symbols_wire_entry *e
 		make_room(helper, module);
 }
 
-/* Sends what has been answered, if it is time to, and opens the message of the answers from `next` on. */
-static int flush_before(struct helper *helper, size_t next)
+/* Whether the answers so far should go out before the next address, of this module, is looked up. */
+static bool is_time_to_flush(const struct helper *helper, uint32_t module)
 {
-	struct job *job = &helper->job;
-	uint64_t now = now_ns();
-	if (next > 0) {
-		if (job->entries[next].module == job->last_module &&
-		    helper->out.used < FLUSH_BYTES && now - job->flushed_ns < FLUSH_NS)
-			return 0;
-		kms_symbols_wire_end(&helper->out);
-		int rc = flush(helper);
-		if (rc != 0)
-			return rc;
-	}
-	job->flushed_ns = now;
-	job->last_module = job->entries[next].module;
-	kms_symbols_wire_begin_answers(&helper->out, job->request, (uint32_t)next);
-	return 0;
+	return module != helper->job.last_module || helper->out.used >= FLUSH_BYTES ||
+	       now_ns() - helper->job.flushed_ns >= FLUSH_NS;
+}
+
+/* Opens the message for the answers from entry `first`, of this module, on. */
+static void begin_answers(struct helper *helper, size_t first, uint32_t module)
+{
+	helper->job.flushed_ns = now_ns();
+	helper->job.last_module = module;
+	kms_symbols_wire_begin_answers(&helper->out, helper->job.request, (uint32_t)first);
+}
+
+static int end_answers(struct helper *helper)
+{
+	kms_symbols_wire_end(&helper->out);
+	return flush(helper);
 }
 
 static int handle_request(struct helper *helper, const struct kms_symbols_wire_message *msg)
@@ -242,17 +227,20 @@ static int handle_request(struct helper *helper, const struct kms_symbols_wire_m
 	job->request = msg->request;
 	job->deadline_ns = now_ns() + budget_ms * 1000000ULL;
 	kms_symbols_sandbox_watchdog((uint64_t)budget_ms + WATCHDOG_GRACE_MS);
+	begin_answers(helper, 0, job->entries[0].module);
 	for (size_t i = 0; rc == 0 && i < job->n; i++) {
-		rc = flush_before(helper, i);
-		if (rc == 0 && now_ns() < job->deadline_ns)
-			answer(helper, &job->entries[i]);
-		else if (rc == 0)
+		const struct kms_symbols_wire_entry *entry = &job->entries[i];
+		if (is_time_to_flush(helper, entry->module)) {
+			rc = end_answers(helper);
+			begin_answers(helper, i, entry->module);
+		}
+		if (now_ns() < job->deadline_ns)
+			answer(helper, entry);
+		else
 			kms_symbols_wire_put_answer(&helper->out, &too_late);
 	}
-	if (rc == 0) {
-		kms_symbols_wire_end(&helper->out);
-		rc = flush(helper);
-	}
+	if (rc == 0)
+		rc = end_answers(helper);
 	kms_symbols_sandbox_watchdog(0);
 	return rc;
 }

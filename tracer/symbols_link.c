@@ -13,6 +13,8 @@
 #include "base/clock.h"
 
 enum {
+	OWN_END_WAIT_MS =
+		50, /* a process that has closed its socket is about to end, or pretends to */
 	DEATH_WAIT_MS =
 		200, /* a killed process that has not ended by then is in an uninterruptible system call */
 };
@@ -24,22 +26,31 @@ void kms_symbols_link_init(struct kms_symbols_link *link)
 
 void kms_symbols_link_deinit(struct kms_symbols_link *link)
 {
-	kms_symbols_link_close(link);
+	(void)kms_symbols_link_close(link); /* nobody is to be blamed any more */
 	kms_symbols_wire_in_deinit(&link->in);
 }
 
-/* Whether a child has ended, or is no child of ours any more because other code has waited for it. */
-static bool is_reaped(pid_t pid)
+/* Waits for the end of the helper. True and its wait status, 0 if other code has waited for it before. */
+static bool wait_end(const struct kms_symbols_link *link, int wait_ms, int *status)
 {
-	return waitpid(pid, NULL, WNOHANG) != 0;
+	for (int ms = 0;; ms++) {
+		*status = 0;
+		if (waitpid(link->pid, status, WNOHANG) != 0)
+			return true;
+		if (ms == wait_ms)
+			return false;
+		/* poll ignores a negative descriptor: then it is a pause. */
+		struct pollfd waited = {.fd = link->pidfd, .events = POLLIN};
+		(void)poll(&waited, 1, 1);
+	}
 }
 
+/* Not by its pid where that can be avoided: if other code has waited for it, that may be another process by now. */
 static void kill_helper(const struct kms_symbols_link *link)
 {
-	/* Failures mean that it has ended already. */
 	if (link->pidfd >= 0)
 		(void)syscall(SYS_pidfd_send_signal, link->pidfd, SIGKILL, NULL, 0);
-	else if (!is_reaped(link->pid))
+	else
 		(void)kill(link->pid, SIGKILL);
 }
 
@@ -53,20 +64,20 @@ static void remember_undead(struct kms_symbols_link *link)
 	}
 }
 
-void kms_symbols_link_close(struct kms_symbols_link *link)
+bool kms_symbols_link_close(struct kms_symbols_link *link)
 {
 	if (link->fd >= 0)
 		close(link->fd);
 	link->fd = -1;
 	link->in.start = link->in.used = 0;
 	if (link->pid == 0)
-		return;
-	kill_helper(link);
-	bool ended = false;
-	for (int ms = 0; !(ended = is_reaped(link->pid)) && ms < DEATH_WAIT_MS; ms++) {
-		/* poll ignores a negative descriptor: then it is a pause. */
-		struct pollfd waited = {.fd = link->pidfd, .events = POLLIN};
-		(void)poll(&waited, 1, 1);
+		return false;
+	int status;
+	bool ended = link->is_closed_by_peer && wait_end(link, OWN_END_WAIT_MS, &status);
+	bool killed_from_outside = ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	if (!ended) {
+		kill_helper(link);
+		ended = wait_end(link, DEATH_WAIT_MS, &status);
 	}
 	if (!ended)
 		remember_undead(link);
@@ -74,6 +85,8 @@ void kms_symbols_link_close(struct kms_symbols_link *link)
 		close(link->pidfd);
 	link->pidfd = -1;
 	link->pid = 0;
+	link->is_closed_by_peer = false;
+	return killed_from_outside;
 }
 
 bool kms_symbols_link_is_alive(const struct kms_symbols_link *link)
@@ -111,8 +124,10 @@ int kms_symbols_link_send(struct kms_symbols_link *link, const struct kms_symbol
 			sent += (size_t)n;
 			continue;
 		}
-		if (errno != EAGAIN && errno != EINTR)
+		if (errno != EAGAIN && errno != EINTR) {
+			link->is_closed_by_peer = true;
 			return -EPIPE;
+		}
 		int rc = wait_for(link, POLLOUT, deadline_ns);
 		if (rc != 0)
 			return rc;
@@ -133,8 +148,10 @@ static int receive_some(struct kms_symbols_link *link, uint64_t deadline_ns)
 			link->in.used += (size_t)n;
 			return 0;
 		}
-		if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			link->is_closed_by_peer = true;
 			return -EPIPE;
+		}
 		rc = wait_for(link, POLLIN, deadline_ns);
 		if (rc != 0)
 			return rc;

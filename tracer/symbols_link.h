@@ -24,7 +24,8 @@ enum {
 struct kms_symbols_link {
 	pid_t pid;
 	int pidfd; /* -1 if the kernel has none; a pid alone may be another process by now */
-	int fd;    /* stream socket, non-blocking */
+	int fd;    /* stream socket */
+	bool is_closed_by_peer;
 	struct kms_symbols_wire_in in;
 	pid_t undead[KMS_SYMBOLS_LINK_UNDEAD];
 };
@@ -50,8 +51,12 @@ struct kms_symbols_link_config {
 int kms_symbols_link_open(struct kms_symbols_link *link, const struct kms_symbols_link_config *cfg,
 			  uint64_t deadline_ns, struct kms_err *err);
 
-/** Kills the helper, if there is one, and waits a moment for its end. */
-void kms_symbols_link_close(struct kms_symbols_link *link);
+/**
+ * Kills the helper, if there is one, and waits a moment for its end.
+ *
+ * Returns whether it had been killed from outside: by SIGKILL, and not by this function.
+ */
+bool kms_symbols_link_close(struct kms_symbols_link *link);
 
 /** Whether a helper is there and has not closed its end. Only between requests, when nothing is to be received. */
 bool kms_symbols_link_is_alive(const struct kms_symbols_link *link);

@@ -14,14 +14,25 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <unistd.h>
+
+#include "base/io.h"
 
 enum {
 	DESCRIPTORS_MAX = 256,
 };
+
+/* Sanitizers reserve terabytes of address space. */
+#ifdef KMS_SYMBOLS_INSTRUMENTED
+static const bool has_memory_limit = false;
+#else
+static const bool has_memory_limit = true;
+#endif
 
 static int limit(__rlimit_resource_t resource, uint64_t value)
 {
@@ -41,13 +52,19 @@ int kms_symbols_sandbox_limits(uint64_t memory_bytes)
 	int rc = limit(RLIMIT_CORE, 0);
 	if (rc == 0)
 		rc = limit(RLIMIT_NOFILE, DESCRIPTORS_MAX);
-#ifndef KMS_SYMBOLS_INSTRUMENTED /* sanitizers reserve terabytes of address space */
-	if (rc == 0)
+	if (rc == 0 && has_memory_limit)
 		rc = limit(RLIMIT_AS, memory_bytes);
-#else
-	(void)memory_bytes;
-#endif
 	return rc;
+}
+
+uint64_t kms_symbols_sandbox_used_bytes(void)
+{
+	char *text;
+	if (!has_memory_limit || kms_read_file("/proc/self/statm", 4096, &text, NULL, NULL) != 0)
+		return 0;
+	uint64_t n_pages = strtoull(text, NULL, 10);
+	free(text);
+	return n_pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 void kms_symbols_sandbox_watchdog(uint64_t ms)

@@ -13,6 +13,9 @@
  */
 int kms_symbols_sandbox_limits(uint64_t memory_bytes);
 
+/** Address space in use; 0 if it cannot be told or says nothing because there is no limit. */
+uint64_t kms_symbols_sandbox_used_bytes(void);
+
 /**
  * Refuses every system call but those that reading files needs: no write access, no network, no other process.
  *

@@ -157,7 +157,7 @@ int kms_symbols_link_open(struct kms_symbols_link *link, const struct kms_symbol
 	rc = greet(link, cfg, deadline_ns);
 	if (rc == 0)
 		return 0;
-	kms_symbols_link_close(link);
+	(void)kms_symbols_link_close(link); /* it was of no use, whoever ended it */
 	if (rc == -EPIPE || rc == -EPROTO)
 		rc = -ECHILD;
 	kms_err_sys(err, rc, "the symbol helper does not answer", cfg->helper_exec);

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Addresses of known programs to functions, files and lines. The fixtures: fixtures/symbols/build.sh. */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "base/test/unit.h"
 #include "tracer/symbols.h"
 #include "tracer/test/symbols_fixture.h"
 

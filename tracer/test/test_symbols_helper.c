@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The real helper: killed, stopped, orphaned; what it inherits, what it may do, what it keeps open. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/test/unit.h"
+#include "tracer/symbols.h"
+#include "tracer/symbols_link.h"
+#include "tracer/test/symbols_fixture.h"
+
+enum {
+	PATIENCE_MS = 60000,
+	IMPATIENCE_MS = 500,
+};
+
+static struct kms_symbols *create(const struct kms_symbols_config *cfg)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_symbols *sym = kms_symbols_create(cfg, &err);
+	if (!sym)
+		fail_msg("%s: %s", err.subject, err.text);
+	return sym;
+}
+
+static struct kms_symbols *create_patient(void)
+{
+	struct kms_symbols_config cfg = {.deadline_ms = PATIENCE_MS};
+	return create(&cfg);
+}
+
+static struct kms_symbol_answer resolve(struct kms_symbols *sym, const char *name,
+					const char *symbol)
+{
+	char path[FIXTURE_PATH_BYTES];
+	uint32_t module = fixture_module(sym, fixture_path(path, name));
+	return fixture_resolve(sym, module, fixture_address(name, symbol));
+}
+
+static void assert_function(const struct kms_symbol_answer *answer, const char *function)
+{
+	assert_int_equal(answer->reason, KMS_SYMBOL_OK);
+	assert_string_equal(answer->frames[answer->n_frames - 1].function, function);
+}
+
+static struct kms_symbols_stats stats_of(struct kms_symbols *sym)
+{
+	struct kms_symbols_stats stats;
+	kms_symbols_stats(sym, &stats);
+	return stats;
+}
+
+static void killed_helper_is_replaced_without_blame(void **data)
+{
+	(void)data;
+	struct kms_symbols *sym = create_patient();
+	static const char *const symbols[] = {"mark_outer", "mark_plain_static", "mark_evil"};
+	static const char *const functions[] = {"outer", "plain_static", "evil_name_evil"};
+	for (size_t i = 0; i < 3; i++) {
+		pid_t pid = kms_symbols_helper_pid(sym);
+		assert_true(pid > 0);
+		struct kms_symbol_answer answer = resolve(sym, "inline", symbols[i]);
+		assert_function(&answer, functions[i]);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_true(fixture_wait_ended(pid));
+		/* What is cached needs no helper. */
+		answer = resolve(sym, "inline", symbols[i]);
+		assert_function(&answer, functions[i]);
+		answer = resolve(sym, "libshared.so",
+				 i == 0 ? "mark_exported" : "exported_function");
+		assert_function(&answer, "exported_function");
+		if (i == 2)
+			break;
+		answer = resolve(sym, "inline_dwarf4", symbols[i]);
+		assert_function(&answer, functions[i]);
+		assert_int_not_equal(kms_symbols_helper_pid(sym), pid);
+	}
+	struct kms_symbols_stats stats = stats_of(sym);
+	assert_int_equal(stats.n_helper_deaths, 0); /* it died of nothing that was asked */
+	assert_int_equal(stats.n_helper_starts, 3);
+	assert_int_equal(stats.n_blacklisted, 0);
+	kms_symbols_destroy(sym);
+}
+
+static void stopped_helper_is_given_up_at_the_deadline_and_replaced(void **data)
+{
+	(void)data;
+	struct kms_symbols_config cfg = {.deadline_ms = IMPATIENCE_MS};
+	struct kms_symbols *sym = create(&cfg);
+	pid_t pid = kms_symbols_helper_pid(sym);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	struct kms_symbol_answer answer = resolve(sym, "inline", "mark_outer");
+	assert_int_equal(answer.reason, KMS_SYMBOL_TIMEOUT);
+	assert_true(fixture_wait_ended(pid));
+	assert_int_equal(stats_of(sym).n_helper_hangs, 1);
+	kms_symbols_destroy(sym);
+
+	sym = create_patient();
+	pid = kms_symbols_helper_pid(sym);
+	answer = resolve(sym, "inline", "mark_outer");
+	assert_function(&answer, "outer");
+	kms_symbols_destroy(sym);
+	assert_true(fixture_wait_ended(pid));
+}
+
+static void helper_ends_with_its_resolver(void **data)
+{
+	(void)data;
+	int ends[2];
+	pid_t helper = 0;
+	assert_int_equal(pipe(ends), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		struct kms_symbols *sym = kms_symbols_create(NULL, NULL);
+		pid_t pid = sym ? kms_symbols_helper_pid(sym) : 0;
+		(void)!write(ends[1], &pid, sizeof(pid));
+		(void)raise(SIGKILL);
+	}
+	assert_int_equal(read(ends[0], &helper, sizeof(helper)), sizeof(helper));
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_true(helper > 0);
+	assert_true(fixture_wait_ended(helper));
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* Whether a descriptor of the helper is open, and what it is. */
+static bool descriptor_of(pid_t pid, int fd, char *target, size_t size)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+	ssize_t n = readlink(path, target, size - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return true;
+}
+
+static void helper_inherits_nothing_but_its_socket(void **data)
+{
+	(void)data;
+	char target[256];
+	/* Not close-on-exec, and high: what a traced program's front may hold. */
+	int fd = fcntl(STDERR_FILENO, F_DUPFD, 200);
+	assert_true(fd >= 200);
+	struct kms_symbols *sym = create_patient();
+	pid_t pid = kms_symbols_helper_pid(sym);
+	for (int i = 0; i < 300; i++) {
+		bool is_open = descriptor_of(pid, i, target, sizeof(target));
+		assert_int_equal(is_open, i <= 3);
+		if (is_open && i < 3)
+			assert_string_equal(target, "/dev/null");
+		if (is_open && i == 3)
+			assert_int_equal(strncmp(target, "socket:", 7), 0);
+	}
+	kms_symbols_destroy(sym);
+	close(fd);
+}
+
+static void environment_of_the_helper_is_cleaned(void **data)
+{
+	(void)data;
+	static char *const given[] = {"PATH=/bin",
+				      "LD_PRELOAD=/x.so",
+				      "KMEM_GUARD_DEPTH=5",
+				      "KMS_SOAK=1",
+				      "LD_AUDIT=/y.so",
+				      "MALLOC_PERTURB_=1",
+				      "DEBUGINFOD_URLS=http",
+				      "LD_LIBRARY_PATH=/l",
+				      NULL};
+	char **kept = kms_symbols_link_environment(given, false);
+	assert_non_null(kept);
+	assert_string_equal(kept[0], "PATH=/bin");
+	assert_string_equal(kept[1], "LD_LIBRARY_PATH=/l");
+	assert_null(kept[2]);
+	free(kept);
+	kept = kms_symbols_link_environment(given, true);
+	assert_non_null(kept);
+	assert_string_equal(kept[1], "DEBUGINFOD_URLS=http");
+	assert_string_equal(kept[2], "LD_LIBRARY_PATH=/l");
+	assert_null(kept[3]);
+	free(kept);
+}
+
+/* A line of a file of /proc/PID; the caller frees. */
+static char *read_proc(pid_t pid, const char *name)
+{
+	char path[64];
+	char *text;
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	assert_int_equal(kms_read_file(path, 65536, &text, NULL, NULL), 0);
+	return text;
+}
+
+static void helper_has_given_up_its_rights(void **data)
+{
+	(void)data;
+	struct kms_symbols_config cfg = {.deadline_ms = PATIENCE_MS,
+					 .helper_memory_bytes = 512 << 20};
+	struct kms_symbols *sym = create(&cfg);
+	pid_t pid = kms_symbols_helper_pid(sym);
+	char *status = read_proc(pid, "status");
+	char *limits = read_proc(pid, "limits");
+	assert_non_null(strstr(status, "NoNewPrivs:\t1"));
+	assert_non_null(strstr(limits, "Max core file size        0                    0 "));
+	assert_non_null(strstr(limits, "Max open files            256                  256 "));
+#ifndef KMS_SYMBOLS_INSTRUMENTED
+	assert_non_null(
+		strstr(limits, "Max address space         536870912            536870912 "));
+#ifdef __x86_64__
+	assert_non_null(strstr(status, "Seccomp:\t2"));
+#endif
+#endif
+	free(status);
+	free(limits);
+	assert_int_not_equal(getpgid(pid), getpgid(0)); /* ^C is not for it */
+	kms_symbols_destroy(sym);
+}
+
+/* How many files the helper has open or mapped that are fixtures. */
+static size_t count_open(pid_t pid)
+{
+	char target[FIXTURE_PATH_BYTES];
+	size_t n = 0;
+	for (int fd = 4; fd < 256; fd++)
+		n += descriptor_of(pid, fd, target, sizeof(target));
+	return n;
+}
+
+static void helper_keeps_only_so_many_modules_open(void **data)
+{
+	(void)data;
+	struct kms_symbols_config cfg = {.deadline_ms = PATIENCE_MS, .modules_open_max = 2};
+	static const char *const files[] = {"inline", "inline_dwarf4", "inline_zlib",
+					    "stripped.full", "symtab_only"};
+	static const char *const symbols[] = {"mark_outer", "mark_innermost"};
+	struct kms_symbols *sym = create(&cfg);
+	for (size_t round = 0; round < 2; round++) {
+		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+			struct kms_symbol_answer answer = resolve(sym, files[i], symbols[round]);
+			assert_function(&answer, "outer");
+			size_t n_open = count_open(kms_symbols_helper_pid(sym));
+			assert_in_range(n_open, 1, 2);
+		}
+	}
+	assert_int_equal(stats_of(sym).n_helper_starts, 1);
+	kms_symbols_destroy(sym);
+}
+
+int main(int argc, char *argv[])
+{
+	if (kms_symbols_is_helper(argc, argv))
+		return kms_symbols_helper_main(argc, argv);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(killed_helper_is_replaced_without_blame),
+		cmocka_unit_test(stopped_helper_is_given_up_at_the_deadline_and_replaced),
+		cmocka_unit_test(helper_ends_with_its_resolver),
+		cmocka_unit_test(helper_inherits_nothing_but_its_socket),
+		cmocka_unit_test(environment_of_the_helper_is_cleaned),
+		cmocka_unit_test(helper_has_given_up_its_rights),
+		cmocka_unit_test(helper_keeps_only_so_many_modules_open),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
