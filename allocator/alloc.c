@@ -74,7 +74,7 @@ void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 
 	info->node = kms_capture(t, &info->frame);
 	if (kms_guard_owns(t->heap, (uintptr_t)p)) {
-		kms_guard_free(t, (uintptr_t)p, UINT64_MAX, info);
+		kms_guard_free(t, (uintptr_t)p, info);
 		return;
 	}
 	if (kms_find_live(t, (uintptr_t)p, &found)) {
@@ -87,7 +87,9 @@ void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 	if (kms_large_free(t, p, info))
 		return;
 	if (found.side && found.side->state == KMS_BLOCK_LIVE) {
-		kms_heap_free_old(t, &found, p, info);
+		/* A slab of an older check set. */
+		kms_fault_check_zones(t, found.span, p, found.side, &info->frame, KMS_ACCESS_FREE);
+		kms_heap_free_old(t, &found, p, info->node, info->attrs);
 		return;
 	}
 	kms_fault_bad_free(t, (uintptr_t)p, UINT64_MAX, &info->frame);
@@ -98,7 +100,7 @@ size_t kms_block_size(struct kms_local *t, const void *p)
 	struct kms_place place;
 
 	kms_place_find(t->heap, (uintptr_t)p, &place);
-	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE)
+	if (!place.side || place.block != (uintptr_t)p || !place.live)
 		return SIZE_MAX;
 	return place.block_bytes;
 }
@@ -108,7 +110,7 @@ size_t kms_block_usable(struct kms_local *t, const void *p)
 	struct kms_place place;
 
 	kms_place_find(t->heap, (uintptr_t)p, &place);
-	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE)
+	if (!place.side || place.block != (uintptr_t)p || !place.live)
 		return 0;
 	if (place.span->checks & (KMS_CHECK_SIZE | KMS_CHECK_REDZONE) ||
 	    place.span->state != KMS_SPAN_SLAB)
@@ -165,7 +167,7 @@ void *kms_realloc(struct kms_local *t, void *p, size_t size, struct kms_request_
 
 	info->attrs |= KMS_ATTR_REALLOC;
 	kms_place_find(t->heap, (uintptr_t)p, &place);
-	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE) {
+	if (!place.side || place.block != (uintptr_t)p || !place.live) {
 		kms_fault_bad_free(t, (uintptr_t)p, UINT64_MAX, &info->frame);
 		return NULL;
 	}

@@ -70,43 +70,89 @@ static inline uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t 
 	return t->ring->lost_pending ? KMS_SIDE_UNRECORDED : t->ring->mark;
 }
 
+/* Two stores for a whole side entry: {size, allocation stack} and {free stack, state, generation,
+ * last ring}. The layout is schema/spans.h's. */
+static inline uint64_t kms_side_tail(const struct kms_side *side)
+{
+	uint64_t tail;
+
+	__builtin_memcpy(&tail, &side->free_stack, sizeof(tail));
+	return tail;
+}
+
+static inline uint64_t kms_side_tail_make(uint64_t tail, uint32_t free_stack, uint32_t state,
+					  uint16_t last_ring)
+{
+	uint64_t generation = (tail + (UINT64_C(1) << 40)) & (UINT64_C(0xff) << 40);
+
+	return free_stack | (uint64_t)state << 32 | generation | (uint64_t)last_ring << 48;
+}
+
+static inline void kms_side_set_tail(struct kms_side *side, uint64_t tail)
+{
+	__builtin_memcpy(&side->free_stack, &tail, sizeof(tail));
+}
+
+static inline void kms_side_alloc(struct kms_side *side, size_t size, uint32_t node,
+				  uint16_t last_ring)
+{
+	uint64_t head = (uint32_t)size | (uint64_t)node << 32;
+	uint64_t tail = kms_side_tail(side);
+
+	__builtin_memcpy(side, &head, sizeof(head));
+	kms_side_set_tail(side,
+			  kms_side_tail_make(tail, (uint32_t)tail, KMS_BLOCK_LIVE, last_ring));
+}
+
+static inline void kms_side_free(struct kms_side *side, uint32_t node, uint16_t last_ring)
+{
+	kms_side_set_tail(side,
+			  kms_side_tail_make(kms_side_tail(side), node, KMS_BLOCK_FREE, last_ring));
+}
+
+/** Takes the top round of a bin that has one and dresses the block for @size bytes. */
+static inline uint8_t *kms_bin_take(struct kms_local *t, unsigned cache_index, size_t size,
+				    uint32_t node, uint32_t checks, uint32_t attrs, bool traced)
+{
+	struct kms_bin *bin = &t->bin[cache_index];
+	struct kms_counter *counter = &t->counter[cache_index];
+	uint16_t last_ring = KMS_SIDE_UNRECORDED;
+	struct kms_round *top = bin->top - 1;
+	struct kms_side *side = top->side;
+	uint8_t *p = top->block;
+
+	bin->top = top;
+	if (checks & KMS_CHECK_REDZONE)
+		kms_redzone_fill(p + size);
+	if (traced)
+		last_ring = kms_record(t, KMS_REC_FORM_ALLOC, (uintptr_t)p, side, size, node,
+				       checks | attrs);
+	/* Without checks (hence without a trace) rounds come back without their side entry. */
+	if (checks)
+		kms_side_alloc(side, size, node, last_ring);
+	counter->allocs++;
+	counter->alloc_bytes += size;
+	return p;
+}
+
 /** Takes one block of a cache for @size bytes. NULL without memory; nothing is recorded then. */
 static inline void *kms_alloc_from(struct kms_local *t, unsigned cache_index, size_t size,
 				   uint32_t node, uint32_t checks, uint32_t attrs)
 {
 	struct kms_bin *bin = &t->bin[cache_index];
-	struct kms_counter *counter;
-	struct kms_side *side;
-	uint8_t *p;
-	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 
 	if (KMS_UNLIKELY(bin->top == bin->bottom) &&
 	    !kms_cache_refill(t, t->heap->cache[cache_index]))
 		return NULL;
-	bin->top--;
-	p = bin->top->block;
-	side = bin->top->side;
 	if (KMS_UNLIKELY(checks & KMS_CHECK_POISON))
-		kms_fault_check_poison(t, p, side);
-	if (checks & KMS_CHECK_REDZONE)
-		kms_redzone_fill(p + size);
+		kms_fault_check_poison(t, bin->top[-1].block, bin->top[-1].side);
 	if (checks & KMS_CHECK_HEADER) {
 		uint64_t header = size;
 
-		__builtin_memcpy(p - KMS_HEADER_BYTES, &header, sizeof(header));
+		__builtin_memcpy((uint8_t *)bin->top[-1].block - KMS_HEADER_BYTES, &header,
+				 sizeof(header));
 	}
-	if (t->trace)
-		last_ring = kms_record(t, KMS_REC_FORM_ALLOC, (uintptr_t)p, side, size, node,
-				       checks | attrs);
-	side->size_bytes = (uint32_t)size;
-	side->alloc_stack = node;
-	side->state = KMS_BLOCK_LIVE;
-	side->generation++;
-	side->last_ring = last_ring;
-	counter = &t->counter[cache_index];
-	counter->allocs++;
-	counter->alloc_bytes += size;
-	return p;
+	return kms_bin_take(t, cache_index, size, node, checks, attrs, t->trace != 0);
 }
 
 /** A block found by its address. */
@@ -115,73 +161,90 @@ struct kms_found {
 	struct kms_side *side;
 };
 
-/**
- * Is @p the start of a live block of a slab of the current check set? This is what free needs to
- * know on the hot path; anything else is sorted out in alloc.c.
- */
-static inline bool kms_find_live(const struct kms_local *t, uintptr_t p, struct kms_found *found)
+/** Is @p the start of a live block of this slab? found->side is set if it is one of a block. */
+static inline bool kms_found_live(struct kms_span *span, uintptr_t p, struct kms_found *found)
 {
-	struct kms_span *span = kms_span_of(t->heap, p);
-	uint64_t offset;
+	uint64_t offset = p - span->base - span->first_bytes;
 	uint32_t index;
 
-	if (KMS_UNLIKELY(!span || span->state != KMS_SPAN_SLAB))
-		return false;
-	offset = p - span->base - span->first_bytes;
+	found->span = span;
+	found->side = NULL;
 	/* A stale page entry or an interior pointer gives an offset or a rest that does not fit. */
 	if (KMS_UNLIKELY(offset >> 32))
 		return false;
 	index = (uint32_t)((offset * span->stride_magic) >> 32);
-	if (KMS_UNLIKELY(index >= span->count || index * span->stride_bytes != offset))
+	if (KMS_UNLIKELY((index >= span->count) | (index * span->stride_bytes != offset)))
 		return false;
-	found->span = span;
 	found->side = (struct kms_side *)(uintptr_t)span->side_address + index;
-	return KMS_LIKELY(found->side->state == KMS_BLOCK_LIVE) & (span->epoch == t->check_epoch);
+	/* Without checks the side table is not kept: every block passes for live. */
+	return (found->side->state == KMS_BLOCK_LIVE) | !span->checks;
 }
 
-/** Are the pattern bytes around a block of this size whole? */
+/** Is @p the start of a live block of a slab with the checks in force? */
+static inline bool kms_find_live(const struct kms_local *t, uintptr_t p, struct kms_found *found)
+{
+	struct kms_span *span = kms_span_entry(t, p);
+
+	found->span = span;
+	found->side = NULL;
+	return span->state == KMS_SPAN_SLAB && kms_found_live(span, p, found) &&
+	       span->checks == (t->checks & t->heap->cache[span->cache]->checks_mask);
+}
+
+/** Are the pattern bytes next to a block of this size whole? What lies beyond (the slot's end) costs
+ * another cache miss and is left to verify and to the neighbour's check. */
 static inline bool kms_zones_whole(const struct kms_span *span, const uint8_t *p, size_t size)
 {
 	if (!(span->checks & KMS_CHECK_REDZONE))
 		return true;
 	return kms_redzone_whole(p + size) &
-	       kms_redzone_whole(p + span->usable_bytes - KMS_REDZONE_BYTES) &
 	       (span->checks & KMS_CHECK_HEADER ? true
 						: p[-1] == kms_pattern_byte((uintptr_t)p - 1));
 }
+
+/** Puts a live, whole block into a bin that has room. */
+static inline void kms_bin_give(struct kms_local *t, const struct kms_found *found, uint8_t *p,
+				uint32_t node, uint32_t attrs, bool traced)
+{
+	struct kms_side *side = found->side;
+	unsigned cache_index = found->span->cache;
+	struct kms_bin *bin = &t->bin[cache_index];
+	struct kms_counter *counter = &t->counter[cache_index];
+	uint16_t last_ring = KMS_SIDE_UNRECORDED;
+	size_t size = side->size_bytes;
+
+	if (traced)
+		last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, node,
+				       found->span->checks | attrs);
+	kms_side_free(side, node, last_ring);
+	bin->top->block = p;
+	bin->top->side = side;
+	bin->top++;
+	counter->frees++;
+	counter->free_bytes += size;
+}
+
+/** Frees a live block past the magazines, straight into its slab. */
+void kms_heap_free_old(struct kms_local *t, const struct kms_found *found, void *p, uint32_t node,
+		       uint32_t attrs);
 
 /** Gives a live, whole block back. */
 static inline void kms_free_to(struct kms_local *t, const struct kms_found *found, uint8_t *p,
 			       uint32_t node, uint32_t attrs)
 {
-	struct kms_side *side = found->side;
-	unsigned cache_index = found->span->cache;
+	struct kms_cache *cache = t->heap->cache[found->span->cache];
+	struct kms_bin *bin = &t->bin[found->span->cache];
 	uint32_t checks = found->span->checks;
-	struct kms_bin *bin = &t->bin[cache_index];
-	size_t size = side->size_bytes;
-	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 
 	if (checks & KMS_CHECK_HEADER)
 		__builtin_memset(p - KMS_HEADER_BYTES, 0xff, KMS_HEADER_BYTES);
 	if (KMS_UNLIKELY(checks & KMS_CHECK_POISON))
 		kms_pattern_fill(p, found->span->usable_bytes - KMS_REDZONE_BYTES);
-	if (t->trace)
-		last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, node,
-				       checks | attrs);
-	side->free_stack = node;
-	side->state = KMS_BLOCK_FREE;
-	side->generation++;
-	side->last_ring = last_ring;
-	t->counter[cache_index].frees++;
-	t->counter[cache_index].free_bytes += size;
-	if (KMS_UNLIKELY(bin->top == bin->limit) &&
-	    !kms_cache_make_room(t, t->heap->cache[cache_index])) {
-		kms_cache_free_to_slab(t, t->heap->cache[cache_index], p);
+	if (KMS_UNLIKELY(bin->top == bin->limit) && !kms_cache_make_room(t, cache)) {
+		kms_heap_free_old(t, found, p, node, attrs);
 		return;
 	}
-	bin->top->block = p;
-	bin->top->side = side;
-	bin->top++;
+	kms_bin_give(t, found, p, node, attrs, t->trace != 0);
 }
 
 /*

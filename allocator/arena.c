@@ -290,6 +290,23 @@ void kms_arena_free(struct kms_heap *heap, struct kms_span *span)
 		kms_port_wake(&heap->memory_word);
 }
 
+struct kms_span *kms_arena_span_get(struct kms_heap *heap)
+{
+	struct kms_span *span;
+
+	kms_port_lock(&heap->arena_lock);
+	span = span_entry(&heap->arena);
+	kms_port_unlock(&heap->arena_lock);
+	return span;
+}
+
+void kms_arena_span_put(struct kms_heap *heap, struct kms_span *span)
+{
+	kms_port_lock(&heap->arena_lock);
+	span_entry_free(&heap->arena, span);
+	kms_port_unlock(&heap->arena_lock);
+}
+
 bool kms_arena_init(struct kms_heap *heap)
 {
 	struct kms_arena *a = &heap->arena;
@@ -310,7 +327,8 @@ bool kms_arena_init(struct kms_heap *heap)
 	span_bytes = ((bytes >> KMS_PAGE_SHIFT) / 8 * sizeof(struct kms_span) + SPAN_STEP_BYTES) &
 		     ~(size_t)(SPAN_STEP_BYTES - 1);
 	a->span_limit = (uint32_t)(span_bytes / sizeof(struct kms_span));
-	a->page_span = kms_port_reserve(map_bytes, KMS_PAGE_BYTES);
+	/* Readable as a whole, so that the hot path need not know how much is opened. */
+	a->page_span = kms_port_reserve_readable(map_bytes);
 	a->span = kms_port_reserve(span_bytes, KMS_PAGE_BYTES);
 	if (!a->page_span || !a->span || !span_table_grow(a))
 		return false;

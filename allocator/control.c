@@ -26,6 +26,9 @@ uint32_t kms_control_checks(const struct kms_heap *heap)
 
 	if (heap->variable[KMS_VAR_SIZE])
 		checks |= KMS_CHECK_SIZE | KMS_CHECK_HEADER;
+	/* A record needs the size, so tracing keeps it too. */
+	if (heap->shared && heap->variable[KMS_VAR_TRACE])
+		checks |= KMS_CHECK_SIZE;
 	if (heap->variable[KMS_VAR_REDZONE])
 		checks |= KMS_CHECK_REDZONE;
 	/* Poison ends where the redzone begins: it needs to know where that is. */

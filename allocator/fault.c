@@ -49,6 +49,11 @@ void kms_place_find(const struct kms_heap *heap, uintptr_t p, struct kms_place *
 		return;
 	}
 	place->block_bytes = kms_side_size(span, place->side);
+	/* Without checks nobody kept the size or the state. */
+	if (span->state == KMS_SPAN_SLAB && !span->checks)
+		place->block_bytes = span->usable_bytes;
+	place->live = place->side->state == KMS_BLOCK_LIVE ||
+		      (span->state == KMS_SPAN_SLAB && !span->checks);
 }
 
 static void fill_neighbours(struct kms_fault *f, const struct kms_place *place)
@@ -72,16 +77,20 @@ static void fill_neighbours(struct kms_fault *f, const struct kms_place *place)
 }
 
 /* Bytes around the address that lie in the same span and can be read for certain. */
-static void fill_bytes(struct kms_fault *f, const struct kms_place *place)
+static void fill_bytes(const struct kms_heap *heap, struct kms_fault *f,
+		       const struct kms_place *place)
 {
 	const struct kms_span *span = place->span;
 	uint64_t start, end;
+	uintptr_t low = span->base, high = low + ((uintptr_t)span->pages << KMS_PAGE_SHIFT);
 
-	if (span->state != KMS_SPAN_SLAB && span->state != KMS_SPAN_LARGE)
+	if (span->state == KMS_SPAN_GUARD && !kms_guard_readable(heap, f->address, &low, &high))
 		return;
-	start = f->address > span->base + AROUND_BYTES ? f->address - AROUND_BYTES : span->base;
+	if (span->state == KMS_SPAN_FREE || f->address < low || f->address >= high)
+		return;
+	start = f->address > low + AROUND_BYTES ? f->address - AROUND_BYTES : low;
 	start &= ~UINT64_C(15);
-	end = span->base + ((uint64_t)span->pages << KMS_PAGE_SHIFT);
+	end = high;
 	if (end - start > sizeof(f->bytes))
 		end = start + sizeof(f->bytes);
 	f->bytes_address = start;
@@ -117,7 +126,7 @@ static void fill_place(struct kms_local *t, struct kms_fault *f)
 		f->block_state = place.side->state;
 	}
 	fill_neighbours(f, &place);
-	fill_bytes(f, &place);
+	fill_bytes(t->heap, f, &place);
 }
 
 static uint32_t policy_of(const struct kms_heap *heap, uint32_t kind)
@@ -151,7 +160,7 @@ static struct kms_fault *fault_take(struct kms_local *t, uint32_t *index)
 	return (struct kms_fault *)kms_section_base(t->heap, KMS_SEC_FAULT) + *index;
 }
 
-void kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
+uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 {
 	uint32_t kind = finding->kind < KMS_FAULT_KINDS ? finding->kind : KMS_FAULT_NONE;
 	struct kms_fault overflow = {0};
@@ -194,6 +203,7 @@ void kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 	kms_port_fault(t->heap, f);
 	if (f->policy == 2)
 		kms_port_panic(f->text);
+	return index;
 }
 
 void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side)
@@ -223,6 +233,24 @@ void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *si
 	kms_fault_raise(t, &finding);
 }
 
+void kms_fault_zone(struct kms_local *t, struct kms_finding *finding)
+{
+	struct kms_text text = {0};
+
+	if (!finding->expected)
+		finding->expected = kms_pattern_byte(finding->address);
+	finding->found = *(const uint8_t *)finding->address;
+	kms_text_add(&text, "kmem_redzone_check: ");
+	kms_text_pointer(&text, finding->address);
+	kms_text_add(&text, ": 0x");
+	kms_text_number(&text, finding->found, 16, 2);
+	kms_text_add(&text, " != 0x");
+	kms_text_number(&text, finding->expected, 16, 2);
+	finding->text = text.buffer;
+	kms_fault_raise(t, finding);
+	finding->text = NULL;
+}
+
 static void zone_raise(struct kms_local *t, uint32_t kind, uint32_t access, uintptr_t block,
 		       uintptr_t address, uint8_t expected, const struct kms_frame *frame)
 {
@@ -232,20 +260,11 @@ static void zone_raise(struct kms_local *t, uint32_t kind, uint32_t access, uint
 		.address = address,
 		.block = block,
 		.expected = expected,
-		.found = *(const uint8_t *)address,
 		.frame = frame,
 		.argument_cache = KMS_NO_INDEX,
 	};
-	struct kms_text text = {0};
 
-	kms_text_add(&text, "kmem_redzone_check: ");
-	kms_text_pointer(&text, address);
-	kms_text_add(&text, ": 0x");
-	kms_text_number(&text, finding.found, 16, 2);
-	kms_text_add(&text, " != 0x");
-	kms_text_number(&text, expected, 16, 2);
-	finding.text = text.buffer;
-	kms_fault_raise(t, &finding);
+	kms_fault_zone(t, &finding);
 }
 
 /* The first byte of a redzone that is not what it should be; 2: whole. */

@@ -28,7 +28,8 @@ struct kms_place {
 	struct kms_span *span; /* NULL: not in the heap */
 	struct kms_side *side; /* NULL: between blocks */
 	uintptr_t block;       /* start of the block that holds it, 0 none */
-	uint64_t block_bytes;  /* requested size */
+	uint64_t block_bytes;  /* requested size; without checks the size of the slot */
+	bool live;
 	uint32_t index;
 };
 
@@ -37,11 +38,15 @@ void kms_place_find(const struct kms_heap *heap, uintptr_t p, struct kms_place *
 
 /**
  * Publishes a finding: completes it from the side tables, writes it into the fault table and the
- * ring, and acts by policy. Returns if the policy lets the program go on.
+ * ring, and acts by policy. Returns if the policy lets the program go on: its index in
+ * KMS_SEC_FAULT, KMS_NO_INDEX if the table is full.
  *
  * Locks: no allocator lock held; between kms_enter and kms_leave
  */
-void kms_fault_raise(struct kms_local *t, const struct kms_finding *finding);
+uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding);
+
+/** The same for a broken pattern byte at finding->address: expected, found and text are filled in. */
+void kms_fault_zone(struct kms_local *t, struct kms_finding *finding);
 
 /** The block about to be reused must still carry the poison; raises modified_after_free if not. */
 void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side);

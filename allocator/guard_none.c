@@ -26,10 +26,27 @@ bool kms_guard_owns(const struct kms_heap *heap, uintptr_t p)
 	return false;
 }
 
-void kms_guard_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,
-		    struct kms_request_info *info)
+void kms_guard_free(struct kms_local *t, uintptr_t p, struct kms_request_info *info)
 {
-	(void)t, (void)p, (void)argument_bytes, (void)info;
+	(void)t, (void)p, (void)info;
+}
+
+bool kms_guard_wanted(const struct kms_heap *heap)
+{
+	(void)heap;
+	return false;
+}
+
+bool kms_guard_readable(const struct kms_heap *heap, uintptr_t p, uintptr_t *start, uintptr_t *end)
+{
+	(void)heap, (void)p, (void)start, (void)end;
+	return false;
+}
+
+size_t kms_guard_verify(struct kms_local *t, const struct kms_frame *frame)
+{
+	(void)t, (void)frame;
+	return 0;
 }
 
 bool kms_guard_place(const struct kms_heap *heap, uintptr_t p, struct kms_place *place)

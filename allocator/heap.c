@@ -139,23 +139,18 @@ const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t bloc
 	return NULL;
 }
 
-void kms_heap_free_old(struct kms_local *t, struct kms_found *found, void *p,
-		       struct kms_request_info *info)
+void kms_heap_free_old(struct kms_local *t, const struct kms_found *found, void *p, uint32_t node,
+		       uint32_t attrs)
 {
 	struct kms_cache *cache = t->heap->cache[found->span->cache];
 	struct kms_side *side = found->side;
-	uint32_t checks = found->span->checks;
 	uint64_t size = side->size_bytes;
+	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 
-	kms_fault_check_zones(t, found->span, p, side, &info->frame, KMS_ACCESS_FREE);
 	if (t->trace)
-		side->last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size,
-					     info->node, checks | info->attrs);
-	else
-		side->last_ring = KMS_SIDE_UNRECORDED;
-	side->free_stack = info->node;
-	side->state = KMS_BLOCK_FREE;
-	side->generation++;
+		last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, node,
+				       found->span->checks | attrs);
+	kms_side_free(side, node, last_ring);
 	t->counter[cache->index].frees++;
 	t->counter[cache->index].free_bytes += size;
 	kms_cache_free_to_slab(t, cache, p);

@@ -36,10 +36,6 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t);
 struct kms_cache *kms_heap_aligned_cache(struct kms_heap *heap, unsigned align_shift,
 					 unsigned stride_shift);
 
-/** Frees a live block whose slab has an older check set. */
-void kms_heap_free_old(struct kms_local *t, struct kms_found *found, void *p,
-		       struct kms_request_info *info);
-
 /** Keeps a freed large block in mind, for the report of its second free. */
 void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t size,
 			    uint32_t alloc_stack, uint32_t free_stack);

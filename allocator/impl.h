@@ -147,10 +147,19 @@ struct kms_local {
 	const uint32_t *epoch;     /* the same from within the process; 0 in an unknown child */
 	uint32_t attention_seen;
 	uint32_t epoch_seen;
-	uint32_t busy;         /* between enter and leave; a signal handler finds it set */
-	uint32_t guard_active; /* allocations must ask the guard */
-	uint32_t trace;        /* 0, 1, 2 as kmem_trace; 0 while nobody can read */
-	uint32_t checks;       /* KMS_CHECK_* of new blocks, before a cache's mask */
+	uint32_t busy;        /* between enter and leave; a signal handler finds it set */
+	uint32_t slow_malloc; /* every malloc the slow way: guard, poison */
+	uint32_t slow_free;   /* every free: poison */
+	uint32_t mode;        /* enum kms_mode */
+	uint32_t slab_word;   /* kms_span_word of a slab of the malloc front with today's checks */
+	uintptr_t arena_base; /* copies of heap.arena's constants */
+	size_t arena_pages;
+	const uint32_t *page_span;
+	struct kms_span *span;
+	uint32_t checks_malloc; /* @checks without what only kmem(9) has */
+	uint32_t guard_active;  /* allocations must ask the guard */
+	uint32_t trace;         /* 0, 1, 2 as kmem_trace; 0 while nobody can read */
+	uint32_t checks;        /* KMS_CHECK_* of new blocks, before a cache's mask */
 	uint32_t check_epoch;
 	uint32_t extra_malloc_bytes; /* what the checks add to a request of the malloc front */
 	uint32_t level;              /* enum kms_level */
@@ -168,6 +177,13 @@ struct kms_local {
 	uint32_t told_level;  /* level of the last context record */
 	uint32_t exit_rounds; /* destructor rounds seen at thread exit */
 	struct kms_bin bin[KMS_MAX_CACHES];
+};
+
+/** How much the hot path does; each step needs all before it. */
+enum kms_mode {
+	KMS_MODE_PLAIN = 0,   /* no check, no trace: side tables are not kept */
+	KMS_MODE_CHECKED = 1, /* side tables and redzones */
+	KMS_MODE_TRACED = 2,
 };
 
 enum kms_local_state {

@@ -226,13 +226,8 @@ void kms_kmem_free(struct kms_local *t, void *p, size_t size, bool intr,
 		      "kernel diagnostic assertion \"requested_size > 0\" failed", info);
 		return;
 	}
-	if (kms_guard_owns(t->heap, (uintptr_t)p)) {
-		info->node = kms_capture(t, &info->frame);
-		kms_guard_free(t, (uintptr_t)p, size, info);
-		return;
-	}
 	kms_place_find(t->heap, (uintptr_t)p, &place);
-	if (!place.side || place.block != (uintptr_t)p || place.side->state != KMS_BLOCK_LIVE) {
+	if (!place.side || place.block != (uintptr_t)p || !place.live) {
 		kms_fault_bad_free(t, (uintptr_t)p, size, &info->frame);
 		return;
 	}

@@ -69,9 +69,18 @@ void kms_local_refresh(struct kms_local *t)
 	t->epoch = heap->epoch;
 	t->epoch_seen = heap->last_epoch;
 	t->trace = heap->shared ? (uint32_t)heap->variable[KMS_VAR_TRACE] : 0;
-	t->guard_active = heap->variable[KMS_VAR_GUARD_DEPTH] != 0;
+	t->guard_active = kms_guard_wanted(heap);
+	t->slow_free = heap->checks & KMS_CHECK_POISON;
+	t->mode = t->trace ? KMS_MODE_TRACED : heap->checks ? KMS_MODE_CHECKED : KMS_MODE_PLAIN;
+	t->arena_base = heap->arena.base;
+	t->arena_pages = heap->arena.bytes >> KMS_PAGE_SHIFT;
+	t->page_span = heap->arena.page_span;
+	t->span = heap->arena.span;
+	t->slow_malloc = t->guard_active | t->slow_free;
 	if (t->check_epoch != heap->check_epoch) {
 		t->checks = heap->checks;
+		t->checks_malloc = heap->checks & ~(uint32_t)KMS_CHECK_HEADER;
+		t->slab_word = kms_slab_word(t->checks_malloc);
 		t->extra_malloc_bytes = heap->checks & KMS_CHECK_REDZONE ? KMS_REDZONE_BYTES : 0;
 		t->check_epoch = heap->check_epoch;
 		kms_enter(t);

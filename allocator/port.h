@@ -17,6 +17,9 @@
  */
 void *kms_port_reserve(size_t bytes, size_t align);
 
+/** The same for a table that reads as zero until it is opened. */
+void *kms_port_reserve_readable(size_t bytes);
+
 /** Makes part of a reservation readable and writable. 0 or a negative error. May be repeated. */
 int kms_port_open(void *start, size_t bytes);
 
@@ -38,6 +41,9 @@ uint64_t kms_port_now_ns(void);
 /** Mutual exclusion; *word is 0 when free. Not recursive. May sleep. */
 void kms_port_lock(uint32_t *word);
 void kms_port_unlock(uint32_t *word);
+
+/** Takes the lock if that needs no waiting. */
+bool kms_port_trylock(uint32_t *word);
 
 /** Sleeps while *word == expected, at most timeout_ns; may return early. */
 void kms_port_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "allocator/verify.h"
 
+#include "allocator/guard.h"
 #include "allocator/large.h"
 
 /* Looked at twice: a block that is being freed or resized may look damaged for a moment. */
@@ -53,5 +54,5 @@ size_t kms_verify(struct kms_local *t, const struct kms_frame *frame)
 		    (state == KMS_SPAN_SLAB || state == KMS_SPAN_LARGE))
 			damaged += verify_span(t, span, frame);
 	}
-	return damaged;
+	return damaged + kms_guard_verify(t, frame);
 }

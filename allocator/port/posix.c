@@ -56,6 +56,11 @@ void *kms_port_reserve(size_t bytes, size_t align)
 	return p + skip;
 }
 
+void *kms_port_reserve_readable(size_t bytes)
+{
+	return map(bytes, PROT_READ);
+}
+
 int kms_port_open(void *start, size_t bytes)
 {
 	/* The tables' last page may be shared with the next step. */
@@ -133,6 +138,14 @@ void kms_port_lock(uint32_t *word)
 	}
 	while (__atomic_exchange_n(word, LOCK_AWAITED, __ATOMIC_ACQUIRE) != LOCK_FREE)
 		futex(word, FUTEX_WAIT_PRIVATE, LOCK_AWAITED, NULL);
+}
+
+bool kms_port_trylock(uint32_t *word)
+{
+	uint32_t expected = LOCK_FREE;
+
+	return __atomic_compare_exchange_n(word, &expected, LOCK_HELD, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
 }
 
 void kms_port_unlock(uint32_t *word)

@@ -39,7 +39,9 @@ static uint32_t start_lock;
 static pthread_key_t thread_key;
 
 static const uint32_t closed_word;
+static struct kms_span no_span;
 static struct kms_local closed_local = {
+	.span = &no_span,
 	.attention = &closed_word,
 	.epoch = &closed_word,
 	.attention_seen = 1,

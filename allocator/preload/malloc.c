@@ -39,37 +39,68 @@ static void *allocate(size_t size, size_t align, struct kms_request_info *info)
 	return p ? p : no_memory();
 }
 
-SLOW static void *malloc_slow(size_t size, const struct kms_frame *frame)
+/*
+ * The hot functions pass the frame in registers, so that what they do not do themselves is a tail
+ * call and their own path saves nothing.
+ */
+#define FRAME_ARGS   uint64_t pc, uint64_t sp, uint64_t fp
+#define FRAME_VALUES frame.pc, frame.sp, frame.fp
+
+SLOW static void *malloc_slow(size_t size, FRAME_ARGS)
 {
-	struct kms_request_info info = {.frame = *frame};
+	struct kms_request_info info = {
+		.frame = {pc, sp, fp}
+        };
 
 	return allocate(size, 0, &info);
 }
 
-EXPORT void *malloc(size_t size)
+/* A magazine round is there and the gate is open. */
+static __attribute__((noinline)) void *malloc_checked(struct kms_local *t, size_t size,
+						      unsigned cls, FRAME_ARGS)
 {
-	struct kms_local *t = kms_tls;
-	struct kms_frame frame;
-	size_t need;
+	const struct kms_frame frame = {pc, sp, fp};
 	void *p;
 
-	KMS_CALLER_FRAME(&frame);
-	need = size + t->extra_malloc_bytes;
-	need += !need;
-	if (KMS_UNLIKELY(kms_gate(t) | (need - 1 >= KMS_MALLOC_MAX_BYTES) | t->guard_active))
-		return malloc_slow(size, &frame);
 	kms_enter(t);
-	p = kms_alloc_from(t, kms_malloc_class(need), size, kms_capture(t, &frame),
-			   t->checks & ~(uint32_t)KMS_CHECK_HEADER, 0);
+	if (t->mode == KMS_MODE_TRACED)
+		p = kms_bin_take(t, cls, size, kms_capture(t, &frame), t->checks_malloc, 0, true);
+	else
+		p = kms_bin_take(t, cls, size, 0, t->checks_malloc, 0, false);
 	kms_leave(t);
-	if (KMS_UNLIKELY(!p))
-		return malloc_slow(size, &frame);
 	return p;
 }
 
-SLOW static void free_slow(void *p, const struct kms_frame *frame)
+EXPORT void *malloc(size_t size)
 {
-	struct kms_request_info info = {.frame = *frame};
+	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
+	struct kms_local *t = kms_tls;
+	size_t need = size + t->extra_malloc_bytes;
+	struct kms_bin *bin;
+	unsigned cls;
+	void *p;
+
+	need += !need;
+	if (KMS_UNLIKELY(kms_gate(t) | (need - 1 >= KMS_MALLOC_MAX_BYTES) | t->slow_malloc))
+		return malloc_slow(size, FRAME_VALUES);
+	cls = kms_malloc_class(need);
+	bin = &t->bin[cls];
+	if (KMS_UNLIKELY(bin->top == bin->bottom))
+		return malloc_slow(size, FRAME_VALUES);
+	if (t->mode)
+		return malloc_checked(t, size, cls, FRAME_VALUES);
+	kms_enter(t);
+	p = (--bin->top)->block;
+	t->counter[cls].allocs++;
+	kms_leave(t);
+	return p;
+}
+
+SLOW static void free_slow(void *p, FRAME_ARGS)
+{
+	struct kms_request_info info = {
+		.frame = {pc, sp, fp}
+        };
 	struct kms_local *t;
 
 	if (kms_early_owns(p))
@@ -82,22 +113,50 @@ SLOW static void free_slow(void *p, const struct kms_frame *frame)
 	kms_leave(t);
 }
 
+/* The span is a slab of the front with today's checks. */
+static __attribute__((noinline)) void free_checked(struct kms_local *t, uint8_t *p,
+						   struct kms_span *span, FRAME_ARGS)
+{
+	struct kms_bin *bin = &t->bin[span->cache];
+	const struct kms_frame frame = {pc, sp, fp};
+	struct kms_found found;
+
+	if (KMS_UNLIKELY(!kms_found_live(span, (uintptr_t)p, &found) || bin->top == bin->limit ||
+			 !kms_zones_whole(span, p, found.side->size_bytes)))
+		return free_slow(p, FRAME_VALUES);
+	kms_enter(t);
+	if (t->mode == KMS_MODE_TRACED)
+		kms_bin_give(t, &found, p, kms_capture(t, &frame), 0, true);
+	else
+		kms_bin_give(t, &found, p, 0, 0, false);
+	kms_leave(t);
+}
+
 EXPORT void free(void *p)
 {
+	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
 	struct kms_local *t = kms_tls;
-	struct kms_found found;
-	struct kms_frame frame;
+	struct kms_span *span;
+	struct kms_bin *bin;
 
 	if (!p)
 		return;
-	KMS_CALLER_FRAME(&frame);
-	if (KMS_UNLIKELY(kms_gate(t)) || !kms_find_live(t, (uintptr_t)p, &found) ||
-	    KMS_UNLIKELY(!kms_zones_whole(found.span, p, found.side->size_bytes))) {
-		free_slow(p, &frame);
-		return;
+	span = kms_span_entry(t, (uintptr_t)p);
+	if (KMS_UNLIKELY(kms_gate(t) | t->slow_free | (kms_span_word(span) ^ t->slab_word)))
+		return free_slow(p, FRAME_VALUES);
+	if (t->mode) {
+		/* The redzone lies in the last quarter of the slot: fetch it while the side entry,
+		 * which says where exactly, is still on its way. */
+		__builtin_prefetch((uint8_t *)p + span->usable_bytes - 3);
+		__builtin_prefetch((uint8_t *)p - 1);
+		return free_checked(t, p, span, FRAME_VALUES);
 	}
+	bin = &t->bin[span->cache];
+	if (KMS_UNLIKELY(bin->top == bin->limit))
+		return free_slow(p, FRAME_VALUES);
 	kms_enter(t);
-	kms_free_to(t, &found, p, kms_capture(t, &frame), 0);
+	bin->top++->block = p;
+	t->counter[span->cache].frees++;
 	kms_leave(t);
 }
 
@@ -110,7 +169,7 @@ EXPORT void cfree(void *p)
 
 	KMS_CALLER_FRAME(&frame);
 	if (p)
-		free_slow(p, &frame);
+		free_slow(p, FRAME_VALUES);
 }
 
 EXPORT void *calloc(size_t count, size_t size)
@@ -152,7 +211,7 @@ static void *reallocate(void *p, size_t size, struct kms_request_info *info)
 	if (kms_early_owns(p))
 		return realloc_early(p, size, info);
 	if (!size) {
-		free_slow(p, &info->frame);
+		free_slow(p, info->frame.pc, info->frame.sp, info->frame.fp);
 		return NULL;
 	}
 	t = kms_front_local();
