@@ -16,11 +16,11 @@
 struct kms_store;
 
 struct kms_store_config {
-	const char *path;        /* final path; -o semantics of DESIGN 7 */
-	const char *command;     /* of the run, for meta */
-	uint64_t commit_ns;      /* longest time between commits (default 250 ms) */
+	const char *path;         /* final path; -o semantics of DESIGN 7 */
+	const char *command;      /* of the run, for meta */
+	uint64_t commit_ns;       /* longest time between commits (default 250 ms) */
 	uint64_t retention_bytes; /* 0: default */
-	int zstd_level;          /* default 1; negative is faster */
+	int zstd_level;           /* default 1; negative is faster */
 };
 
 /**
@@ -30,13 +30,23 @@ struct kms_store_config {
 int kms_store_create(const struct kms_store_config *config, struct kms_store **out,
 		     struct kms_err *err);
 
-/** Takes over a batch's content (keeps its own reference as long as it needs). */
+/**
+ * Takes over a batch's content; the batch is not needed afterwards.
+ *
+ * Errors: of a commit that was due, as kms_store_commit(); -ENOMEM, -EINVAL: part of the batch could
+ *         not be kept and is counted in meta.dropped
+ */
 int kms_store_add(struct kms_store *store, struct kms_batch *batch, struct kms_err *err);
 
-/** Commits what is due; @force: now. */
+/**
+ * Commits what is due; @force: now.
+ *
+ * Errors: -ENOSPC, -EIO, ...: nothing is lost yet: it goes with the next commit that succeeds. Above
+ *         64 MiB the oldest events are dropped, and counted in meta.dropped.
+ */
 int kms_store_commit(struct kms_store *store, bool force, struct kms_err *err);
 
-/** Writes the relational tables of the snapshot in the running transaction. */
+/** Commits what is staged together with the relational tables of the snapshot. Errors as above. */
 int kms_store_snapshot(struct kms_store *store, const struct kms_snapshot *snapshot,
 		       struct kms_err *err);
 
@@ -44,10 +54,27 @@ int kms_store_snapshot(struct kms_store *store, const struct kms_snapshot *snaps
 int kms_store_stack_symbols(struct kms_store *store, uint64_t stack_id,
 			    const struct kms_view_stack *stack, struct kms_err *err);
 
+/** A write to a variable of a target, for the table audit. Shape: strings are borrowed. */
+struct kms_store_audit {
+	uint64_t wall_ns;
+	const char *who; /* user and client */
+	uint32_t target;
+	const char *variable;
+	uint64_t value;
+	const char *result; /* in words: ok, adjusted, out of range, ... */
+};
+
+/** Keeps one entry. Errors: -ENOMEM, -ENOSPC (too many wait for a disk that fails) */
+int kms_store_audit(struct kms_store *store, const struct kms_store_audit *audit,
+		    struct kms_err *err);
+
 /** Bytes of the file and events stored so far; safe from other threads. */
 void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *events);
 
-/** Marks the run finished, commits, checkpoints, closes. NULL is allowed. */
+/**
+ * Marks the run finished, commits, checkpoints, closes. NULL is allowed.
+ * Errors: as kms_store_commit(); the file then says that its tracer was lost. Freed in any case.
+ */
 int kms_store_close(struct kms_store *store, struct kms_err *err);
 
 #endif

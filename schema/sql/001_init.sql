@@ -153,12 +153,9 @@ CREATE TABLE stacks(
 	symbols TEXT NOT NULL
 );
 
--- The last snapshot. Columns are the members of the API.
+-- The last snapshot. Columns are the members of the API. target 0: the whole run; its seq and time are in meta.
 CREATE TABLE stats(
-	id INTEGER PRIMARY KEY CHECK(id = 1),
-	seq INTEGER NOT NULL,
-	time_ns INTEGER NOT NULL,
-	wall_ns INTEGER NOT NULL,
+	target INTEGER PRIMARY KEY,
 	live_bytes INTEGER NOT NULL,
 	live_objects INTEGER NOT NULL,
 	peak_bytes INTEGER NOT NULL,
@@ -238,7 +235,8 @@ CREATE TABLE leak_rows(
 	freed INTEGER NOT NULL,
 	never_freed INTEGER NOT NULL,
 	at_exit INTEGER NOT NULL,
-	state TEXT NOT NULL
+	state TEXT NOT NULL,
+	folded INTEGER NOT NULL
 );
 
 -- raw: struct kms_fault.
@@ -329,12 +327,12 @@ SELECT l.target, l.id, l.score, l.bytes, l.count, l.age_p50_us, l.growth_bytes_p
 		'age_over_lifetime', l.age_over_lifetime, 'freed', l.freed,
 		'never_freed', json(CASE l.never_freed WHEN 0 THEN 'false' ELSE 'true' END),
 		'at_exit', json(CASE l.at_exit WHEN 0 THEN 'false' ELSE 'true' END)) AS evidence,
-	l.state, l.stack_id, l.allocs
+	l.state, l.stack_id, l.allocs, l.folded
 FROM leak_rows l ORDER BY l.rank;
 
 CREATE VIEW sites AS
 SELECT l.target, l.stack_id, l.cache, l.bytes AS live_bytes, l.count AS live_objects, l.allocs,
-	l.freed AS frees
+	l.freed AS frees, l.folded
 FROM leak_rows l;
 
 CREATE VIEW faults AS

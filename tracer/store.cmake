@@ -1,0 +1,33 @@
+# The trace file: chunks, the store that writes them, and their tests. Included by CMakeLists.txt.
+
+target_sources(kms_tracer PRIVATE
+	chunk_dir.c
+	chunk_read.c
+	chunk_write.c
+	db.c
+	db_schema.c
+	filter.c
+	store.c
+	store_blocks.c
+	store_commit.c
+	store_names.c
+	store_open.c
+	store_retention.c
+	store_rows.c
+	store_snapshot.c
+	store_spans.c
+	store_symbols.c
+	store_tables.c
+	store_targets.c
+	table_page.c
+	trace_lock.c
+	u64map.c
+	u64set.c)
+kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/001_init.sql kms_sql_001_init)
+target_link_libraries(kms_tracer PUBLIC kms::sqlite3 kms::zstd)
+
+# Event streams that look like programs, for these tests and for bench/.
+kms_library(kms_tracer_workload SOURCES test/workload.c LIBS kms_tracer_synth)
+
+kms_test(test_chunk LABEL unit SOURCES test/test_chunk.c LIBS kms_tracer kms_tracer_workload)
+kms_test(test_store_parts LABEL unit SOURCES test/test_store_parts.c LIBS kms_tracer kms_tracer_synth)
