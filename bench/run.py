@@ -8,8 +8,10 @@ is compared is the ratio to glibc within one turn, and the median over the turns
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import tempfile
 
@@ -23,6 +25,11 @@ DELAY_S = 0.5
 BYTES_TARGETS = {"python": 1.5, "cfrac": 3.0, "espresso": 3.0}
 ADDED_TARGETS = {"trace1": 15, "trace2": 55}
 NS_PER_S = 1e9
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"  {text:<40}", end="\r", file=sys.stderr, flush=True)
 
 
 class Turns:
@@ -39,8 +46,7 @@ class Turns:
             for way in self.ways[turn % len(self.ways):] + self.ways[:turn % len(self.ways)]:
                 sample = way.run(self.workload, self.scale, self.folder)
                 self.samples[way.name].append(sample)
-                print(f"  {self.workload} {way.name}: {sample.ns / NS_PER_S:.2f} s", end="\r",
-                      file=sys.stderr, flush=True)
+                progress(f"{self.workload} {way.name}: {sample.ns / NS_PER_S:.2f} s")
         sums = {s.checksum for samples in self.samples.values() for s in samples}
         if len(sums) != 1:
             raise RuntimeError(f"{self.workload}: not the same work: {sums}")
@@ -115,6 +121,8 @@ def print_programs(rows, programs):
     rows.head("added ns per event against glibc")
     for turns in programs:
         others = table(turns, ["checks", "heaptrack"], turns.added_ns)
+        if not turns.has("trace2"):
+            print(f"  {turns.workload:<44}{'':>12}  {others}")
         for name, target in ADDED_TARGETS.items():
             if turns.has(name):
                 added = turns.added_ns(name)
@@ -142,6 +150,26 @@ def print_programs(rows, programs):
                      table(turns, ["trace1", "heaptrack"], turns.bytes_per_event, "{:.2f}"))
 
 
+def print_guard(rows):
+    """Guarded pairs next to the bare system calls of each back end, in one run."""
+    rows.head("guard: allocate and free, one thread, in us")
+    program = peers.BUILD / "bench/bench_guard"
+    if not program.exists():
+        return
+    for backend in ("1", "2", "3"):
+        done = subprocess.run([program, backend], capture_output=True, check=False, text=True,
+                              env={**os.environ, "KMEM_OPTIONS": "trace=0,panic=0"})
+        if done.returncode or not done.stdout:
+            print(f"  back end {backend}: {done.stderr.strip() or done.returncode}")
+            continue
+        seen = json.loads(done.stdout)
+        rows.row(f"{seen['backend']}: kmem {seen['kmem_ns'] / 1000:.1f}, bare "
+                 f"{seen['bare_ns'] / 1000:.1f}", f"{seen['ratio']:.2f}", "<= 1.2",
+                 seen["ratio"] <= 1.2)
+        rows.row(f"{seen['backend']}: guarded blocks alive, {seen['maps']} mappings",
+                 str(seen["live"]), f"{seen['live_asked']}", seen["live"] >= seen["live_asked"])
+
+
 def measure(workloads, ways, arguments, folder):
     measured = []
     for workload in workloads:
@@ -151,14 +179,14 @@ def measure(workloads, ways, arguments, folder):
         turns = Turns(workload, ways, scale, folder)
         turns.take(arguments.turns)
         measured.append(turns)
-    print(" " * 40, end="\r", file=sys.stderr)
+    progress("")
     return measured
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--only", nargs="*", help="workloads: " + " ".join(LOOPS + PROGRAMS))
+    parser.add_argument("--only", nargs="*", help="of: " + " ".join((*LOOPS, *PROGRAMS, "guard")))
     parser.add_argument("--no-heaptrack", action="store_true", help="saves most of the time")
     parser.add_argument("--scale", nargs="*", default=[], metavar="WORKLOAD=N")
     parser.add_argument("--json", help="write all samples to this file")
@@ -178,6 +206,8 @@ def main():
         programs = measure(PROGRAMS, tracers, arguments, folder)
     print_loops(rows, loops)
     print_programs(rows, programs)
+    if not arguments.only or "guard" in arguments.only:
+        print_guard(rows)
     if arguments.json:
         samples = {turns.workload: turns.as_json() for turns in loops + programs}
         pathlib.Path(arguments.json).write_text(json.dumps(samples, indent=1))

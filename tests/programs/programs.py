@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs Debian programs plain and under `kmemscope run -q`: nothing that they do may change.
 
-usage: programs.py [SCENARIO...]      $KMS_SOAK makes them much longer
+usage: programs.py [--alone] [SCENARIO...]      $KMS_SOAK makes them much longer
+
+--alone: with libkmem_malloc.so preloaded and no tracer.
 """
 
 import os
@@ -18,6 +20,8 @@ from scenarios import SCENARIOS, masked  # noqa: E402
 PATIENCE_S = 600
 DAEMON_S = 60
 COUNT_PRELOAD = kms.BUILD / "test/libcount_preload.so"
+MALLOC_PRELOAD = kms.BUILD / "lib/libkmem_malloc.so"
+PLAIN, TRACED, ALONE = "plain", "traced", "alone"
 
 
 class Attempt:
@@ -34,12 +38,18 @@ class Attempt:
         self.trace = self.workspace.path / "trace.kms"
         scenario.prepare(self.folder, scale)
 
-    def run(self, traced):
+    def run(self, how):
         argv = self.scenario.command(self.scale)
         env = dict(self.scenario.env)
+        preload = []
         if self.scenario.counted:
-            env.update(LD_PRELOAD=str(COUNT_PRELOAD), KMS_COUNT_DIR=str(self.counts))
-        if traced:
+            preload.append(str(COUNT_PRELOAD))
+            env["KMS_COUNT_DIR"] = str(self.counts)
+        if how == ALONE:
+            preload.append(str(MALLOC_PRELOAD))
+        if preload:
+            env["LD_PRELOAD"] = ":".join(preload)
+        if how == TRACED:
             argv = self.workspace.traced_argv(argv, self.trace)
         self.result = self.workspace.run(argv, timeout=PATIENCE_S, env=env, cwd=self.folder)
         if self.scenario.outlives:
@@ -92,25 +102,27 @@ def check_trace(checks, title, attempt):
     checks.equal(attempt.workspace.items("faults", attempt.trace), [], f"{title}: no faults")
 
 
-def run(checks, scenario, scale):
-    plain = Attempt(scenario, scale, "plain").run(traced=False)
-    again = Attempt(scenario, scale, "again").run(traced=False)
-    traced = Attempt(scenario, scale, "traced").run(traced=True)
+def run(checks, scenario, scale, how):
+    plain = Attempt(scenario, scale, "plain").run(PLAIN)
+    again = Attempt(scenario, scale, "again").run(PLAIN)
+    other = Attempt(scenario, scale, how).run(how)
     expected = plain.seen()
     compare(checks, f"{scenario.name}: two plain runs", expected, again.seen())
-    compare(checks, scenario.name, expected, traced.seen())
-    traced.finished()
-    check_trace(checks, scenario.name, traced)
-    if scenario.counted:
-        check_counts(checks, scenario.name, traced)
-    print(f"{scenario.name}: plain {plain.result.seconds:.2f} s, traced "
-          f"{traced.result.seconds:.2f} s", flush=True)
-    for attempt in (plain, again, traced):
+    compare(checks, f"{scenario.name} {how}", expected, other.seen())
+    if how == TRACED:
+        other.finished()
+        check_trace(checks, scenario.name, other)
+        if scenario.counted:
+            check_counts(checks, scenario.name, other)
+    print(f"{scenario.name}: plain {plain.result.seconds:.2f} s, {how} "
+          f"{other.result.seconds:.2f} s", flush=True)
+    for attempt in (plain, again, other):
         attempt.close()
 
 
 def main():
-    names = sys.argv[1:]
+    how = ALONE if "--alone" in sys.argv else TRACED
+    names = [name for name in sys.argv[1:] if not name.startswith("--")]
     scale = 20 if os.environ.get("KMS_SOAK") else 3
     checks = kms.Checks()
     for scenario in SCENARIOS:
@@ -118,7 +130,7 @@ def main():
             continue
         kms.need(*scenario.needs)
         try:
-            run(checks, scenario, scale)
+            run(checks, scenario, scale, how)
         except AssertionError as error:
             checks.that(False, scenario.name, error)
     return checks.status()

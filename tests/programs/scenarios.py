@@ -11,8 +11,11 @@ import re
 import subprocess
 from dataclasses import dataclass, field
 
-PYTHON = "/usr/bin/python3"
+import kms
+
+PYTHON = kms.PYTHON
 HERE = pathlib.Path(__file__).parent
+TORTURE = kms.BUILD / "test/torture"
 
 
 def nothing(_folder, _scale):
@@ -75,11 +78,11 @@ def git(folder, *arguments, stdin=None):
 
 
 def git_prepare(folder, scale):
-    """A repository of 150 commits on two branches, through fast-import."""
+    """A repository of 400 commits on two branches, through fast-import."""
     (folder / "repo").mkdir()
     git(folder, "init", "-q", "-b", "main")
     lines = []
-    for i in range(150 * scale):
+    for i in range(400 * scale):
         text = "".join(f"line {j * (i % 13 + 1)}\n" for j in range(60)).encode()
         message = f"commit {i}\n".encode()
         lines.append(b"commit refs/heads/%s\n" % (b"side" if i % 10 == 9 else b"main"))
@@ -184,6 +187,7 @@ SCENARIOS = (
              text_prepare, needs=("xz",)),
     Scenario("sort_threads", ["sort", "--parallel=2", "-S", "1M", "-k2n", "-k1n", "text.txt"],
              text_prepare, needs=("sort",)),
+    Scenario("torture", lambda scale: [str(TORTURE), "7", str(2 * scale)], counted=True),
     Scenario("daemon", [PYTHON, str(HERE / "work/daemon.py"), "daemon.out"], env=PYTHON_ENV,
              collect=daemon_collect, outlives="daemon.out"),
 )
