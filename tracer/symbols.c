@@ -185,7 +185,8 @@ static int add_module(struct kms_symbols *sym, const struct kms_symbols_module *
 		return -ENOSPC;
 	if (sym->n_modules == sym->modules_size) {
 		size_t size = sym->modules_size ? sym->modules_size * 2 : 64;
-		void *modules = realloc(sym->modules, size * sizeof(*sym->modules));
+		void *modules =
+			realloc(sym->modules, size * sizeof(struct kms_symbols_known_module *));
 		if (!modules)
 			return -ENOMEM;
 		sym->modules = modules;

@@ -93,12 +93,12 @@ static const uint32_t allowed_calls[] = {
 
 enum {
 	N_ALLOWED = sizeof(allowed_calls) / sizeof(allowed_calls[0]),
-	N_FILTER = 4 + 2 * N_ALLOWED + 7,
+	N_FILTER = 4 + 2 * N_ALLOWED + 6,
 };
 
-/* The opens, whose flags must say "read only": which argument has the flags. */
-#define ARGUMENT(i) ((uint32_t)(offsetof(struct seccomp_data, args) + 8 * (i)))
-#define NO_READING  (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)
+/* Flags that an open must not have; they are the third argument of openat, which is what glibc calls. */
+#define NO_READING      (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)
+#define FLAGS_OF_OPENAT ((uint32_t)offsetof(struct seccomp_data, args[2]))
 
 int kms_symbols_sandbox_filter(void)
 {
@@ -108,7 +108,7 @@ int kms_symbols_sandbox_filter(void)
 	const struct sock_filter refuse = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
 	const struct sock_filter call =
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	const struct sock_filter flags_of_openat = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARGUMENT(2));
+	const struct sock_filter flags = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FLAGS_OF_OPENAT);
 
 	filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 						   offsetof(struct seccomp_data, arch));
@@ -121,10 +121,9 @@ int kms_symbols_sandbox_filter(void)
 							   allowed_calls[i], 0, 1);
 		filter[n++] = allow;
 	}
-	/* glibc opens with openat only. */
 	filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 1, 0);
 	filter[n++] = refuse;
-	filter[n++] = flags_of_openat;
+	filter[n++] = flags;
 	filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NO_READING, 0, 1);
 	filter[n++] = refuse;
 	filter[n++] = allow;

@@ -30,7 +30,7 @@ static double ms_since(uint64_t start_ns)
 static bool find_code(const char *path, uint64_t *start, uint64_t *end)
 {
 	Elf64_Ehdr header;
-	Elf64_Phdr segment;
+	Elf64_Phdr segment = {0};
 	bool found = false;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -119,8 +119,10 @@ int main(int argc, char *argv[])
 	}
 	size_t n = argc > 3 ? (size_t)argc - 3 : argc > 2 ? strtoul(argv[2], NULL, 10) : ADDRESSES;
 	struct kms_symbol_request *reqs = calloc(n ? n : 1, sizeof(*reqs));
-	if (!reqs || n == 0)
+	if (!reqs || n == 0) {
+		free(reqs);
 		return 2;
+	}
 	for (size_t i = 0; i < n; i++)
 		reqs[i].offset =
 			argc > 3 ? strtoull(argv[3 + i], NULL, 16) : start + (end - start) / n * i;
@@ -130,6 +132,7 @@ int main(int argc, char *argv[])
 	struct kms_symbols *sym = kms_symbols_create(&cfg, &err);
 	if (!sym) {
 		fprintf(stderr, "%s: %s\n", err.subject, err.text);
+		free(reqs);
 		return 1;
 	}
 	printf("helper ready   %8.1f ms\n", ms_since(start_ns));

@@ -20,6 +20,7 @@ enum {
 	N_ROUNDS = 400,
 	N_FILES = 3,
 	N_OFFSETS = 16,
+	N_REQS = N_FILES * N_OFFSETS,
 	DEADLINE_MS = 10000,
 };
 
@@ -52,18 +53,18 @@ static void check(struct stress *stress, const struct kms_symbol_answer *answer)
 static void *resolve_often(void *data)
 {
 	struct stress *stress = data;
-	struct kms_symbol_request reqs[N_FILES * N_OFFSETS];
-	struct kms_symbol_answer answers[N_FILES * N_OFFSETS];
+	struct kms_symbol_request reqs[N_REQS];
+	struct kms_symbol_answer answers[N_REQS];
 	for (uint64_t round = 0; round < N_ROUNDS; round++) {
-		for (size_t i = 0; i < N_FILES * N_OFFSETS; i++)
+		for (size_t i = 0; i < N_REQS; i++)
 			reqs[i] = (struct kms_symbol_request){
 				.module = stress->modules[i % N_FILES],
 				.offset = stress->outer + 1 + i / N_FILES,
 				.is_return = (round + i) % 2,
 			};
-		int rc = kms_symbols_resolve(stress->sym, reqs, N_FILES * N_OFFSETS, answers);
+		int rc = kms_symbols_resolve(stress->sym, reqs, N_REQS, answers);
 		assert(rc == 0);
-		for (size_t i = 0; i < N_FILES * N_OFFSETS; i++)
+		for (size_t i = 0; i < N_REQS; i++)
 			check(stress, &answers[i]);
 		/* Each round is a module of its own: never in the cache, never blamed for long. */
 		char path[FIXTURE_PATH_BYTES];

@@ -2,8 +2,8 @@
 /* Addresses, lines and build-ids of fixtures, read without the code under test. */
 #include "tracer/test/symbols_fixture.h"
 
-#include <dirent.h>
 #include <elf.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +13,8 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+
+/* NOLINTBEGIN(concurrency-mt-unsafe): tests read their environment and end themselves */
 
 enum {
 	FILE_BYTES_MAX = 1 << 24,
@@ -31,6 +33,16 @@ const char *fixture_path(char *path, const char *name)
 	if (!build)
 		die("KMS_BUILD_DIR is not set", name);
 	(void)snprintf(path, FIXTURE_PATH_BYTES, "%s/test/symbols/%s", build, name);
+	return path;
+}
+
+const char *fixture_source_folder(void)
+{
+	static char path[FIXTURE_PATH_BYTES];
+	const char *source = getenv("KMS_SOURCE_DIR");
+	if (!source)
+		die("KMS_SOURCE_DIR is not set", "sources");
+	(void)snprintf(path, sizeof(path), "%s/tracer/test/fixtures/symbols", source);
 	return path;
 }
 
@@ -91,8 +103,7 @@ uint64_t fixture_address(const char *name, const char *symbol)
 uint32_t fixture_line(const char *source, const char *text)
 {
 	char path[FIXTURE_PATH_BYTES], wanted[128], line[512];
-	(void)snprintf(path, sizeof(path), "%s/tracer/test/fixtures/symbols/%s",
-		       getenv("KMS_SOURCE_DIR") ? getenv("KMS_SOURCE_DIR") : ".", source);
+	(void)snprintf(path, sizeof(path), "%.900s/%s", fixture_source_folder(), source);
 	(void)snprintf(wanted, sizeof(wanted), "/* LINE %s */", text);
 	FILE *file = fopen(path, "re");
 	if (!file)
@@ -129,17 +140,17 @@ void fixture_scratch_create(char *path)
 		die("cannot make a folder", path);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st;
+	(void)type;
+	(void)where;
+	return remove(path);
+}
+
 void fixture_scratch_remove(const char *path)
 {
-	DIR *folder = opendir(path);
-	struct dirent *entry;
-	while (folder && (entry = readdir(folder))) {
-		if (entry->d_name[0] != '.')
-			(void)unlinkat(dirfd(folder), entry->d_name, 0); /* rmdir tells */
-	}
-	if (folder)
-		(void)closedir(folder);
-	if (rmdir(path) != 0)
+	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
 		die("cannot remove", path);
 }
 
@@ -178,7 +189,9 @@ static char process_state(pid_t pid)
 	if (kms_read_file(path, 4096, &text, NULL, NULL) != 0)
 		return 0;
 	const char *end = strrchr(text, ')');
-	char state = end && end[1] ? end[2] : 0;
+	char state = '\0';
+	if (end && end[1])
+		state = end[2];
 	free(text);
 	return state;
 }
@@ -195,3 +208,5 @@ bool fixture_wait_ended(pid_t pid)
 		(void)poll(NULL, 0, 1); /* the condition is looked at again each ms */
 	}
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */

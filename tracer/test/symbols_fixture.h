@@ -19,6 +19,9 @@ enum {
 /** Path of a built fixture; name may have folders. Shape: path has FIXTURE_PATH_BYTES bytes. */
 const char *fixture_path(char *path, const char *name);
 
+/** Folder of the fixtures' sources. */
+const char *fixture_source_folder(void);
+
 /** Whether a fixture was built: some need a tool that may be missing. */
 bool fixture_exists(const char *name);
 
@@ -34,10 +37,10 @@ size_t fixture_build_id(const char *name, uint8_t *build_id);
 /** Whole content of a fixture. Owner: the caller frees it. */
 uint8_t *fixture_read(const char *name, size_t *n_bytes);
 
-/** Makes a private folder that fixture_scratch_remove takes away with all files in it. */
+/** Makes a private folder that fixture_scratch_remove takes away with all that is in it. */
 void fixture_scratch_create(char *path);
 
-/** The undo of fixture_scratch_create; folders within are not removed. */
+/** The undo of fixture_scratch_create. */
 void fixture_scratch_remove(const char *path);
 
 /** Writes a file; path is any path. */

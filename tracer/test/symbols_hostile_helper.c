@@ -12,6 +12,8 @@
 
 #include "tracer/symbols_wire.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): a program of one thread */
+
 enum { FD = KMS_SYMBOLS_WIRE_FD, EVIL_MODULES_MAX = 64 };
 
 struct hostile {
@@ -202,3 +204,5 @@ int main(void)
 			handle_request(&hostile, &msg);
 	}
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */

@@ -214,8 +214,7 @@ static void relative_source_is_joined_to_its_folder(void **data)
 	char expected[FIXTURE_PATH_BYTES];
 	struct kms_symbol_answer answer =
 		resolve_mark(*data, "libshared.so", "libshared.so", "mark_inlined_part");
-	(void)snprintf(expected, sizeof(expected), "%s/tracer/test/fixtures/symbols/shared.c",
-		       getenv("KMS_SOURCE_DIR"));
+	(void)snprintf(expected, sizeof(expected), "%s/shared.c", fixture_source_folder());
 	assert_int_equal(answer.n_frames, 2);
 	assert_string_equal(answer.frames[0].file, expected);
 	assert_int_equal(answer.frames[0].line, fixture_line("shared.c", "inlined_part"));
@@ -315,15 +314,14 @@ static void address_outside_of_any_code_has_no_symbol(void **data)
 
 static void overlong_name_is_cut(void **data)
 {
-	struct kms_symbol_answer answer = resolve_mark(*data, "inline", "inline", "mark_outer");
 	struct state *state = *data;
 	char path[FIXTURE_PATH_BYTES];
 	char name[5001];
 	memset(name, 'n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
-	answer = fixture_resolve(state->sym,
-				 fixture_module(state->sym, fixture_path(path, "long_name")),
-				 fixture_address("long_name", name));
+	struct kms_symbol_answer answer = fixture_resolve(
+		state->sym, fixture_module(state->sym, fixture_path(path, "long_name")),
+		fixture_address("long_name", name));
 	assert_int_equal(answer.n_frames, 1);
 	assert_int_equal(strlen(answer.frames[0].function), KMS_SYMBOLS_NAME_BYTES);
 }

@@ -215,6 +215,7 @@ static void file_with_changed_bytes_is_answered(void **data)
 	uint8_t *damaged = malloc(n);
 	assert_non_null(damaged);
 	uint64_t first = fixture_address("libshared.so", "hidden_function");
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): no second thread */
 	uint64_t seeds = getenv("KMS_SOAK") ? 100 * MUTATIONS : MUTATIONS;
 	if (seeds > KMS_SYMBOLS_MODULES / 2)
 		seeds = KMS_SYMBOLS_MODULES / 2;

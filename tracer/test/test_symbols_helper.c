@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The real helper: killed, stopped, orphaned; what it inherits, what it may do, what it keeps open. */
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +17,7 @@
 #include "base/test/unit.h"
 #include "tracer/symbols.h"
 #include "tracer/symbols_link.h"
+#include "tracer/symbols_sandbox.h"
 #include "tracer/test/symbols_fixture.h"
 
 enum {
@@ -223,6 +229,108 @@ static void helper_has_given_up_its_rights(void **data)
 	kms_symbols_destroy(sym);
 }
 
+/* Whether a descriptor could not be had for want of rights. */
+static bool is_refused(int fd)
+{
+	bool refused = fd < 0 && errno == EPERM;
+	if (fd >= 0)
+		close(fd);
+	return refused;
+}
+
+/* Tries what the filter must refuse and what it must let through. Returns the number of what went wrong, 0 if all is well. */
+static int try_filter(const char *path)
+{
+	struct stat st;
+	if (kms_symbols_sandbox_filter() != 0)
+		return 1;
+	if (!is_refused(open(path, O_WRONLY | O_CLOEXEC)) ||
+	    !is_refused(open(path, O_RDONLY | O_TRUNC | O_CLOEXEC)))
+		return 2;
+	if (unlink(path) == 0 || rename(path, path) == 0)
+		return 3;
+	if (!is_refused(socket(AF_UNIX, SOCK_STREAM, 0)))
+		return 4;
+	if (fork() >= 0 || kill(getppid(), 0) == 0 || execl("/bin/true", "true", NULL) == 0)
+		return 5;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return 6;
+	void *mapped = mmap(NULL, 1, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	return mapped == MAP_FAILED || munmap(mapped, 1) != 0 ? 7 : 0;
+}
+
+static void filter_allows_reading_and_nothing_else(void **data)
+{
+	(void)data;
+#if !defined(__x86_64__) || defined(KMS_SYMBOLS_INSTRUMENTED)
+	skip();
+#endif
+	char path[FIXTURE_PATH_BYTES];
+	int status;
+	fixture_path(path, "inline");
+	pid_t child = fork();
+	if (child == 0)
+		_exit(try_filter(path));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void assert_fetched(const char *root, bool allowed)
+{
+	struct kms_symbols_config cfg = {
+		.debug_root = root,
+		.deadline_ms = PATIENCE_MS,
+		.allow_debuginfod = allowed,
+	};
+	struct kms_symbols *sym = create(&cfg);
+	char path[FIXTURE_PATH_BYTES];
+	struct kms_symbol_answer answer =
+		fixture_resolve(sym, fixture_module(sym, fixture_path(path, "stripped")),
+				fixture_address("stripped.full", "mark_innermost"));
+	assert_int_equal(answer.reason, allowed ? KMS_SYMBOL_OK : KMS_SYMBOL_NO_SYMBOL);
+	assert_int_equal(answer.n_frames, allowed ? 3 : 0);
+	kms_symbols_destroy(sym);
+}
+
+/* A server that is a folder: buildid/HEX/debuginfo. */
+static void debuginfod_is_asked_only_if_that_is_allowed(void **data)
+{
+	(void)data;
+	void *library = dlopen("libdebuginfod.so.1", RTLD_NOW | RTLD_LOCAL);
+	if (!library) {
+		skip(); /* not installed here */
+		return;
+	}
+	(void)dlclose(library); /* it was only a question */
+	char folder[FIXTURE_PATH_BYTES], path[4 * FIXTURE_PATH_BYTES];
+	uint8_t build_id[KMS_SYMBOLS_BUILD_ID_BYTES];
+	size_t n_bytes;
+	fixture_scratch_create(folder);
+	int n = snprintf(path, sizeof(path), "%s/buildid", folder);
+	assert_int_equal(mkdir(path, 0700), 0);
+	path[n++] = '/';
+	size_t n_build_id = fixture_build_id("stripped", build_id);
+	for (size_t i = 0; i < n_build_id; i++)
+		n += snprintf(path + n, 3, "%02x", build_id[i]);
+	assert_int_equal(mkdir(path, 0700), 0);
+	(void)snprintf(path + n, sizeof(path) - (size_t)n, "/debuginfo");
+	uint8_t *elf = fixture_read("stripped.full", &n_bytes);
+	fixture_write(path, elf, n_bytes);
+	free(elf);
+	(void)snprintf(path, sizeof(path), "file://%s", folder);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): no second thread */
+	assert_int_equal(setenv("DEBUGINFOD_URLS", path, 1), 0);
+	(void)snprintf(path, sizeof(path), "%s/cache", folder);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): no second thread */
+	assert_int_equal(setenv("DEBUGINFOD_CACHE_PATH", path, 1), 0);
+	assert_fetched(folder, false);
+	assert_fetched(folder, true);
+	fixture_scratch_remove(folder);
+}
+
 /* How many files the helper has open or mapped that are fixtures. */
 static size_t count_open(pid_t pid)
 {
@@ -264,6 +372,8 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(helper_inherits_nothing_but_its_socket),
 		cmocka_unit_test(environment_of_the_helper_is_cleaned),
 		cmocka_unit_test(helper_has_given_up_its_rights),
+		cmocka_unit_test(filter_allows_reading_and_nothing_else),
+		cmocka_unit_test(debuginfod_is_asked_only_if_that_is_allowed),
 		cmocka_unit_test(helper_keeps_only_so_many_modules_open),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

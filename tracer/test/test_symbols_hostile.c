@@ -10,6 +10,8 @@
 #include "tracer/symbols.h"
 #include "tracer/test/symbols_fixture.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): a program of one thread */
+
 enum {
 	PATIENCE_MS = 60000,
 	IMPATIENCE_MS = 300,   /* where a hang is what is tested */
@@ -261,3 +263,5 @@ int main(void)
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */

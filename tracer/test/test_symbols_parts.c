@@ -246,7 +246,7 @@ static void cache_finds_what_was_put_and_stores_a_name_once(void **data)
 			kms_symbols_cache_find(&cache, i % 2, i / 4, i / 2 % 2);
 		assert_non_null(entry);
 		assert_int_equal(entry->frames[0].line, i);
-		assert_int_equal(atoi(entry->frames[0].function + 9), i % 100);
+		assert_int_equal(strtoul(entry->frames[0].function + 9, NULL, 10), i % 100);
 	}
 	assert_null(kms_symbols_cache_find(&cache, 2, 0, false));
 	kms_symbols_cache_deinit(&cache);
