@@ -34,8 +34,8 @@ class Runner:
             return
         printed = json.loads(done.stdout)
         faults = self.workspace.items("faults", trace)
-        seen = [fault["kind"] for fault in faults]
-        if not self.checks.equal(len(seen), len(case.findings), f"{title}: findings {seen}"):
+        seen = [fault["kind"] for fault in faults][:8]
+        if not self.checks.equal(len(faults), len(case.findings), f"{title}: findings {seen}"):
             return
         for fault, finding in zip(faults, case.findings):
             self.compare(title, f"tests/detect/{case.program}.c", fault, finding, printed)
