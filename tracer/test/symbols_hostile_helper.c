@@ -4,6 +4,7 @@
  * project's own encoder and then breaks it.
  */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,8 @@ static void handle_request(struct hostile *hostile, const struct kms_symbols_wir
 		wait_for_ever();
 	else if (is_mode(hostile, "die"))
 		exit(0);
+	else if (is_mode(hostile, "killed"))
+		(void)raise(SIGKILL); /* does not come back */
 	else if (is_mode(hostile, "mutated"))
 		put_mutated(hostile, msg, n);
 	else if (is_mode(hostile, "noise"))

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/test/unit.h"
 #include "tracer/symbols.h"
@@ -229,6 +230,66 @@ static void helper_has_given_up_its_rights(void **data)
 	kms_symbols_destroy(sym);
 }
 
+/* Registers a fixture with a helper, under a number. */
+static void put_module(struct kms_symbols_wire_out *out, uint32_t id, const char *name)
+{
+	char path[FIXTURE_PATH_BYTES];
+	struct kms_symbols_wire_module module = {.id = id, .path = fixture_path(path, name)};
+	module.n_path = strlen(path);
+	kms_symbols_wire_put_module(out, &module);
+}
+
+/* Counts the answers of a message; *first is the entry that the first of them belongs to. */
+static uint32_t count_answers(const struct kms_symbols_wire_message *msg, uint32_t *first)
+{
+	static struct kms_symbols_wire_answer answer;
+	struct kms_symbols_wire_reader reader;
+	uint32_t n = 0;
+	assert_int_equal(kms_symbols_wire_get_answers(msg, &reader, first), 0);
+	while (kms_symbols_wire_next_answer(&reader, &answer) == 1)
+		n++;
+	return n;
+}
+
+/* This is what the blame for a lost helper rests on. */
+static void helper_sends_what_it_has_before_it_begins_another_module(void **data)
+{
+	(void)data;
+
+	enum { N = 4 };
+	static struct kms_symbols_wire_config wire = {
+		.memory_bytes = 1 << 30, .modules_open_max = 4, .debug_root = "/nonexistent"};
+	static const struct kms_symbols_wire_entry entries[N] = {
+		{0x1100, 0, false},
+                {0x1101, 0, false},
+                {0x1100, 1, false},
+                {0x1100, 0, false}
+        };
+	struct kms_symbols_link_config cfg = {.helper_exec = "/proc/self/exe", .wire = &wire};
+	struct kms_symbols_link link;
+	struct kms_symbols_wire_out out = {0};
+	uint64_t end_ns = kms_clock_now(kms_clock_system()) + PATIENCE_MS * 1000000ULL;
+	kms_symbols_link_init(&link);
+	assert_int_equal(kms_symbols_link_open(&link, &cfg, end_ns, NULL), 0);
+	put_module(&out, 0, "inline");
+	put_module(&out, 1, "libshared.so");
+	kms_symbols_wire_put_request(&out, 5, PATIENCE_MS, entries, N);
+	assert_int_equal(kms_symbols_link_send(&link, &out, end_ns), 0);
+	for (uint32_t n_answered = 0; n_answered < N;) {
+		struct kms_symbols_wire_message msg;
+		uint32_t first;
+		assert_int_equal(kms_symbols_link_receive(&link, &msg, end_ns), 0);
+		assert_int_equal(msg.request, 5);
+		uint32_t n = count_answers(&msg, &first);
+		assert_int_equal(first, n_answered);
+		assert_in_range(n, 1, N - first);
+		assert_int_equal(entries[first].module, entries[first + n - 1].module);
+		n_answered += n;
+	}
+	kms_symbols_wire_out_deinit(&out);
+	kms_symbols_link_deinit(&link);
+}
+
 /* Whether a descriptor could not be had for want of rights. */
 static bool is_refused(int fd)
 {
@@ -372,6 +433,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(helper_inherits_nothing_but_its_socket),
 		cmocka_unit_test(environment_of_the_helper_is_cleaned),
 		cmocka_unit_test(helper_has_given_up_its_rights),
+		cmocka_unit_test(helper_sends_what_it_has_before_it_begins_another_module),
 		cmocka_unit_test(filter_allows_reading_and_nothing_else),
 		cmocka_unit_test(debuginfod_is_asked_only_if_that_is_allowed),
 		cmocka_unit_test(helper_keeps_only_so_many_modules_open),

@@ -107,6 +107,22 @@ static void module_that_kills_the_helper_twice_is_not_asked_again(void **data)
 	kms_symbols_destroy(sym);
 }
 
+static void helper_killed_from_outside_is_started_once_more_and_no_module_blamed(void **data)
+{
+	(void)data;
+	struct kms_symbols *sym = create("killed", PATIENCE_MS);
+	uint32_t module = fixture_module(sym, "/x");
+	for (uint64_t round = 1; round <= 3; round++) {
+		struct kms_symbol_answer answer = fixture_resolve(sym, module, 0x1000);
+		assert_int_equal(answer.reason, KMS_SYMBOL_HELPER_DIED);
+		struct kms_symbols_stats stats = stats_of(sym);
+		assert_int_equal(stats.n_helper_deaths, 2 * round);
+		assert_int_equal(stats.n_helper_starts, 2 * round);
+		assert_int_equal(stats.n_blacklisted, 0);
+	}
+	kms_symbols_destroy(sym);
+}
+
 static void module_that_hangs_the_helper_twice_is_not_asked_again(void **data)
 {
 	(void)data;
@@ -254,6 +270,8 @@ int main(void)
 		cmocka_unit_test(program_that_is_no_helper_is_found_at_create),
 		cmocka_unit_test(helper_that_does_not_greet_is_found_at_create),
 		cmocka_unit_test(module_that_kills_the_helper_twice_is_not_asked_again),
+		cmocka_unit_test(
+			helper_killed_from_outside_is_started_once_more_and_no_module_blamed),
 		cmocka_unit_test(module_that_hangs_the_helper_twice_is_not_asked_again),
 		cmocka_unit_test(deadly_module_costs_its_own_addresses_only),
 		cmocka_unit_test(hanging_module_costs_its_own_addresses_only),

@@ -185,6 +185,23 @@ static void answer_that_breaks_a_rule_is_refused(void **data)
 	assert_false(is_accepted(&answer, 21, 0)); /* with a NUL */
 }
 
+/* Its length takes in the next field, behind which a well-formed one follows: nothing but the limit is broken. */
+static void name_two_bytes_too_long_is_refused(void **data)
+{
+	(void)data;
+	static struct kms_symbols_wire_answer answer = {.reason = KMS_SYMBOL_OK, .n_frames = 1};
+	static char name[KMS_SYMBOLS_NAME_BYTES], file[257];
+	memset(name, 'n', sizeof(name));
+	memset(file, 'f', sizeof(file));
+	file[0] = (char)(sizeof(file) - 2);
+	file[1] = '\0';
+	answer.frames[0].function = (struct kms_symbols_wire_text){name, 0xffc};
+	answer.frames[0].file = (struct kms_symbols_wire_text){file, sizeof(file)};
+	assert_true(is_accepted(&answer, 19, 0xfe)); /* 4092 becomes 4094 */
+	answer.frames[0].function.n = sizeof(name);
+	assert_false(is_accepted(&answer, 19, 0x02)); /* 4096 becomes 4098 */
+}
+
 static void bytes_that_are_no_message_are_refused(void **data)
 {
 	(void)data;
@@ -392,6 +409,7 @@ int main(void)
 		cmocka_unit_test(longest_answer_fits_into_a_message),
 		cmocka_unit_test(overlong_message_fails_to_be_put),
 		cmocka_unit_test(answer_that_breaks_a_rule_is_refused),
+		cmocka_unit_test(name_two_bytes_too_long_is_refused),
 		cmocka_unit_test(bytes_that_are_no_message_are_refused),
 		cmocka_unit_test(cache_finds_what_was_put_and_stores_a_name_once),
 		cmocka_unit_test(full_cache_refuses_and_keeps_what_it_has),
