@@ -116,9 +116,11 @@ static struct kms_guard_slot *slot_for(struct kms_local *t, struct kms_guard *g,
 	} else {
 		kms_guard_refused(g, KMS_LIMITED_MEMORY);
 	}
-	kms_guard_publish(heap, g);
-	kms_port_unlock(&g->lock);
-	kms_guard_release(t, g, evicted);
+	if (KMS_UNLIKELY(evicted || !slot))
+		kms_guard_publish(heap, g);
+	else
+		heap->slot->guard.live = g->figure.live;
+	kms_guard_unlock(t, g, evicted);
 	return slot;
 }
 
@@ -147,7 +149,7 @@ static int slot_open(struct kms_guard *g, struct kms_guard_slot *slot, uintptr_t
 	/* Somebody touched it after it had left the FIFO. */
 	if (slot->dirty)
 		kms_guard_clean(g, slot);
-	return g->ops->open((void *)start, kms_guard_data_end(slot) - start);
+	return g->ops->open((void *)start, slot->data_end - start);
 }
 
 /* Stacks are worth having even if nobody records events: the report of a fault shows them. */
@@ -161,7 +163,7 @@ static void publish_alloc(struct kms_local *t, const struct kms_guard_slot *slot
 			  size_t size, const struct kms_request_info *info)
 {
 	const struct kms_span *span = slot->run->span;
-	struct kms_side *side = kms_guard_side(slot);
+	struct kms_side *side = slot->side;
 	struct kms_counter *counter = &t->counter[span->cache];
 	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 
@@ -231,7 +233,7 @@ static void publish_free(struct kms_local *t, const struct kms_guard_slot *slot,
 			 const struct kms_request_info *info)
 {
 	const struct kms_span *span = slot->run->span;
-	struct kms_side *side = kms_guard_side(slot);
+	struct kms_side *side = slot->side;
 	struct kms_counter *counter = &t->counter[span->cache];
 	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 
@@ -264,15 +266,14 @@ static void queue(struct kms_local *t, struct kms_guard *g, struct kms_guard_slo
 	if (g->figure.frees % KMS_GUARD_MAPS_EVERY == 0)
 		g->ops->maps(&g->figure.maps_used, &g->figure.maps_max);
 	kms_guard_publish(heap, g);
-	kms_port_unlock(&g->lock);
-	kms_guard_release(t, g, evicted);
+	kms_guard_unlock(t, g, evicted);
 }
 
 void kms_guard_free(struct kms_local *t, uintptr_t p, struct kms_request_info *info)
 {
 	struct kms_guard *g = t->heap->guard;
 	struct kms_guard_slot *slot = kms_guard_slot_of(g, p);
-	struct kms_side *side = slot ? kms_guard_side(slot) : NULL;
+	struct kms_side *side = slot ? slot->side : NULL;
 	uint8_t state = KMS_BLOCK_LIVE;
 	uintptr_t start;
 	int error;
@@ -293,7 +294,7 @@ void kms_guard_free(struct kms_local *t, uintptr_t p, struct kms_request_info *i
 	await_unpinned(slot);
 	publish_free(t, slot, p, info);
 	start = kms_guard_open_start(slot, p);
-	error = g->ops->close((void *)start, kms_guard_data_end(slot) - start);
+	error = g->ops->close((void *)start, slot->data_end - start);
 	queue(t, g, slot, error);
 }
 

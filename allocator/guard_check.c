@@ -10,9 +10,9 @@ void kms_guard_fill_zones(const struct kms_guard_slot *slot, uintptr_t block, ui
 {
 	uintptr_t tail = block + size;
 	size_t front = kms_guard_front_bytes(slot, block);
-	uint32_t header = kms_guard_header(slot);
+	uint32_t header = slot->header_bytes;
 
-	kms_pattern_fill((void *)tail, kms_guard_data_end(slot) - tail);
+	kms_pattern_fill((void *)tail, slot->data_end - tail);
 	kms_pattern_fill((void *)(block - header - front), front);
 	if (header)
 		__builtin_memcpy((void *)(block - header), &size, header);
@@ -23,7 +23,7 @@ static bool check_tail(struct kms_local *t, const struct kms_guard_slot *slot, u
 		       uint64_t size, struct kms_finding *finding)
 {
 	uintptr_t tail = block + size;
-	size_t room = kms_guard_data_end(slot) - tail;
+	size_t room = slot->data_end - tail;
 	size_t good = kms_pattern_check((void *)tail, room);
 
 	if (KMS_LIKELY(good == room))
@@ -43,7 +43,7 @@ static bool check_tail(struct kms_local *t, const struct kms_guard_slot *slot, u
 static bool check_front(struct kms_local *t, const struct kms_guard_slot *slot, uintptr_t block,
 			uint64_t size, struct kms_finding *finding)
 {
-	uint32_t header = kms_guard_header(slot);
+	uint32_t header = slot->header_bytes;
 	uint8_t *end = (uint8_t *)(block - header);
 	size_t front = kms_guard_front_bytes(slot, block);
 	size_t near = 0;
@@ -66,7 +66,7 @@ static bool check_front(struct kms_local *t, const struct kms_guard_slot *slot, 
 bool kms_guard_check_zones(struct kms_local *t, const struct kms_guard_slot *slot, uintptr_t block,
 			   const struct kms_frame *frame, uint32_t access)
 {
-	uint64_t size = kms_guard_side(slot)->size_bytes;
+	uint64_t size = slot->side->size_bytes;
 	struct kms_finding finding = {
 		.access = access,
 		.block = block,
@@ -82,7 +82,7 @@ bool kms_guard_check_zones(struct kms_local *t, const struct kms_guard_slot *slo
 static bool verify_pinned(struct kms_local *t, struct kms_guard_slot *slot,
 			  const struct kms_frame *frame)
 {
-	const struct kms_side *side = kms_guard_side(slot);
+	const struct kms_side *side = slot->side;
 
 	/* pairs with kms_guard_free: it changes the state, then looks at the pin */
 	if (__atomic_load_n(&side->state, __ATOMIC_SEQ_CST) != KMS_BLOCK_LIVE)

@@ -127,7 +127,7 @@ struct kms_guard_slot *kms_guard_fifo_evict(struct kms_guard *g)
 
 static void tell_evicted(struct kms_local *t, const struct kms_guard_slot *slot)
 {
-	uint64_t size = kms_guard_side(slot)->size_bytes;
+	uint64_t size = slot->side->size_bytes;
 	const uint64_t numbers[5] = {kms_guard_block(slot, size), size};
 
 	if (t->trace)
@@ -142,23 +142,34 @@ void kms_guard_clean(struct kms_guard *g, struct kms_guard_slot *slot)
 	slot->dirty = 0;
 }
 
-void kms_guard_release(struct kms_local *t, struct kms_guard *g, struct kms_guard_slot *evicted)
+/* The end of an eviction: the slot may have another owner. Needs the lock. */
+static void put_evicted(struct kms_guard *g, struct kms_guard_slot *evicted)
 {
 	struct kms_guard_slot *next;
 
-	if (!evicted)
+	for (; evicted; evicted = next) {
+		next = evicted->next;
+		if (KMS_UNLIKELY(evicted->dirty))
+			kms_guard_clean(g, evicted);
+		__atomic_store_n(&evicted->side->state, KMS_BLOCK_FREE, __ATOMIC_RELEASE);
+		kms_guard_slot_put(evicted);
+	}
+}
+
+void kms_guard_unlock(struct kms_local *t, struct kms_guard *g, struct kms_guard_slot *evicted)
+{
+	if (KMS_LIKELY(!evicted || !t->trace)) {
+		put_evicted(g, evicted);
+		kms_port_unlock(&g->lock);
 		return;
-	/* First the record, then the list: an owner to come is recorded after the eviction. */
+	}
+	kms_port_unlock(&g->lock);
+	/* First the record, then the list: an owner to come is recorded after the eviction. And
+	 * without the lock, because a full ring waits. */
 	for (struct kms_guard_slot *slot = evicted; slot; slot = slot->next)
 		tell_evicted(t, slot);
 	kms_port_lock(&g->lock);
-	for (; evicted; evicted = next) {
-		next = evicted->next;
-		if (evicted->dirty)
-			kms_guard_clean(g, evicted);
-		__atomic_store_n(&kms_guard_side(evicted)->state, KMS_BLOCK_FREE, __ATOMIC_RELEASE);
-		kms_guard_slot_put(evicted);
-	}
+	put_evicted(g, evicted);
 	kms_port_unlock(&g->lock);
 }
 
@@ -175,8 +186,7 @@ void kms_guard_drain(struct kms_local *t)
 	evicted = kms_guard_fifo_evict(g);
 	over = g->over;
 	kms_guard_publish(heap, g);
-	kms_port_unlock(&g->lock);
-	kms_guard_release(t, g, evicted);
+	kms_guard_unlock(t, g, evicted);
 	if (over || g->depth)
 		return;
 	/* Nothing is left to be done for a guard that is off: calls take the short way again. */

@@ -39,19 +39,30 @@ enum kms_guard_where {
 
 struct kms_guard_run;
 
-/** Private state of a slot. Guarded by the guard's lock if not said. */
+/**
+ * Private state of a slot, a cache line: with its side table entry all that a call touches. Guarded
+ * by the guard's lock if not said.
+ */
 struct kms_guard_slot {
 	struct kms_guard_slot *next; /* in the FIFO, its pool's free list, a list of evicted ones */
-	struct kms_guard_run *run;   /* constant */
-	uint64_t free_ns;            /* region time of its last free */
-	uint64_t free_nr;            /* its number among all guarded frees */
-	uint32_t fault;              /* index + 1 of the finding about this owner, 0 none */
-	uint32_t fault_kind;
-	uint32_t pin;  /* atomic: somebody reads the block; a free waits */
+	/* constant */
+	struct kms_guard_run *run;
+	struct kms_side *side;
+	uintptr_t data_end; /* end of the data pages: start of the page that is never opened */
+	uint8_t align_shift;
+	uint8_t header_bytes; /* before each block: KMS_HEADER_BYTES for kmem, else 0 */
+	/* variable */
 	uint8_t where; /* enum kms_guard_where */
 	uint8_t dirty; /* pages were opened after a trap: close the whole slot before it is used */
 	uint8_t retries; /* traps inside of this live block */
+	uint8_t fault_kind;
+	uint32_t fault;   /* index + 1 of the finding about this owner, 0 none */
+	uint32_t pin;     /* atomic: somebody reads the block; a free waits */
+	uint64_t free_ns; /* region time of its last free */
+	uint64_t free_nr; /* its number among all guarded frees */
 };
+
+_Static_assert(sizeof(struct kms_guard_slot) <= 64, "a slot is a cache line");
 
 struct kms_guard_pool;
 
@@ -59,10 +70,10 @@ struct kms_guard_pool;
 struct kms_guard_run {
 	struct kms_span *span;
 	struct kms_guard_pool *pool;
-	struct kms_guard_run *next; /* all runs; constant */
-	uintptr_t end;              /* of its part of the reservation */
-	uint32_t used;              /* slots ever handed out; atomic */
-	struct kms_guard_slot slot[];
+	struct kms_guard_run *next;  /* all runs; constant */
+	uintptr_t end;               /* of its part of the reservation */
+	uint32_t used;               /* slots ever handed out; atomic */
+	struct kms_guard_slot *slot; /* span->count */
 };
 
 /** Slots that can take each other's place. Guarded by the guard's lock. */
@@ -139,12 +150,6 @@ static inline uint32_t kms_guard_slot_index(const struct kms_guard_slot *slot)
 	return (uint32_t)(slot - slot->run->slot);
 }
 
-static inline struct kms_side *kms_guard_side(const struct kms_guard_slot *slot)
-{
-	return (struct kms_side *)(uintptr_t)slot->run->span->side_address +
-	       kms_guard_slot_index(slot);
-}
-
 static inline uintptr_t kms_guard_slot_start(const struct kms_guard_slot *slot)
 {
 	const struct kms_span *span = slot->run->span;
@@ -155,42 +160,27 @@ static inline uintptr_t kms_guard_slot_start(const struct kms_guard_slot *slot)
 /** End of its pages; what is left over of a run belongs to the last slot. */
 static inline uintptr_t kms_guard_slot_end(const struct kms_guard_slot *slot)
 {
-	const struct kms_span *span = slot->run->span;
-
-	if (kms_guard_slot_index(slot) + 1 == span->count)
+	if (kms_guard_slot_index(slot) + 1 == slot->run->span->count)
 		return slot->run->end;
-	return kms_guard_slot_start(slot) + span->stride_bytes;
-}
-
-/** End of the data pages: start of the page that is never opened. */
-static inline uintptr_t kms_guard_data_end(const struct kms_guard_slot *slot)
-{
-	return kms_guard_slot_start(slot) + slot->run->span->usable_bytes;
+	return slot->data_end + KMS_PAGE_BYTES;
 }
 
 /** Where a block of this size lies in the slot: the rule of schema/spans.h. */
 static inline uintptr_t kms_guard_block(const struct kms_guard_slot *slot, uint64_t size)
 {
-	return (kms_guard_data_end(slot) - (size ? size : 1)) &
-	       ~(uintptr_t)(slot->run->pool->align_bytes - 1);
-}
-
-/** Does the header of kms_kmem stand before the blocks of this slot? */
-static inline uint32_t kms_guard_header(const struct kms_guard_slot *slot)
-{
-	return slot->run->span->checks & KMS_CHECK_HEADER ? KMS_HEADER_BYTES : 0;
+	return (slot->data_end - (size + !size)) >> slot->align_shift << slot->align_shift;
 }
 
 /** First page that is open for a block at @block. */
 static inline uintptr_t kms_guard_open_start(const struct kms_guard_slot *slot, uintptr_t block)
 {
-	return (block - kms_guard_header(slot)) & ~(uintptr_t)(KMS_PAGE_BYTES - 1);
+	return (block - slot->header_bytes) & ~(uintptr_t)(KMS_PAGE_BYTES - 1);
 }
 
 /** Pattern bytes before the block and its header. */
 static inline size_t kms_guard_front_bytes(const struct kms_guard_slot *slot, uintptr_t block)
 {
-	size_t room = block - kms_guard_header(slot) - kms_guard_open_start(slot, block);
+	size_t room = block - slot->header_bytes - kms_guard_open_start(slot, block);
 
 	return room < KMS_GUARD_FRONT_BYTES ? room : KMS_GUARD_FRONT_BYTES;
 }
@@ -215,8 +205,8 @@ struct kms_guard_slot *kms_guard_fifo_evict(struct kms_guard *g);
 /** Closes the pages that were opened after a trap. The slot belongs to the caller, or the lock is held. */
 void kms_guard_clean(struct kms_guard *g, struct kms_guard_slot *slot);
 
-/** Tells the ring of evicted slots and gives them to their pools. Takes the lock. */
-void kms_guard_release(struct kms_local *t, struct kms_guard *g, struct kms_guard_slot *evicted);
+/** Gives up the lock, tells the ring of evicted slots and gives them to their pools. */
+void kms_guard_unlock(struct kms_local *t, struct kms_guard *g, struct kms_guard_slot *evicted);
 
 /** Writes the figures to the process slot. Needs the lock. */
 void kms_guard_publish(struct kms_heap *heap, struct kms_guard *g);

@@ -6,6 +6,7 @@
 
 enum {
 	GRANULE_BYTES = 1 << KMS_GUARD_GRANULE_SHIFT,
+	LINE_BYTES = 64,
 };
 
 static size_t round_up(size_t v, size_t unit)
@@ -109,6 +110,34 @@ static void map_run(struct kms_guard *g, struct kms_guard_run *run, size_t bytes
 		__atomic_store_n(&g->map[first + i], run, __ATOMIC_RELEASE);
 }
 
+static void slots_fill(struct kms_guard_run *run, struct kms_side *side)
+{
+	const struct kms_guard_pool *pool = run->pool;
+
+	for (uint32_t i = 0; i < run->span->count; i++) {
+		run->slot[i] = (struct kms_guard_slot){
+			.run = run,
+			.side = &side[i],
+			.data_end = (uintptr_t)run->span->base +
+				    (uintptr_t)(i + 1) * pool->stride_bytes - KMS_PAGE_BYTES,
+			.align_shift = (uint8_t)__builtin_ctz(pool->align_bytes),
+			.header_bytes = run->span->checks & KMS_CHECK_HEADER ? KMS_HEADER_BYTES : 0,
+		};
+	}
+}
+
+/* The run's structures in one piece; its slots are cache lines. */
+static struct kms_guard_run *run_memory(struct kms_heap *heap, uint32_t count)
+{
+	size_t slots = count * sizeof(struct kms_guard_slot);
+	struct kms_guard_run *run = kms_meta_alloc(heap, sizeof(*run) + LINE_BYTES + slots +
+								 count * sizeof(struct kms_side));
+
+	if (run)
+		run->slot = (struct kms_guard_slot *)round_up((uintptr_t)(run + 1), LINE_BYTES);
+	return run;
+}
+
 /* Cuts @bytes, a multiple of the granule, off the reservation. */
 static struct kms_guard_run *run_create(struct kms_heap *heap, struct kms_guard *g,
 					struct kms_guard_pool *pool, size_t bytes)
@@ -122,8 +151,7 @@ static struct kms_guard_run *run_create(struct kms_heap *heap, struct kms_guard 
 	span = kms_arena_span_get(heap);
 	if (!span)
 		return NULL;
-	run = kms_meta_alloc(
-		heap, sizeof(*run) + count * (sizeof(run->slot[0]) + sizeof(struct kms_side)));
+	run = run_memory(heap, count);
 	if (!run) {
 		kms_arena_span_put(heap, span);
 		return NULL;
@@ -131,10 +159,9 @@ static struct kms_guard_run *run_create(struct kms_heap *heap, struct kms_guard 
 	run->span = span;
 	run->pool = pool;
 	run->end = g->base + g->carved_bytes + bytes;
-	for (uint32_t i = 0; i < count; i++)
-		run->slot[i].run = run;
 	span->side_address = (uintptr_t)&run->slot[count];
 	span_fill(heap, span, pool, g->base + g->carved_bytes, count);
+	slots_fill(run, (struct kms_side *)&run->slot[count]);
 	map_run(g, run, bytes);
 	g->carved_bytes += bytes;
 	run->next = g->runs;

@@ -15,19 +15,19 @@ struct verdict {
 	struct kms_guard_slot *page_slot; /* the slot whose page trapped */
 	struct kms_guard_slot *slot;      /* the slot of the block at fault */
 	uintptr_t block;
-	uint32_t kind; /* enum kms_fault_kind; NONE: nothing is wrong */
+	uint8_t kind; /* enum kms_fault_kind; NONE: nothing is wrong */
 	uint8_t generation;
 };
 
 static bool has_owner(const struct kms_guard_slot *slot)
 {
-	return __atomic_load_n(&kms_guard_side(slot)->state, __ATOMIC_ACQUIRE) != KMS_BLOCK_NEVER;
+	return __atomic_load_n(&slot->side->state, __ATOMIC_ACQUIRE) != KMS_BLOCK_NEVER;
 }
 
 /* Bytes between an address and the block of a slot; 0 inside. */
 static uintptr_t distance(const struct kms_guard_slot *slot, uintptr_t address)
 {
-	uint64_t size = kms_guard_side(slot)->size_bytes;
+	uint64_t size = slot->side->size_bytes;
 	uintptr_t block = kms_guard_block(slot, size);
 
 	if (address < block)
@@ -50,7 +50,7 @@ static struct kms_guard_slot *nearer(struct kms_guard_slot *a, struct kms_guard_
 static struct kms_guard_slot *culprit(const struct kms_guard *g, struct kms_guard_slot *slot,
 				      uintptr_t address)
 {
-	if (address >= kms_guard_data_end(slot))
+	if (address >= slot->data_end)
 		return nearer(slot, kms_guard_slot_after(g, slot), address);
 	return nearer(kms_guard_slot_before(g, slot), slot, address);
 }
@@ -69,9 +69,10 @@ bool kms_guard_place(const struct kms_heap *heap, uintptr_t p, struct kms_place 
 	place->index = kms_guard_slot_index(slot);
 	if (!has_owner(slot))
 		return true;
-	place->side = kms_guard_side(slot);
+	place->side = slot->side;
 	place->block_bytes = place->side->size_bytes;
 	place->block = kms_guard_block(slot, place->block_bytes);
+	place->live = place->side->state == KMS_BLOCK_LIVE;
 	return true;
 }
 
@@ -79,12 +80,12 @@ bool kms_guard_readable(const struct kms_heap *heap, uintptr_t p, uintptr_t *sta
 {
 	const struct kms_guard *g = heap->guard;
 	struct kms_guard_slot *slot = g ? kms_guard_slot_of(g, p) : NULL;
-	const struct kms_side *side = slot ? kms_guard_side(slot) : NULL;
+	const struct kms_side *side = slot ? slot->side : NULL;
 
 	if (!side || __atomic_load_n(&side->state, __ATOMIC_ACQUIRE) != KMS_BLOCK_LIVE)
 		return false;
 	*start = kms_guard_open_start(slot, kms_guard_block(slot, side->size_bytes));
-	*end = kms_guard_data_end(slot);
+	*end = slot->data_end;
 	return p >= *start && p < *end;
 }
 
@@ -97,7 +98,7 @@ static bool judge(const struct kms_guard *g, uintptr_t address, struct verdict *
 	v->slot = v->page_slot ? culprit(g, v->page_slot, address) : NULL;
 	if (!v->slot)
 		return false;
-	side = kms_guard_side(v->slot);
+	side = v->slot->side;
 	size = side->size_bytes;
 	v->block = kms_guard_block(v->slot, size);
 	v->generation = side->generation;
@@ -115,9 +116,9 @@ static bool judge(const struct kms_guard *g, uintptr_t address, struct verdict *
 /* Is this page one that the slot's owner opens, or has opened? Needs the lock. */
 static bool owner_opens(const struct kms_guard_slot *slot, uintptr_t address)
 {
-	const struct kms_side *side = kms_guard_side(slot);
+	const struct kms_side *side = slot->side;
 
-	if (slot->where != KMS_GUARD_OWNED || address >= kms_guard_data_end(slot))
+	if (slot->where != KMS_GUARD_OWNED || address >= slot->data_end)
 		return false;
 	if (side->state == KMS_BLOCK_LIVE)
 		return address >=
@@ -135,7 +136,7 @@ static bool reopen(struct kms_guard *g, const struct verdict *v, uintptr_t page)
 	struct kms_guard_slot *slot = v->page_slot;
 	int result = 0;
 
-	if (kms_guard_side(slot)->state == KMS_BLOCK_LIVE)
+	if (slot->side->state == KMS_BLOCK_LIVE)
 		result = g->ops->open((void *)page, KMS_PAGE_BYTES);
 	if (result == KMS_GUARD_WAS_CLOSED)
 		return true;
@@ -156,8 +157,8 @@ static bool open_poisoned(struct kms_guard *g, const struct verdict *v, uintptr_
 		return false;
 	v->page_slot->dirty = 1;
 	kms_pattern_fill((void *)page, KMS_PAGE_BYTES);
-	(void)__atomic_compare_exchange_n(&kms_guard_side(v->slot)->state, &state, KMS_BLOCK_SPENT,
-					  false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	(void)__atomic_compare_exchange_n(&v->slot->side->state, &state, KMS_BLOCK_SPENT, false,
+					  __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -239,7 +240,7 @@ bool kms_guard_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t
 	fault = raise(t, &v, address, write, stack);
 	if (!lock_for(t, g))
 		return false;
-	if (kms_guard_side(v.slot)->generation == v.generation)
+	if (v.slot->side->generation == v.generation)
 		v.slot->fault = fault;
 	resume = open_poisoned(g, &v, page);
 	kms_port_unlock(&g->lock);
