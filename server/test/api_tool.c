@@ -4,7 +4,9 @@
  *
  *	api_tool routes               METHOD PATTERN of each route, one a line
  *	api_tool get METHOD TARGET [ACCEPT|BODY]   status, media type and headers on stderr, body on stdout
- *	api_tool serve SOCKET [finished]           serves until stdin is closed; prints "ready" first
+ *	api_tool serve SOCKET         serves until stdin is closed; prints "ready" first
+ *
+ * The run of the fixture lives, or, with API_TOOL_FINISHED in the environment, is over.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +71,7 @@ int main(int argc, char **argv)
 	struct kms_server *server;
 	int ret = 2;
 
-	fixture_init(&fixture, argc < 4 || strcmp(argv[3], "finished") != 0);
+	fixture_init(&fixture, !getenv("API_TOOL_FINISHED"));
 	if (kms_server_create(&fixture.view, "0.0.0-test", &server, NULL) < 0)
 		return 1;
 	if (argc == 2 && strcmp(argv[1], "routes") == 0)

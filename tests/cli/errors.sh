@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Each mistake is one line that names the thing and the fix, and an exit status of its own.
+# shellcheck source=tests/cli/lib.sh
+. "${0%/*}/lib.sh"
+
+# commands and options
+"$CLI" >out 2>err
+[ $? = 2 ] || fail "without a command: status"
+grep -q 'usage: kmemscope' err || fail "without a command: usage on stderr"
+refused 2 'unknown command leeks; did you mean leaks?' leeks
+refused 2 "unknown command frobnicate; \`kmemscope help\` lists them" frobnicate
+refused 2 'kmemscope leaks: unknown option --jsn; did you mean --json?' leaks --jsn
+refused 2 '--limit needs a number from 1 to 1000, not "0"' leaks --limit 0
+refused 2 '--limit needs a value: --limit N' leaks --limit
+refused 2 'does not take "b.kms"' leaks a.kms b.kms
+refused 2 'needs an argument' sql
+refused 2 'there is no command nope' help nope
+refused 2 '"../stats" is no id' leaks --id ../stats
+refused 2 '"x y" is no id' stacks 'x y'
+refused 2 'one page of at most 1000' events --json --limit 2000
+for name in attach daemon top db whatis history report diff mark export replay doctor completion; do
+	refused 2 "kmemscope $name: comes with a later version" "$name" --any thing
+done
+
+# run: our own failures are 125
+refused 125 'needs an argument' run
+refused 125 'unknown option -z' run -z
+refused 125 '--guard-depth needs a number from 0 to 16777216, not "-1"' run --guard-depth -1 -- ok
+refused 125 'not "1000000000000"' run --guard-depth 1000000000000 -- ok
+refused 125 '--on-full must be one of drop|wait' run --on-full later -- ok
+refused 125 '--error-exitcode needs a number from 1 to 255' run --error-exitcode 0 -- ok
+refused 125 'cannot write to --log /nowhere/x: No such file' run --log /nowhere/x -- ok
+for option in '-d' '--http 8080' '--top' '--daemon' '--suppressions f'; do
+	# shellcheck disable=SC2086 # an option and its value
+	refused 125 'comes with a later version' run $option -- ok
+done
+run run -o run.kms -- missing
+[ "$status" = 127 ] || fail "missing program: $status"
+grep -qx 'kmemscope run: missing: no such program' err || fail "missing program: $(cat err)"
+
+# sources
+echo nonsense >notes.txt
+mkdir folder.kms
+refused 1 'notes.txt is not a kmemscope trace' leaks notes.txt
+refused 1 'gone.kms: No such file' leaks gone.kms
+refused 1 './gone: No such file' stats ./gone
+refused 1 'folder.kms is a folder' faults folder.kms
+refused 1 "no file and no live session is named gone; \`kmemscope status\` lists sessions" guard gone
+refused 1 'no such table: bad' sql bad
+refused 1 'notes.txt is not a kmemscope trace' sql 'SELECT 1' notes.txt
+rm run.kms
+refused 1 'no live session, and no *.kms file' leaks
+echo fixture >run.kms
+XDG_RUNTIME_DIR=/foreign refused 1 'belongs to another user' leaks
+XDG_RUNTIME_DIR=/foreign refused 1 'belongs to another user' status
+refused 1 'there is no fault 99' faults --id 99
+refused 1 'no leak suspect has the id ab' leaks --id ab
+refused 1 'the run has no target 9' leaks --target 9
+refused 1 'parameter kind must be' events --kind bogus
+refused 1 'built without the demo kernel' demo
+
+# nothing hostile comes out of an error line
+run "$(printf 'x\033]52;c;\007y')"
+if grep -q "$(printf '[\033\007]')" err; then
+	fail "an error line carries control characters"
+fi
+
+# statuses for findings and for what is missing
+exits 0 leaks
+exits 3 leaks --leak-threshold 1K
+exits 0 leaks --leak-threshold 1M
+exits 9 leaks --leak-threshold 1K --error-exitcode 9
+exits 9 leaks --error-exitcode 9
+exits 7 faults --error-exitcode 7
+exits 0 faults
+exits 5 stats --strict
+exits 3 sql --fail-if-rows x
+exits 0 sql --fail-if-rows none
+
+# output that cannot be written
+"$CLI" leaks >/dev/full 2>err
+[ $? = 1 ] || fail "full disk: status"
+grep -q 'cannot write the output: No space left' err || fail "full disk: $(cat err)"
+
+finish

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* run: a program under trace. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "tui/cmd.h"
+#include "tui/summary.h"
+
+enum {
+	SETTING_BYTES = 48, /* of the settings we make ourselves */
+	OUR_SETTINGS = 2,
+};
+
+struct run_values {
+	const char *output;
+	const char *log;
+	bool quiet;
+	bool no_color;
+	struct kms_opt_number guard_depth;
+	struct kms_opt_list set;
+	int on_full;     /* index of drop|wait */
+	int follow_fork; /* index of yes|no */
+	struct kms_opt_number error_exitcode;
+	struct kms_opt_number leak_threshold;
+};
+
+#define AT(member) offsetof(struct run_values, member)
+
+static const struct kms_opt options[] = {
+	{"output",			       'o', KMS_OPT_TEXT, AT(output), "FILE", "trace file (kmemscope.PROG.PID.kms)", 0,
+	 0},
+	{"quiet",			  'q', KMS_OPT_FLAG, AT(quiet), NULL, "print nothing of our own but errors", 0, 0},
+	{"log",				0, KMS_OPT_TEXT, AT(log), "FILE", "what we print goes to FILE, not to stderr", 0,
+	 0},
+	{"guard-depth",				     0, KMS_OPT_NUMBER, AT(guard_depth), "N",
+	 "guard pages, and reuse only after N frees: use after free is caught", 0, 1 << 24},
+	{"set",				      0, KMS_OPT_LIST, AT(set), "VAR=VALUE", "start value of a variable; may be repeated",
+	 0, 0},
+	{"on-full",          0, KMS_OPT_CHOICE, AT(on_full), "drop|wait",
+	 "what the program does when the tracer is behind (wait)", 0, 0},
+	{"follow-fork",			     0, KMS_OPT_CHOICE, AT(follow_fork), "yes|no",
+	 "trace the processes that it starts too (yes)", 0, 0},
+	{"error-exitcode", 0, KMS_OPT_NUMBER, AT(error_exitcode), "N",
+	 "exit with N if there are findings: faults, or leaks over the threshold", 1, 255},
+	{"leak-threshold",				     0, KMS_OPT_SIZE, AT(leak_threshold), "BYTES",
+	 "leak suspects above so many bytes together are a finding", 0, 0},
+	{"no-color",				  0, KMS_OPT_FLAG, AT(no_color), NULL, "no colours (NO_COLOR does the same)", 0,
+	 0},
+	{"debug",			  'd', KMS_OPT_LATER, 0, NULL, NULL, 0, 0},
+	{"http",				0, KMS_OPT_LATER, 0, "PORT", NULL, 0, 0},
+	{"top",				     0, KMS_OPT_LATER, 0, NULL, NULL, 0, 0},
+	{"daemon",				      0, KMS_OPT_LATER, 0, NULL, NULL, 0, 0},
+	{"suppressions", 0, KMS_OPT_LATER, 0, "FILE", NULL, 0, 0},
+	{0		      },
+};
+
+/* One call of run; the callbacks get it. */
+struct run {
+	struct kms_cli *cli;
+	const struct run_values *values;
+	FILE *log; /* where our lines go */
+	struct kms_run_info info;
+	const char **settings;
+	size_t n_settings;
+	char own[OUR_SETTINGS][SETTING_BYTES];
+};
+
+static void say_line(void *arg, const char *line)
+{
+	struct run *run = arg;
+	struct kms_buf text;
+
+	if (run->values->quiet)
+		return;
+	kms_buf_init(&text, 1 << 16);
+	kms_buf_add_printable(&text, line, strlen(line));
+	fprintf(run->log, "kmemscope: %s\n", kms_buf_text(&text));
+	(void)fflush(run->log); /* the end says what could not be written */
+	kms_buf_deinit(&text);
+}
+
+static void say_started(void *arg)
+{
+	struct run *run = arg;
+	char line[2 * PATH_MAX + 64];
+
+	snprintf(line, sizeof(line), "tracing pid %d into %s", (int)run->info.pid, run->info.file);
+	say_line(run, line);
+	if (run->info.socket[0]) {
+		snprintf(line, sizeof(line), "API socket %s", run->info.socket);
+		say_line(run, line);
+	}
+}
+
+static void add_setting(struct run *run, const char *setting)
+{
+	run->settings[run->n_settings++] = setting;
+}
+
+/* Our own options first: a --set of the same variable wins. */
+static int make_settings(struct run *run)
+{
+	const struct run_values *values = run->values;
+
+	run->settings = calloc(values->set.n + OUR_SETTINGS, sizeof(*run->settings));
+	if (!run->settings)
+		return -ENOMEM;
+	if (values->guard_depth.given) {
+		snprintf(run->own[0], SETTING_BYTES, "kmem_guard_depth=%" PRIu64,
+			 values->guard_depth.value);
+		add_setting(run, run->own[0]);
+	}
+	if (values->on_full >= 0) {
+		snprintf(run->own[1], SETTING_BYTES, "kmem_on_full=%d", values->on_full);
+		add_setting(run, run->own[1]);
+	}
+	for (size_t i = 0; i < values->set.n; i++)
+		add_setting(run, values->set.item[i]);
+	return 0;
+}
+
+static int open_log(struct run *run)
+{
+	run->log = run->cli->err;
+	if (!run->values->log)
+		return 0;
+	run->log = fopen(run->values->log, "we");
+	if (run->log)
+		return 0;
+	kms_cli_error(run->cli, "cannot write to --log %s: %m", run->values->log);
+	return -1;
+}
+
+static void close_log(struct run *run)
+{
+	if (run->values->log && fclose(run->log) != 0)
+		kms_cli_error(run->cli, "cannot write to --log %s: %m", run->values->log);
+}
+
+/* Asks the trace what happened, says it, and gives findings their status. */
+static int conclude(struct run *run, int status)
+{
+	const struct run_values *values = run->values;
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_summary summary;
+
+	if (values->quiet && !values->error_exitcode.given)
+		return status;
+	if (kms_summary_load(run->cli, &run->info, &summary, &err) < 0)
+		kms_cli_error(run->cli, "the trace cannot be read back: %s", err.text);
+	if (!values->quiet)
+		kms_summary_print(run->cli, &run->info, &summary, run->log);
+	if (values->error_exitcode.given &&
+	    kms_summary_has_findings(&summary, &values->leak_threshold))
+		status = (int)values->error_exitcode.value;
+	kms_summary_deinit(&summary);
+	return status;
+}
+
+static int execute(struct run *run, char **argv)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	const struct kms_run_request request = {
+		.argv = argv,
+		.output = run->values->output,
+		.settings = run->settings,
+		.n_settings = run->n_settings,
+		.first_only = run->values->follow_fork == 1,
+		.info = &run->info,
+		.started = say_started,
+		.say = say_line,
+		.arg = run,
+	};
+	int status = run->cli->hooks->run(&request, &err);
+
+	if (err.code)
+		return kms_cli_fail(run->cli, &err, status);
+	run->cli->err = run->log;
+	if (run->info.tracer_lost)
+		kms_cli_error(run->cli,
+			      "the tracer was lost: the trace ends before the program did");
+	if (run->info.store_failed)
+		kms_cli_error(run->cli, "%s could not be written to the end", run->info.file);
+	return conclude(run, status);
+}
+
+static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
+{
+	struct run *run = calloc(1, sizeof(*run)); /* two paths: too much for a stack */
+	int status = KMS_RUN_EXIT_FAILED;
+	FILE *err = cli->err;
+
+	(void)n_args;
+	if (!run) {
+		kms_cli_error(cli, "out of memory");
+		return status;
+	}
+	run->cli = cli;
+	run->values = v;
+	run->info.wait_status = -1;
+	cli->color &= !run->values->no_color;
+	if (open_log(run) == 0) {
+		if (make_settings(run) == 0)
+			status = execute(run, args);
+		else
+			kms_cli_error(cli, "out of memory");
+		cli->err = err;
+		close_log(run);
+	}
+	free(run->settings);
+	free(run);
+	return status;
+}
+
+static const char help[] =
+	"The exit status is the program's own, or 128 + its signal; 125, 126 and 127 are ours:\n"
+	"we failed, the program cannot be executed, there is none. --error-exitcode N wins.\n"
+	"While it runs:  kmemscope leaks        afterwards:  kmemscope leaks FILE.kms\n"
+	"Examples:\n"
+	"  kmemscope run -- ./server --port 8080\n"
+	"  kmemscope run --guard-depth 30000 --set kmem_poison=1 -- ./test_suite\n"
+	"  kmemscope run -q --error-exitcode 9 --leak-threshold 64K -- ./test_suite   # in CI\n";
+
+const struct kms_command kms_command_run = {
+	.name = "run",
+	.summary = "run a program under trace, no rebuild needed",
+	.args = "-- PROGRAM [ARGS...]",
+	.more = help,
+	.min_args = 1,
+	.max_args = -1,
+	.stop_at_argument = true,
+	.usage_status = KMS_RUN_EXIT_FAILED,
+	.options = options,
+	.values_bytes = sizeof(struct run_values),
+	.run = run_program,
+};

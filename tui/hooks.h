@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the command line asks of the other components. main.c fills the table; nothing else in tui/
+ * knows a header of theirs.
+ */
+#ifndef KMS_TUI_HOOKS_H
+#define KMS_TUI_HOOKS_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/** An answer of the API. Owner: the caller frees body. */
+struct kms_reply {
+	int status;
+	char *body; /* body_bytes bytes and a NUL */
+	size_t body_bytes;
+	char next[512]; /* path and query of the next page, from the Link header; "" none */
+};
+
+/** What to run. Borrowed for the call. */
+struct kms_run_request {
+	char *const *argv;
+	const char *output;          /* NULL: the default name */
+	const char *const *settings; /* NAME=VALUE */
+	size_t n_settings;
+	bool first_only;
+	struct kms_run_info *info; /* filled as far as it is known */
+	void (*started)(void *arg);
+	void (*say)(void *arg, const char *line);
+	void *arg;
+};
+
+/** What became of it. */
+struct kms_run_info {
+	pid_t pid;
+	int wait_status; /* as waitpid() gives it; -1 unknown */
+	bool tracer_lost;
+	bool background; /* other processes of the tree live: the tracer goes on */
+	uint32_t n_others;
+	bool store_failed;
+	char file[PATH_MAX];
+	char socket[PATH_MAX];
+};
+
+/** Receives the result of a query, row by row; non-zero ends it. A value is NULL for SQL's NULL. */
+struct kms_sql_sink {
+	int (*row)(void *arg, size_t n_columns, const char *const *names,
+		   const char *const *values);
+	void *arg;
+};
+
+/** Statuses that the run hook returns beside the program's own. */
+enum kms_run_exit {
+	KMS_RUN_EXIT_FAILED = 125,
+};
+
+struct kms_hooks {
+	const char *version;
+	uint32_t schema_version;
+	const char *features; /* for `version`, words */
+
+	/* A trace file, answering requests of the API in this process. */
+	int (*file_open)(const char *path, void **file, struct kms_err *err);
+	int (*file_get)(void *file, const char *target, const char *accept, struct kms_reply *reply,
+			struct kms_err *err);
+	void (*file_close)(void *file);
+
+	/* SQL on a trace file, read-only. */
+	int (*sql)(const char *path, const char *query, const struct kms_sql_sink *sink,
+		   struct kms_err *err);
+
+	/* Folder of this user's sessions; -ENOENT: there is none. */
+	int (*session_root)(char path[PATH_MAX], struct kms_err *err);
+
+	/* Runs a program under trace; returns the exit status for the shell, err set where 125 to 127 are ours. */
+	int (*run)(const struct kms_run_request *request, struct kms_err *err);
+
+	/* Path of libkmem_malloc.so as `run` would load it; NULL: not found. Static. */
+	const char *(*library_path)(void);
+
+	/* The emulated kernel of `demo`: what our binary does as `kmemscope demo-kernel`. NULL: not built. */
+	int (*demo_kernel)(int argc, char **argv);
+};
+
+#endif

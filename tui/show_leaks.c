@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Leak suspects and faults as text. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/fmt.h"
+#include "tui/view.h"
+
+/* A paragraph broken at blanks, each line behind @indent blanks. */
+static void add_paragraph(struct kms_text *text, const char *words, size_t indent, size_t width)
+{
+	size_t used = indent;
+	size_t length;
+
+	for (; *words; words += strspn(words, " ")) {
+		length = strcspn(words, " ");
+		if (used > indent && used + 1 + length > width) {
+			kms_text_addf(text, "\n%*s", (int)indent, "");
+			used = indent;
+		} else if (used > indent) {
+			kms_text_addf(text, " ");
+			used++;
+		}
+		kms_buf_add_printable(&text->buf, words, length);
+		used += length;
+		words += length;
+	}
+	kms_text_addf(text, "\n");
+}
+
+static void add_suspect(struct kms_text *text, const cJSON *leak, int number, int frames)
+{
+	uint64_t count = kms_json_number(leak, "count");
+	const char *words = kms_json_text(kms_json_member(leak, "evidence"), "words");
+	const char *state = kms_json_text(leak, "state");
+
+	if (number)
+		kms_text_style(text, KMS_STYLE_DIM, "%d. ", number);
+	kms_text_style(text, KMS_STYLE_BAD, "%s",
+		       kms_fmt_bytes(kms_json_number(leak, "bytes")).text);
+	kms_text_style(text, KMS_STYLE_HEAD, " in %s block%s", kms_fmt_count(count).text,
+		       kms_plural(count));
+	kms_text_addf(text, " of ");
+	kms_text_name(text, kms_json_text(leak, "cache"));
+	kms_text_addf(text, ", score %.0f", kms_json_fraction(leak, "score"));
+	if (*state && strcmp(state, "open") != 0)
+		kms_text_addf(text, ", %s", state);
+	kms_text_style(text, KMS_STYLE_DIM, "  id ");
+	kms_text_name(text, kms_json_text(leak, "id"));
+	kms_text_style(text, KMS_STYLE_DIM, "  target %" PRIu64, kms_json_number(leak, "target"));
+	kms_text_addf(text, "\n   ");
+	if (*words)
+		add_paragraph(text, words, 3, 100);
+	else
+		kms_text_addf(text, "median age %s\n",
+			      kms_fmt_ns(kms_json_number(leak, "age_p50_us") * 1000).text);
+	kms_text_stack(text, kms_json_member(leak, "stack"), frames, 3);
+}
+
+void kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames)
+{
+	const cJSON *leak;
+	int i = 0;
+
+	cJSON_ArrayForEach(leak, items)
+	{
+		if (max && i == max)
+			break;
+		if (i++)
+			kms_text_addf(text, "\n");
+		add_suspect(text, leak, i, frames);
+	}
+}
+
+void kms_show_leaks(struct kms_text *text, const cJSON *document,
+		    const struct kms_view_values *values)
+{
+	const cJSON *items = kms_json_member(document, "items");
+	uint64_t total = kms_json_number(document, "total");
+	uint64_t count = kms_json_number(document, "total_count");
+	int shown = cJSON_GetArraySize(items);
+
+	(void)values;
+	kms_text_style(text, KMS_STYLE_HEAD, "%s leak suspect%s", kms_fmt_count(total).text,
+		       kms_plural(total));
+	if (total)
+		kms_text_addf(text, ": %s in %s block%s",
+			      kms_fmt_bytes(kms_json_number(document, "total_bytes")).text,
+			      kms_fmt_count(count).text, kms_plural(count));
+	kms_text_addf(text, "%s\n", kms_json_flag(document, "incomplete") ? " (incomplete)" : "");
+	if (shown)
+		kms_text_addf(text, "\n");
+	kms_show_suspects(text, items, 0, 0);
+	if ((uint64_t)shown < total)
+		kms_text_addf(text, "\n%s more: --limit N shows them\n",
+			      kms_fmt_count(total - (uint64_t)shown).text);
+}
+
+void kms_show_leak(struct kms_text *text, const cJSON *document,
+		   const struct kms_view_values *values)
+{
+	(void)values;
+	add_suspect(text, document, 0, 0);
+}
+
+void kms_show_headlines(struct kms_text *text, const cJSON *items, int max)
+{
+	const cJSON *fault;
+	int i = 0;
+
+	cJSON_ArrayForEach(fault, items)
+	{
+		if (max && i++ == max)
+			break;
+		kms_text_addf(text, "   ");
+		kms_text_name(text, kms_json_text(fault, "headline"));
+		kms_text_addf(text, "\n");
+	}
+}
+
+/* A report: the first line stands out; the server has made every line printable. */
+static void add_report(struct kms_text *text, const cJSON *fault)
+{
+	const char *report = kms_json_text(fault, "report");
+	size_t length = strcspn(report, "\n");
+
+	kms_text_style(text, KMS_STYLE_BAD, "%.*s", (int)length, report);
+	for (report += length; *report; report += length) {
+		kms_text_addf(text, "\n");
+		report++;
+		length = strcspn(report, "\n");
+		kms_buf_add_printable(&text->buf, report, length);
+	}
+}
+
+void kms_show_faults(struct kms_text *text, const cJSON *document,
+		     const struct kms_view_values *values)
+{
+	const cJSON *items = kms_json_member(document, "items");
+	const cJSON *fault;
+	uint64_t total = kms_json_number(document, "total");
+	int shown = cJSON_GetArraySize(items);
+	int i = 0;
+
+	(void)values;
+	kms_text_style(text, KMS_STYLE_HEAD, "%s fault%s\n", kms_fmt_count(total).text,
+		       kms_plural(total));
+	cJSON_ArrayForEach(fault, items)
+	{
+		kms_text_style(text, KMS_STYLE_DIM, "\n=== %d of %" PRIu64 " ===\n", ++i, total);
+		add_report(text, fault);
+	}
+	if ((uint64_t)shown < total)
+		kms_text_addf(text, "\n%s more: --limit N shows them\n",
+			      kms_fmt_count(total - (uint64_t)shown).text);
+}
+
+void kms_show_fault(struct kms_text *text, const cJSON *document,
+		    const struct kms_view_values *values)
+{
+	(void)values;
+	add_report(text, document);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Choosing the source: see source.h. */
+#include "tui/source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "tui/suggest.h"
+
+static const char file_ending[] = ".kms";
+
+/* Whether somebody accepts connections on a socket. */
+static bool is_served(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	KMS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
+		return false;
+	memcpy(address.sun_path, path, strlen(path));
+	return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ||
+	       errno == EAGAIN;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct kms_source *left = a;
+	const struct kms_source *right = b;
+
+	return strcmp(left->name, right->name);
+}
+
+/* Adds the session in a folder if it is live. */
+static int add_session(struct kms_sessions *sessions, const char *root, const char *name)
+{
+	struct kms_source *grown;
+	char path[PATH_MAX];
+
+	if (name[0] == '.' ||
+	    snprintf(path, sizeof(path), "%s/%s/api.sock", root, name) >= (int)sizeof(path) ||
+	    !is_served(path))
+		return 0;
+	grown = realloc(sessions->item, (sessions->n + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	sessions->item = grown;
+	grown += sessions->n++;
+	grown->kind = KMS_SOURCE_SESSION;
+	snprintf(grown->name, sizeof(grown->name), "%s", name);
+	memcpy(grown->path, path, sizeof(path));
+	return 0;
+}
+
+int kms_sessions_list(const struct kms_hooks *hooks, struct kms_sessions *sessions,
+		      struct kms_err *err)
+{
+	KMS_AUTO_CLOSEDIR DIR *dir = NULL;
+	char root[PATH_MAX];
+	const struct dirent *entry;
+	int ret;
+
+	memset(sessions, 0, sizeof(*sessions));
+	ret = hooks->session_root(root, err);
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	dir = opendir(root);
+	if (!dir)
+		return errno == ENOENT ? 0 : kms_err_sys(err, -errno, root, root);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while ((entry = readdir(dir)))
+		if (add_session(sessions, root, entry->d_name) < 0)
+			return kms_err_set(err, -ENOMEM, "out of memory");
+	if (sessions->n)
+		qsort(sessions->item, sessions->n, sizeof(*sessions->item), by_name);
+	return 0;
+}
+
+void kms_sessions_deinit(struct kms_sessions *sessions)
+{
+	free(sessions->item);
+	memset(sessions, 0, sizeof(*sessions));
+}
+
+/* Whether a session goes by this name: its own, or the pid at its end. */
+static bool session_is(const struct kms_source *session, const char *arg)
+{
+	const char *dot = strrchr(session->name, '.');
+
+	return strcmp(session->name, arg) == 0 || (dot && strcmp(dot + 1, arg) == 0);
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+	size_t text_len = strlen(text);
+	size_t ending_len = strlen(ending);
+
+	return text_len > ending_len && strcmp(text + text_len - ending_len, ending) == 0;
+}
+
+/* A path that exists, or one that can only be meant as a path. */
+static int pick_path(const char *arg, struct kms_source *source, struct kms_err *err)
+{
+	struct stat st;
+
+	if (stat(arg, &st) < 0)
+		return kms_err_sys(err, -errno, arg, arg);
+	if (strlen(arg) >= sizeof(source->path))
+		return kms_err_set(err, -ENAMETOOLONG, "%s: path too long", arg);
+	if (S_ISDIR(st.st_mode))
+		return kms_err_set(err, -EISDIR, "%s is a folder; name a trace file or a session",
+				   arg);
+	source->kind = S_ISSOCK(st.st_mode) ? KMS_SOURCE_SESSION : KMS_SOURCE_FILE;
+	snprintf(source->name, sizeof(source->name), "%.250s", arg);
+	snprintf(source->path, sizeof(source->path), "%s", arg);
+	return 0;
+}
+
+/* When a trace was last written to: by its log, where it has one. */
+static struct timespec written_at(const char *name)
+{
+	char wal[NAME_MAX + 8];
+	struct stat st;
+	struct timespec when = {0};
+
+	if (stat(name, &st) < 0 || !S_ISREG(st.st_mode))
+		return when;
+	when = st.st_mtim;
+	snprintf(wal, sizeof(wal), "%s-wal", name);
+	if (stat(wal, &st) == 0 &&
+	    (st.st_mtim.tv_sec > when.tv_sec ||
+	     (st.st_mtim.tv_sec == when.tv_sec && st.st_mtim.tv_nsec > when.tv_nsec)))
+		when = st.st_mtim;
+	return when;
+}
+
+static int pick_newest_file(struct kms_source *source, struct kms_err *err)
+{
+	KMS_AUTO_CLOSEDIR DIR *dir = opendir(".");
+	struct timespec newest = {0};
+	struct timespec when;
+	const struct dirent *entry;
+
+	source->kind = KMS_SOURCE_FILE;
+	source->path[0] = '\0';
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while (dir && (entry = readdir(dir))) {
+		if (!ends_with(entry->d_name, file_ending))
+			continue;
+		when = written_at(entry->d_name);
+		if (when.tv_sec < newest.tv_sec ||
+		    (when.tv_sec == newest.tv_sec && when.tv_nsec <= newest.tv_nsec))
+			continue;
+		newest = when;
+		snprintf(source->path, sizeof(source->path), "%s", entry->d_name);
+	}
+	if (source->path[0])
+		return 0;
+	return kms_err_set(err, -ENOENT,
+			   "no live session, and no *.kms file in this folder; "
+			   "`kmemscope run -- PROGRAM` makes both");
+}
+
+static int several(const struct kms_sessions *sessions, struct kms_err *err)
+{
+	char names[160] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < sessions->n && used < sizeof(names); i++)
+		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
+					 sessions->item[i].name);
+	return kms_err_set(err, -EEXIST, "%zu sessions are live; name one: %s%s", sessions->n,
+			   names, used >= sizeof(names) ? "..." : "");
+}
+
+static int unknown(const struct kms_sessions *sessions, const char *arg, struct kms_err *err)
+{
+	struct kms_suggest suggest;
+
+	kms_suggest_init(&suggest, arg);
+	for (size_t i = 0; i < sessions->n; i++)
+		kms_suggest_try(&suggest, sessions->item[i].name);
+	if (suggest.best)
+		return kms_err_set(err, -ENOENT,
+				   "no file and no live session is named %s; did you "
+				   "mean %s?",
+				   arg, suggest.best);
+	return kms_err_set(err, -ENOENT,
+			   "no file and no live session is named %s; `kmemscope status` lists "
+			   "sessions",
+			   arg);
+}
+
+/* Picks among live sessions; -ENOENT with nothing in err: none was meant. */
+static int pick_session(const struct kms_sessions *sessions, const char *arg,
+			struct kms_source *source, struct kms_err *err)
+{
+	const struct kms_source *found = NULL;
+
+	for (size_t i = 0; i < sessions->n; i++) {
+		if (arg && !session_is(&sessions->item[i], arg))
+			continue;
+		if (found)
+			return several(sessions, err);
+		found = &sessions->item[i];
+	}
+	if (!found)
+		return arg ? unknown(sessions, arg, err) : -ENOENT;
+	*source = *found;
+	return 0;
+}
+
+int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_source *source,
+		    struct kms_err *err)
+{
+	struct kms_sessions sessions;
+	struct stat st;
+	int ret;
+
+	if (arg && (strchr(arg, '/') || ends_with(arg, file_ending) || stat(arg, &st) == 0))
+		return pick_path(arg, source, err);
+	ret = kms_sessions_list(hooks, &sessions, err);
+	if (ret == 0)
+		ret = pick_session(&sessions, arg, source, err);
+	kms_sessions_deinit(&sessions);
+	if (ret == -ENOENT && !arg)
+		return pick_newest_file(source, err);
+	return ret;
+}

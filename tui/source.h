@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Where the data comes from: a live session, or a trace file.
+ */
+#ifndef KMS_TUI_SOURCE_H
+#define KMS_TUI_SOURCE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "tui/hooks.h"
+
+enum kms_source_kind {
+	KMS_SOURCE_FILE,
+	KMS_SOURCE_SESSION,
+};
+
+struct kms_source {
+	enum kms_source_kind kind;
+	char name[NAME_MAX + 1]; /* of a session */
+	char path[PATH_MAX];     /* of the file, or of the session's socket */
+};
+
+/** This user's live sessions by name. */
+struct kms_sessions {
+	struct kms_source *item;
+	size_t n;
+};
+
+/**
+ * Lists the sessions whose socket is served; dead ones are skipped.
+ *
+ * Owner:  the caller frees with kms_sessions_deinit(), also after an error.
+ * Errors: what the session folder's check says (another's folder); no folder is no session.
+ */
+int kms_sessions_list(const struct kms_hooks *hooks, struct kms_sessions *sessions,
+		      struct kms_err *err);
+
+void kms_sessions_deinit(struct kms_sessions *sessions);
+
+/**
+ * Finds what the user means.
+ *
+ * @arg: a path of a file or socket, or the name of a session, or its pid. NULL: the only live
+ * session; without one, the newest *.kms in the current folder.
+ *
+ * Errors: -ENOENT nothing of that name, or nothing at all; -EEXIST several sessions live: err names
+ *         them
+ */
+int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_source *source,
+		    struct kms_err *err);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The end of a run: see summary.h. */
+#include "tui/summary.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fmt.h"
+#include "tui/view.h"
+
+enum {
+	TOP_LEAKS = 3,
+	TOP_FRAMES = 4,
+	TOP_FAULTS = 5,
+};
+
+int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
+		     struct kms_summary *summary, struct kms_err *err)
+{
+	struct kms_source source = {.kind = KMS_SOURCE_FILE};
+	struct kms_client *client;
+	int ret;
+
+	memset(summary, 0, sizeof(*summary));
+	if (info->background && info->socket[0])
+		source.kind = KMS_SOURCE_SESSION;
+	snprintf(source.path, sizeof(source.path), "%s",
+		 source.kind == KMS_SOURCE_SESSION ? info->socket : info->file);
+	snprintf(source.name, sizeof(source.name), "of pid %d", (int)info->pid);
+	ret = kms_client_open(cli->hooks, &source, &client, err);
+	if (ret < 0)
+		return ret;
+	ret = kms_client_json(client, "/api/v1/stats", &summary->stats, err);
+	if (ret == 0)
+		ret = kms_client_json(client, "/api/v1/faults?limit=5", &summary->faults, err);
+	if (ret == 0)
+		ret = kms_client_json(client, "/api/v1/leaks?limit=3&state=open", &summary->leaks,
+				      err);
+	kms_client_close(client);
+	return ret;
+}
+
+void kms_summary_deinit(struct kms_summary *summary)
+{
+	cJSON_Delete(summary->stats);
+	cJSON_Delete(summary->faults);
+	cJSON_Delete(summary->leaks);
+	memset(summary, 0, sizeof(*summary));
+}
+
+bool kms_summary_has_findings(const struct kms_summary *summary,
+			      const struct kms_opt_number *leak_threshold)
+{
+	return kms_json_number(summary->faults, "total") > 0 ||
+	       (leak_threshold->given &&
+		kms_json_number(summary->leaks, "total_bytes") > leak_threshold->value);
+}
+
+/* "ended with status 3", "was killed by signal 11 (Segmentation fault)" */
+static void add_end(struct kms_text *text, const struct kms_run_info *info)
+{
+	int status = info->wait_status;
+
+	if (status >= 0 && WIFSIGNALED(status))
+		kms_text_addf(text, "was killed by signal %d (%s)", WTERMSIG(status),
+			      sigdescr_np(WTERMSIG(status)) ? sigdescr_np(WTERMSIG(status)) : "?");
+	else if (status >= 0 && WIFEXITED(status))
+		kms_text_addf(text, "ended with status %d", WEXITSTATUS(status));
+	else
+		kms_text_addf(text, "ended");
+}
+
+static void add_label(struct kms_text *text, const char *label)
+{
+	kms_text_style(text, KMS_STYLE_HEAD, "  %-8s", label);
+}
+
+static void add_figures(struct kms_text *text, const cJSON *stats)
+{
+	const cJSON *ring = kms_json_member(stats, "ring");
+	uint64_t lost = kms_json_number(ring, "lost");
+
+	add_label(text, "events");
+	kms_text_addf(text, "%s stored, ", kms_fmt_count(kms_json_number(ring, "stored")).text);
+	kms_text_style(text, lost ? KMS_STYLE_BAD : KMS_STYLE_PLAIN, "%s lost\n",
+		       lost ? kms_fmt_count(lost).text : "none");
+	add_label(text, "memory");
+	kms_text_addf(text, "%s in %s blocks live, peak %s; %s allocations, %s frees\n",
+		      kms_fmt_bytes(kms_json_number(stats, "live_bytes")).text,
+		      kms_fmt_count(kms_json_number(stats, "live_objects")).text,
+		      kms_fmt_bytes(kms_json_number(stats, "peak_bytes")).text,
+		      kms_fmt_count(kms_json_number(stats, "allocs")).text,
+		      kms_fmt_count(kms_json_number(stats, "frees")).text);
+}
+
+static void add_faults(struct kms_text *text, const cJSON *faults)
+{
+	uint64_t total = kms_json_number(faults, "total");
+
+	add_label(text, "faults");
+	if (total == 0) {
+		kms_text_addf(text, "none\n");
+		return;
+	}
+	kms_text_style(text, KMS_STYLE_BAD, "%s\n", kms_fmt_count(total).text);
+	kms_show_headlines(text, kms_json_member(faults, "items"), TOP_FAULTS);
+	if (total > TOP_FAULTS)
+		kms_text_addf(text, "   ... %s more\n", kms_fmt_count(total - TOP_FAULTS).text);
+}
+
+static void add_leaks(struct kms_text *text, const cJSON *leaks)
+{
+	uint64_t total = kms_json_number(leaks, "total");
+
+	add_label(text, "leaks");
+	if (total == 0) {
+		kms_text_addf(text, "no suspects\n");
+		return;
+	}
+	kms_text_addf(text, "%s suspect%s, %s in %s blocks\n", kms_fmt_count(total).text,
+		      kms_plural(total), kms_fmt_bytes(kms_json_number(leaks, "total_bytes")).text,
+		      kms_fmt_count(kms_json_number(leaks, "total_count")).text);
+	kms_show_suspects(text, kms_json_member(leaks, "items"), TOP_LEAKS, TOP_FRAMES);
+	if (total > TOP_LEAKS)
+		kms_text_addf(text, "   ... %s more\n", kms_fmt_count(total - TOP_LEAKS).text);
+}
+
+/* A path as short as it can be from the current folder. */
+static const char *shorten(const char *path)
+{
+	char cwd[PATH_MAX];
+	size_t n;
+
+	if (!getcwd(cwd, sizeof(cwd)))
+		return path;
+	n = strlen(cwd);
+	return strncmp(path, cwd, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+}
+
+/* Where it is and how to see more. */
+static void add_way_on(struct kms_text *text, const struct kms_run_info *info,
+		       const struct kms_summary *summary)
+{
+	const cJSON *tracer = kms_json_member(summary->stats, "tracer");
+
+	add_label(text, "trace");
+	kms_text_name(text, shorten(info->file));
+	if (tracer)
+		kms_text_addf(text, " (%s)",
+			      kms_fmt_bytes(kms_json_number(tracer, "db_bytes")).text);
+	kms_text_addf(text, "\n");
+	if (info->background) {
+		add_label(text, "");
+		kms_text_addf(text,
+			      "%" PRIu32 " other process%s of the tree live: the tracer goes on "
+			      "without us until they end\n",
+			      info->n_others, info->n_others == 1 ? "" : "es");
+	}
+	add_label(text, "more");
+	kms_text_addf(text, "kmemscope leaks|faults|stats|caches|sql ... ");
+	kms_text_name(text, shorten(info->file));
+	kms_text_addf(text, "\n");
+}
+
+void kms_summary_print(const struct kms_cli *cli, const struct kms_run_info *info,
+		       const struct kms_summary *summary, FILE *to)
+{
+	struct kms_text text;
+
+	kms_text_init(&text, cli);
+	text.color = cli->color && isatty(fileno(to));
+	kms_text_addf(&text, "kmemscope: pid %d ", (int)info->pid);
+	add_end(&text, info);
+	kms_text_addf(
+		&text, " after %s\n",
+		kms_fmt_ns(kms_json_number(kms_json_member(summary->stats, "snapshot"), "time_ns"))
+			.text);
+	if (summary->stats)
+		add_figures(&text, summary->stats);
+	if (summary->faults)
+		add_faults(&text, summary->faults);
+	if (summary->leaks)
+		add_leaks(&text, summary->leaks);
+	add_way_on(&text, info, summary);
+	kms_text_print(&text, to);
+}

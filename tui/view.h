@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The views of the command line: a request to the API, then its body as it is (--json) or as text.
+ */
+#ifndef KMS_TUI_VIEW_H
+#define KMS_TUI_VIEW_H
+
+#include "tui/cli.h"
+#include "tui/client.h"
+#include "tui/text.h"
+
+/** Options of all views; each view's table shows some of them. */
+struct kms_view_values {
+	bool json;
+	bool no_color;
+	bool strict;
+	bool all;
+	const char *id;
+	const char *address, *from, *to, *kind, *site;
+	int format; /* index of table|json|ndjson|csv; -1 not given */
+	struct kms_opt_number target;
+	struct kms_opt_number limit;
+	struct kms_opt_number min_bytes;
+	struct kms_opt_number leak_threshold;
+	struct kms_opt_number error_exitcode;
+};
+
+/** Rows of options that every view has. */
+#define KMS_VIEW_OPTIONS                                                                           \
+	{"json",                                                                                   \
+	 0,                                                                                        \
+	 KMS_OPT_FLAG,                                                                             \
+	 offsetof(struct kms_view_values, json),                                                   \
+	 NULL,                                                                                     \
+	 "the API's JSON, unchanged",                                                              \
+	 0,                                                                                        \
+	 0},                                                                                       \
+		{"no-color",                                                                       \
+		 0,                                                                                \
+		 KMS_OPT_FLAG,                                                                     \
+		 offsetof(struct kms_view_values, no_color),                                       \
+		 NULL,                                                                             \
+		 "no colours (NO_COLOR does the same)",                                            \
+		 0,                                                                                \
+		 0},                                                                               \
+	{                                                                                          \
+		"strict", 0, KMS_OPT_FLAG, offsetof(struct kms_view_values, strict), NULL,         \
+			"exit 5 if events were lost, 4 if the target or tracer was", 0, 0          \
+	}
+
+#define KMS_VIEW_TARGET                                                                            \
+	{                                                                                          \
+		"target", 0, KMS_OPT_NUMBER, offsetof(struct kms_view_values, target), "N",        \
+			"only target N (see `kmemscope targets`)", 1, UINT32_MAX                   \
+	}
+
+#define KMS_VIEW_LIMIT                                                                             \
+	{                                                                                          \
+		"limit", 'n', KMS_OPT_NUMBER, offsetof(struct kms_view_values, limit), "N",        \
+			"at most N rows, 1 to 1000", 1, 1000                                       \
+	}
+
+/** Writes a document as text. */
+typedef void kms_show_fn(struct kms_text *text, const cJSON *document,
+			 const struct kms_view_values *values);
+
+kms_show_fn kms_show_leaks, kms_show_leak, kms_show_faults, kms_show_fault;
+kms_show_fn kms_show_caches, kms_show_targets, kms_show_sites, kms_show_stack;
+kms_show_fn kms_show_stats, kms_show_guard;
+
+/** The suspects of a list as blocks of lines: at most @max, with @frames frames each (0 all). */
+void kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames);
+
+/** Headlines of the faults of a list, at most @max. */
+void kms_show_headlines(struct kms_text *text, const cJSON *items, int max);
+
+/**
+ * Builds a request: path, then each parameter that is set. A value is encoded as a URL asks.
+ *
+ * Shape:  pairs are name, value, name, value, ..., NULL; a NULL value leaves its pair out
+ * Owner:  the caller frees. NULL: out of memory.
+ */
+char *kms_view_target(const char *path, const char *const *pairs);
+
+/** Opens the source that a command's arguments name, or says why not. Returns 0 or an exit status. */
+int kms_view_open(struct kms_cli *cli, char **args, int n_args, struct kms_client **client);
+
+/** The exit status for a failed request. */
+int kms_view_status(const struct kms_err *err);
+
+/** The exit status that --strict asks for, from a document's "snapshot". */
+int kms_view_strict(const struct kms_view_values *values, const cJSON *document);
+
+#endif
