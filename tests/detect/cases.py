@@ -138,6 +138,15 @@ def write_after_free():
 # The reuse that finds it: main itself allocates.
 ALLOC_AGAIN = ("main", "again")
 
+def blind():
+    """Not caught, and documented so."""
+    guard = ("--guard-depth", "512")
+    cases = [Case("blind", (kind,)) for kind in
+             ("read_overflow", "overflow_beyond_redzone", "read_after_free")]
+    return cases + [Case("blind", (kind,), options=guard) for kind in
+                    ("read_padding", "system_call")]
+
+
 GROUPS = {
     "overflow": overflow,
     "overflow_guard": overflow_guard,
@@ -146,4 +155,5 @@ GROUPS = {
     "use_after_free": use_after_free,
     "misuse": misuse,
     "write_after_free": write_after_free,
+    "blind": blind,
 }
