@@ -76,7 +76,7 @@ def underflow():
     for size in (1, 8, 24, 100, 1000, 5000):
         finding = Finding("underflow", FREE, alloc_stack=ALLOC, size=size)
         cases += with_legal("underflow", (str(size),), "bug", "legal", finding)
-        cases.append(Case("underflow", (str(size), "zero"), (finding,)))
+        cases.append(Case("underflow", (str(size), "zero"), (finding,), fronts=("malloc",)))
     return cases
 
 
@@ -107,6 +107,21 @@ def use_after_free():
                     "use_after_free", (f"{mode}_stale", mode), alloc_stack=ALLOC, free_stack=FREE,
                     address=("block", 0), size=int(size), access=mode),), options=deep))
     cases.append(Case("use_after_free", ("100", "legal", "64", "20000"), options=deep))
+    return cases
+
+
+def backends():
+    """Each back end of the guard catches the same."""
+    cases = []
+    for backend in ("1", "2", "3"):
+        options = ("--guard-depth", "30000", "--set", f"kmem_guard_backend={backend}")
+        for frees in ("0", "20000"):
+            cases.append(Case("use_after_free", ("100", "read", "64", frees), (Finding(
+                "use_after_free", ("read_stale", "read"), alloc_stack=ALLOC, free_stack=FREE,
+                address=("block", 0), size=100, access="read"),), options=options))
+        cases += with_legal("overflow", ("64",), "bug", "legal", Finding(
+            "overflow", ("write_byte", "write"), alloc_stack=ALLOC, address=("block", "+size"),
+            size=64, access="write"), options=options)
     return cases
 
 
@@ -143,6 +158,8 @@ def blind():
     guard = ("--guard-depth", "512")
     cases = [Case("blind", (kind,)) for kind in
              ("read_overflow", "overflow_beyond_redzone", "read_after_free")]
+    # The header of kmem(9) is the size, whose last byte is 0 already.
+    cases.append(Case("underflow", ("100", "zero"), fronts=("kmem",)))
     return cases + [Case("blind", (kind,), options=guard) for kind in
                     ("read_padding", "system_call")]
 
@@ -153,6 +170,7 @@ GROUPS = {
     "underflow": underflow,
     "bad_frees": bad_frees,
     "use_after_free": use_after_free,
+    "backends": backends,
     "misuse": misuse,
     "write_after_free": write_after_free,
     "blind": blind,
