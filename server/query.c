@@ -90,6 +90,11 @@ static int read_min_bytes(const char *value, struct kms_query *query)
 	return kms_parse_u64(value, &query->min_bytes);
 }
 
+static int read_min_score(const char *value, struct kms_query *query)
+{
+	return read_digits(value, &query->min_score) == 0 && query->min_score <= 100 ? 0 : -EINVAL;
+}
+
 static int read_sum(const char *value, struct kms_query *query)
 {
 	query->sum = strcmp(value, "1") == 0;
@@ -140,6 +145,7 @@ static const struct param params[KMS_PARAMS] = {
 	[KMS_PARAM_SITE] = {"site",      read_site,      "the stack_id of an allocation"               },
 	[KMS_PARAM_STATE] = {"state",     read_state,     "open, suppressed, expected, fixed, or a list"},
 	[KMS_PARAM_MIN_BYTES] = {"min_bytes", read_min_bytes, "a size such as 4096 or 64K"                  },
+	[KMS_PARAM_MIN_SCORE] = {"min_score", read_min_score, "a number from 0 to 100"                      },
 	[KMS_PARAM_SUM] = {"sum",       read_sum,       "0 or 1"                                      },
 };
 
@@ -285,9 +291,9 @@ int kms_query_parse(const char *text, uint32_t allowed, struct kms_query *query,
 
 uint64_t kms_query_filter(const struct kms_query *query, uint64_t seed)
 {
-	const uint64_t parts[] = {query->target,  query->kinds,     query->states,
-				  query->address, query->from_ns,   query->to_ns,
-				  query->site,    query->min_bytes, query->sum};
+	const uint64_t parts[] = {query->target,    query->kinds, query->states, query->address,
+				  query->from_ns,   query->to_ns, query->site,   query->min_bytes,
+				  query->min_score, query->sum};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		seed = kms_hash_join(seed, parts[i]);

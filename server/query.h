@@ -23,6 +23,7 @@ enum kms_param {
 	KMS_PARAM_SITE,
 	KMS_PARAM_STATE,
 	KMS_PARAM_MIN_BYTES,
+	KMS_PARAM_MIN_SCORE,
 	KMS_PARAM_SUM,
 	KMS_PARAMS,
 };
@@ -53,6 +54,7 @@ struct kms_query {
 	uint64_t to_ns;   /* run time, inclusive; UINT64_MAX no end */
 	uint64_t site;    /* stack id, 0 any */
 	uint64_t min_bytes;
+	uint64_t min_score; /* 0 to 100 */
 	bool sum;
 	struct kms_cursor cursor; /* if KMS_PARAM_CURSOR was given */
 };

@@ -8,6 +8,10 @@
 #include "server/exchange.h"
 #include "server/write.h"
 
+enum {
+	SUSPECT_SCORE = 50, /* half of what the evidence can say */
+};
+
 static const char *const state_names[KMS_LEAK_STATES] = {"open", "suppressed", "expected", "fixed"};
 
 /* Adds one clause of the evidence in words. */
@@ -64,6 +68,12 @@ static void write_evidence(struct kms_json *json, const struct kms_view_leak *le
 	kms_json_object_end(json);
 }
 
+/* Every site with live blocks is in the list; these are worth a look. */
+static bool is_suspect(const struct kms_view_leak *leak)
+{
+	return leak->score >= SUSPECT_SCORE && (!leak->state || strcmp(leak->state, "open") == 0);
+}
+
 static void write_members(struct kms_exchange *x, const struct kms_view_leak *leak)
 {
 	struct kms_json *json = &x->json;
@@ -71,6 +81,7 @@ static void write_members(struct kms_exchange *x, const struct kms_view_leak *le
 	kms_json_string(json, "id", leak->id);
 	kms_json_u64(json, "target", leak->target);
 	kms_json_double(json, "score", leak->score);
+	kms_json_bool(json, "suspect", is_suspect(leak));
 	kms_json_u64(json, "bytes", leak->bytes);
 	kms_json_u64(json, "count", leak->count);
 	kms_json_u64(json, "allocs", leak->allocs);
@@ -94,7 +105,8 @@ static bool has_state(const struct kms_view_leak *leak, uint32_t states)
 static bool matches(const struct kms_view_leak *leak, const struct kms_query *query)
 {
 	return (!query->target || leak->target == query->target) &&
-	       leak->bytes >= query->min_bytes && has_state(leak, query->states);
+	       leak->bytes >= query->min_bytes && leak->score >= (double)query->min_score &&
+	       has_state(leak, query->states);
 }
 
 static uint64_t score_key(double score)
@@ -132,38 +144,53 @@ static size_t resume_at(const struct kms_exchange *x)
 	return lower;
 }
 
-/* Sums over all rows that match, sent or not. */
-static void write_totals(struct kms_exchange *x, uint64_t *total)
+/* Rows, bytes and blocks. */
+struct total {
+	uint64_t rows, bytes, count;
+};
+
+static void add_row(struct total *total, const struct kms_view_leak *leak)
+{
+	total->rows++;
+	total->bytes += leak->bytes;
+	total->count += leak->count;
+}
+
+/* Begins the document with sums over all rows that match, sent or not. Returns how many they are. */
+static uint64_t write_totals(struct kms_exchange *x)
 {
 	const struct kms_snapshot *s = x->snapshot;
-	uint64_t bytes = 0;
-	uint64_t count = 0;
+	struct total all = {0};
+	struct total suspects = {0};
+	struct kms_json *json = &x->json;
 
-	*total = 0;
 	for (size_t i = 0; i < s->n_leaks; i++) {
 		if (!matches(&s->leak[i], &x->query))
 			continue;
-		bytes += s->leak[i].bytes;
-		count += s->leak[i].count;
-		(*total)++;
+		add_row(&all, &s->leak[i]);
+		if (is_suspect(&s->leak[i]))
+			add_row(&suspects, &s->leak[i]);
 	}
-	kms_json_object_begin(&x->json, NULL);
+	kms_json_object_begin(json, NULL);
 	kms_write_snapshot(x);
-	kms_json_bool(&x->json, "incomplete", s->stats.lost > 0 || s->tracer_lost);
-	kms_json_u64(&x->json, "total_bytes", bytes);
-	kms_json_u64(&x->json, "total_count", count);
-	kms_json_array_begin(&x->json, "items");
+	kms_json_bool(json, "incomplete", s->stats.lost > 0 || s->tracer_lost);
+	kms_json_u64(json, "suspects", suspects.rows);
+	kms_json_u64(json, "suspect_bytes", suspects.bytes);
+	kms_json_u64(json, "suspect_count", suspects.count);
+	kms_json_u64(json, "total_bytes", all.bytes);
+	kms_json_u64(json, "total_count", all.count);
+	kms_json_array_begin(json, "items");
+	return all.rows;
 }
 
 void kms_res_leaks(struct kms_exchange *x)
 {
 	const struct kms_snapshot *s = x->snapshot;
 	uint64_t key[KMS_CURSOR_KEYS] = {0};
-	uint64_t total;
+	uint64_t total = write_totals(x);
 	size_t sent = 0;
 	bool more = false;
 
-	write_totals(x, &total);
 	for (size_t i = resume_at(x); i < s->n_leaks && !more; i++) {
 		if (!matches(&s->leak[i], &x->query))
 			continue;

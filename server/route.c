@@ -6,7 +6,9 @@
 
 #define TARGET KMS_PARAM_BIT(KMS_PARAM_TARGET)
 #define PAGE   (KMS_PARAM_BIT(KMS_PARAM_LIMIT) | KMS_PARAM_BIT(KMS_PARAM_CURSOR))
-#define LEAKS  (KMS_PARAM_BIT(KMS_PARAM_STATE) | KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES))
+#define LEAKS                                                                                      \
+	(KMS_PARAM_BIT(KMS_PARAM_STATE) | KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES) |                     \
+	 KMS_PARAM_BIT(KMS_PARAM_MIN_SCORE))
 #define EVENTS                                                                                     \
 	(KMS_PARAM_BIT(KMS_PARAM_ADDRESS) | KMS_PARAM_BIT(KMS_PARAM_FROM) |                        \
 	 KMS_PARAM_BIT(KMS_PARAM_TO) | KMS_PARAM_BIT(KMS_PARAM_KIND) |                             \

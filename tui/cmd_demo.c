@@ -172,9 +172,9 @@ static const struct part {
 	const char *name, *path;
 	kms_show_fn *show;
 } parts[] = {
-	{"stats",  "/api/v1/stats",                     kms_show_stats },
-	{"faults", "/api/v1/faults?limit=1000",         kms_show_faults},
-	{"leaks",  "/api/v1/leaks?state=open&limit=20", kms_show_leaks },
+	{"stats",  "/api/v1/stats",             kms_show_stats },
+	{"faults", "/api/v1/faults?limit=1000", kms_show_faults},
+	{"leaks",  "/api/v1/leaks?limit=20",    kms_show_leaks },
 };
 
 #define PARTS (sizeof(parts) / sizeof(parts[0]))

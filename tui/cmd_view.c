@@ -212,29 +212,29 @@ static int judge_faults(const struct kms_view_values *values, const cJSON *docum
 	return KMS_EXIT_OK;
 }
 
-/* Open suspects are findings where their bytes are above the threshold. */
+/* Suspects are findings where their bytes together are above the threshold. */
 static int judge_leaks(const struct call *call, struct kms_client *client)
 {
 	const struct kms_view_values *values = call->values;
 	struct kms_err err = KMS_ERR_INIT;
 	char text[24];
-	cJSON *open;
+	cJSON *leaks;
 	char *target;
 	int status = KMS_EXIT_OK;
 	int ret;
 
 	if (!values->leak_threshold.given && !values->error_exitcode.given)
 		return KMS_EXIT_OK;
-	target = kms_view_target(call->path,
-				 (const char *[]){"state", "open", "limit", "1", "target",
-						  number_text(&values->target, text), NULL});
-	ret = target ? kms_client_json(client, target, &open, &err) : -1;
+	target = kms_view_target(
+		call->path,
+		(const char *[]){"limit", "1", "target", number_text(&values->target, text), NULL});
+	ret = target ? kms_client_json(client, target, &leaks, &err) : -1;
 	free(target);
 	if (ret < 0)
 		return kms_cli_fail(call->cli, &err, kms_view_status(&err));
-	if (kms_json_number(open, "total_bytes") > values->leak_threshold.value)
+	if (kms_json_number(leaks, "suspect_bytes") > values->leak_threshold.value)
 		status = findings_status(values);
-	cJSON_Delete(open);
+	cJSON_Delete(leaks);
 	return status;
 }
 

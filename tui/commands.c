@@ -39,13 +39,15 @@ static const struct kms_opt leak_options[] = {
 	KMS_VIEW_LIMIT,
 	{"min-bytes",   0, KMS_OPT_SIZE, AT(min_bytes), "BYTES", "only suspects with so many bytes",
 	  0, 0},
-	{"id", 0, KMS_OPT_TEXT, AT(id), "ID", "only this suspect", 0, 0},
-	{"leak-threshold",      0, KMS_OPT_SIZE, AT(leak_threshold), "BYTES",
-	  "exit 3 if open suspects hold more bytes together", 0, 0},
+	{"all", 0, KMS_OPT_FLAG, AT(all), NULL, "every site with live blocks, not suspects only", 0,
+	  0},
+	{"id",      0, KMS_OPT_TEXT, AT(id), "ID", "only this suspect", 0, 0},
+	{"leak-threshold",             0, KMS_OPT_SIZE, AT(leak_threshold), "BYTES",
+	  "exit 3 if suspects hold more bytes together", 0, 0},
 	{"error-exitcode",             0, KMS_OPT_NUMBER, AT(error_exitcode), "N",
-	  "exit with N instead; alone: for any open suspect", 1, 255},
-	{"suppressions",             0, KMS_OPT_LATER, 0, "FILE", NULL, 0, 0},
-	{0	   },
+	  "exit with N instead; alone: for any suspect", 1, 255},
+	{"suppressions",            0, KMS_OPT_LATER, 0, "FILE", NULL, 0, 0},
+	{0     },
 };
 
 static const struct kms_opt fault_options[] = {

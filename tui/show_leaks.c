@@ -58,43 +58,64 @@ static void add_suspect(struct kms_text *text, const cJSON *leak, int number, in
 	kms_text_stack(text, kms_json_member(leak, "stack"), frames, 3);
 }
 
-void kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames)
+int kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames)
 {
 	const cJSON *leak;
-	int i = 0;
+	int shown = 0;
 
 	cJSON_ArrayForEach(leak, items)
 	{
-		if (max && i == max)
+		if (max > 0 && shown == max)
 			break;
-		if (i++)
+		if (max >= 0 && !kms_json_flag(leak, "suspect"))
+			continue;
+		if (shown++)
 			kms_text_addf(text, "\n");
-		add_suspect(text, leak, i, frames);
+		add_suspect(text, leak, shown, frames);
 	}
+	return shown;
+}
+
+void kms_show_leak_totals(struct kms_text *text, const cJSON *document)
+{
+	uint64_t suspects = kms_json_number(document, "suspects");
+	uint64_t blocks = kms_json_number(document, "suspect_count");
+	uint64_t others = kms_json_number(document, "total") - suspects;
+
+	if (suspects)
+		kms_text_style(text, KMS_STYLE_BAD, "%s leak suspect%s",
+			       kms_fmt_count(suspects).text, kms_plural(suspects));
+	else
+		kms_text_style(text, KMS_STYLE_HEAD, "no leak suspects");
+	if (suspects)
+		kms_text_addf(text, ": %s in %s block%s",
+			      kms_fmt_bytes(kms_json_number(document, "suspect_bytes")).text,
+			      kms_fmt_count(blocks).text, kms_plural(blocks));
+	if (others)
+		kms_text_addf(text, "; %s other site%s hold%s %s", kms_fmt_count(others).text,
+			      kms_plural(others), others == 1 ? "s" : "",
+			      kms_fmt_bytes(kms_json_number(document, "total_bytes") -
+					    kms_json_number(document, "suspect_bytes"))
+				      .text);
+	kms_text_addf(text, "%s\n",
+		      kms_json_flag(document, "incomplete") ? " (incomplete: events were lost)"
+							    : "");
 }
 
 void kms_show_leaks(struct kms_text *text, const cJSON *document,
 		    const struct kms_view_values *values)
 {
 	const cJSON *items = kms_json_member(document, "items");
-	uint64_t total = kms_json_number(document, "total");
-	uint64_t count = kms_json_number(document, "total_count");
-	int shown = cJSON_GetArraySize(items);
+	uint64_t wanted = kms_json_number(document, values->all ? "total" : "suspects");
+	uint64_t shown;
 
-	(void)values;
-	kms_text_style(text, KMS_STYLE_HEAD, "%s leak suspect%s", kms_fmt_count(total).text,
-		       kms_plural(total));
-	if (total)
-		kms_text_addf(text, ": %s in %s block%s",
-			      kms_fmt_bytes(kms_json_number(document, "total_bytes")).text,
-			      kms_fmt_count(count).text, kms_plural(count));
-	kms_text_addf(text, "%s\n", kms_json_flag(document, "incomplete") ? " (incomplete)" : "");
-	if (shown)
+	kms_show_leak_totals(text, document);
+	if (wanted)
 		kms_text_addf(text, "\n");
-	kms_show_suspects(text, items, 0, 0);
-	if ((uint64_t)shown < total)
+	shown = (uint64_t)kms_show_suspects(text, items, values->all ? -1 : 0, 0);
+	if (shown < wanted)
 		kms_text_addf(text, "\n%s more: --limit N shows them\n",
-			      kms_fmt_count(total - (uint64_t)shown).text);
+			      kms_fmt_count(wanted - shown).text);
 }
 
 void kms_show_leak(struct kms_text *text, const cJSON *document,

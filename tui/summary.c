@@ -38,8 +38,7 @@ int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
 	if (ret == 0)
 		ret = kms_client_json(client, "/api/v1/faults?limit=5", &summary->faults, err);
 	if (ret == 0)
-		ret = kms_client_json(client, "/api/v1/leaks?limit=3&state=open", &summary->leaks,
-				      err);
+		ret = kms_client_json(client, "/api/v1/leaks?limit=3", &summary->leaks, err);
 	kms_client_close(client);
 	return ret;
 }
@@ -57,7 +56,7 @@ bool kms_summary_has_findings(const struct kms_summary *summary,
 {
 	return kms_json_number(summary->faults, "total") > 0 ||
 	       (leak_threshold->given &&
-		kms_json_number(summary->leaks, "total_bytes") > leak_threshold->value);
+		kms_json_number(summary->leaks, "suspect_bytes") > leak_threshold->value);
 }
 
 /* "ended with status 3", "was killed by signal 11 (Segmentation fault)" */
@@ -114,19 +113,13 @@ static void add_faults(struct kms_text *text, const cJSON *faults)
 
 static void add_leaks(struct kms_text *text, const cJSON *leaks)
 {
-	uint64_t total = kms_json_number(leaks, "total");
+	uint64_t suspects = kms_json_number(leaks, "suspects");
 
 	add_label(text, "leaks");
-	if (total == 0) {
-		kms_text_addf(text, "no suspects\n");
-		return;
-	}
-	kms_text_addf(text, "%s suspect%s, %s in %s blocks\n", kms_fmt_count(total).text,
-		      kms_plural(total), kms_fmt_bytes(kms_json_number(leaks, "total_bytes")).text,
-		      kms_fmt_count(kms_json_number(leaks, "total_count")).text);
+	kms_show_leak_totals(text, leaks);
 	kms_show_suspects(text, kms_json_member(leaks, "items"), TOP_LEAKS, TOP_FRAMES);
-	if (total > TOP_LEAKS)
-		kms_text_addf(text, "   ... %s more\n", kms_fmt_count(total - TOP_LEAKS).text);
+	if (suspects > TOP_LEAKS)
+		kms_text_addf(text, "   ... %s more\n", kms_fmt_count(suspects - TOP_LEAKS).text);
 }
 
 /* A path as short as it can be from the current folder. */

@@ -68,8 +68,14 @@ kms_show_fn kms_show_leaks, kms_show_leak, kms_show_faults, kms_show_fault;
 kms_show_fn kms_show_caches, kms_show_targets, kms_show_sites, kms_show_stack;
 kms_show_fn kms_show_stats, kms_show_guard;
 
-/** The suspects of a list as blocks of lines: at most @max, with @frames frames each (0 all). */
-void kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames);
+/**
+ * The suspects of a list as blocks of lines, with @frames frames each (0 all): at most @max, 0 all of
+ * them, -1 all rows. Returns how many were shown.
+ */
+int kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames);
+
+/** "3 leak suspects: 48 KiB in 1,000 blocks; 120 other sites hold 1.2 MiB" */
+void kms_show_leak_totals(struct kms_text *text, const cJSON *document);
 
 /** Headlines of the faults of a list, at most @max. */
 void kms_show_headlines(struct kms_text *text, const cJSON *items, int max);

@@ -18,7 +18,7 @@ except ImportError:
 TOOL = os.path.join(os.environ["KMS_BUILD_DIR"], "test", "api_tool")
 DOCUMENT = os.path.join(os.environ["KMS_SOURCE_DIR"], "schema", "openapi.json")
 SAMPLES = {"target": "1", "limit": "3", "address": "0x7f3c00040040", "from": "10us", "to": "2000000", "kind": "alloc,free",
-           "site": "13", "state": "open", "min_bytes": "8K", "sum": "1"}
+           "site": "13", "state": "open", "min_bytes": "8K", "min_score": "60", "sum": "1"}
 PATH_SAMPLES = {"/api/v1/caches/{name}": ["malloc-48"], "/api/v1/leaks/{id}": ["000000005eed0000", "000000005eed0004"],
                 "/api/v1/faults/{id}": ["3", "11"], "/api/v1/stacks/{id}": ["15", "16"]}
 failures = []

@@ -51,14 +51,14 @@ static void values_are_read_and_decoded(void **state)
 static void bad_values_are_refused_by_name(void **state)
 {
 	static const char *const bad[] = {
-		"limit=0",         "limit=1001",  "limit=-1",     "limit=",
-		"limit=1K",        "limit",       "target=0",     "target=4294967296",
-		"address=xyz",     "address=",    "from=1x",      "to=-1",
-		"kind=",           "kind=alloc,", "kind=none",    "kind=bogus",
-		"site=0",          "state=OPEN",  "min_bytes=-1", "sum=2",
-		"cursor=x",        "limit=1%00",  "limit=%4",     "limit=%zz",
-		"limit=1&limit=1", "unknown=1",   "limit=1&nope", "=1",
-		"a%00b=1",
+		"limit=0",       "limit=1001",  "limit=-1",        "limit=",
+		"limit=1K",      "limit",       "target=0",        "target=4294967296",
+		"address=xyz",   "address=",    "from=1x",         "to=-1",
+		"kind=",         "kind=alloc,", "kind=none",       "kind=bogus",
+		"site=0",        "state=OPEN",  "min_bytes=-1",    "sum=2",
+		"min_score=101", "min_score=x", "cursor=x",        "limit=1%00",
+		"limit=%4",      "limit=%zz",   "limit=1&limit=1", "unknown=1",
+		"limit=1&nope",  "=1",          "a%00b=1",
 	};
 	struct kms_query query;
 	struct kms_err err;
