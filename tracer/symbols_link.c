@@ -13,8 +13,7 @@
 #include "base/clock.h"
 
 enum {
-	OWN_END_WAIT_MS =
-		50, /* a process that has closed its socket is about to end, or pretends to */
+	OWN_END_WAIT_MS = 50, /* for one that ends by itself, or pretends to */
 	DEATH_WAIT_MS =
 		200, /* a killed process that has not ended by then is in an uninterruptible system call */
 };
@@ -26,7 +25,8 @@ void kms_symbols_link_init(struct kms_symbols_link *link)
 
 void kms_symbols_link_deinit(struct kms_symbols_link *link)
 {
-	(void)kms_symbols_link_close(link); /* nobody is to be blamed any more */
+	link->is_ending = true; /* it does so when the socket is closed; there is no hurry */
+	(void)kms_symbols_link_close(link);
 	kms_symbols_wire_in_deinit(&link->in);
 }
 
@@ -73,7 +73,7 @@ bool kms_symbols_link_close(struct kms_symbols_link *link)
 	if (link->pid == 0)
 		return false;
 	int status;
-	bool ended = link->is_closed_by_peer && wait_end(link, OWN_END_WAIT_MS, &status);
+	bool ended = link->is_ending && wait_end(link, OWN_END_WAIT_MS, &status);
 	bool killed_from_outside = ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	if (!ended) {
 		kill_helper(link);
@@ -85,7 +85,7 @@ bool kms_symbols_link_close(struct kms_symbols_link *link)
 		close(link->pidfd);
 	link->pidfd = -1;
 	link->pid = 0;
-	link->is_closed_by_peer = false;
+	link->is_ending = false;
 	return killed_from_outside;
 }
 
@@ -125,7 +125,7 @@ int kms_symbols_link_send(struct kms_symbols_link *link, const struct kms_symbol
 			continue;
 		}
 		if (errno != EAGAIN && errno != EINTR) {
-			link->is_closed_by_peer = true;
+			link->is_ending = true;
 			return -EPIPE;
 		}
 		int rc = wait_for(link, POLLOUT, deadline_ns);
@@ -149,7 +149,7 @@ static int receive_some(struct kms_symbols_link *link, uint64_t deadline_ns)
 			return 0;
 		}
 		if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-			link->is_closed_by_peer = true;
+			link->is_ending = true;
 			return -EPIPE;
 		}
 		rc = wait_for(link, POLLIN, deadline_ns);

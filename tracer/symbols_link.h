@@ -23,9 +23,9 @@ enum {
 /** One helper process, or none (pid 0). */
 struct kms_symbols_link {
 	pid_t pid;
-	int pidfd; /* -1 if the kernel has none; a pid alone may be another process by now */
-	int fd;    /* stream socket */
-	bool is_closed_by_peer;
+	int pidfd;      /* -1 if the kernel has none; a pid alone may be another process by now */
+	int fd;         /* stream socket */
+	bool is_ending; /* by itself: it has closed its end, or sees that ours is closed */
 	struct kms_symbols_wire_in in;
 	pid_t undead[KMS_SYMBOLS_LINK_UNDEAD];
 };
@@ -33,7 +33,7 @@ struct kms_symbols_link {
 /** Makes a link without a process. */
 void kms_symbols_link_init(struct kms_symbols_link *link);
 
-/** Ends the process, if there is one, and frees the buffers. */
+/** Ends the process, if there is one, by closing the socket or else by force, and frees the buffers. */
 void kms_symbols_link_deinit(struct kms_symbols_link *link);
 
 /** What a helper is started with. Borrowed during the call. */

@@ -181,12 +181,14 @@ static void debug_file_with_another_checksum_is_not_used(void **data)
 
 static void dwz_file_is_used(void **data)
 {
-	if (!fixture_exists("dwz_a"))
+	if (!fixture_exists("dwz_a") || !fixture_exists("dwz_relative/a"))
 		skip();
 	struct kms_symbol_answer answer = resolve_mark(*data, "dwz_a", "dwz_a", "mark_innermost");
 	assert_inlined_chain(&answer);
 	answer = resolve_mark(*data, "dwz_b", "dwz_b", "mark_innermost");
 	assert_frame(&answer, 0, "innermost", "innermost", true);
+	answer = resolve_mark(*data, "dwz_relative/a", "dwz_relative/a", "mark_innermost");
+	assert_inlined_chain(&answer);
 }
 
 static void symbol_table_gives_function_and_offset_without_line(void **data)

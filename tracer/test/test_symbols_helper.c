@@ -291,6 +291,38 @@ static void helper_sends_what_it_has_before_it_begins_another_module(void **data
 	kms_symbols_link_deinit(&link);
 }
 
+/* With sanitizers a leak in the helper is an exit status, too. */
+static void helper_that_sees_the_end_of_the_socket_exits_cleanly(void **data)
+{
+	(void)data;
+	static struct kms_symbols_wire_config wire = {
+		.memory_bytes = 1 << 30, .modules_open_max = 1, .debug_root = "/nonexistent"};
+	static const char *const files[] = {"inline", "inline_zlib", "symtab_only", "no_such_file"};
+	struct kms_symbols_link_config cfg = {.helper_exec = "/proc/self/exe", .wire = &wire};
+	struct kms_symbols_link link;
+	struct kms_symbols_wire_out out = {0};
+	struct kms_symbols_wire_message msg;
+	struct kms_symbols_wire_entry entry = {.offset = fixture_address("inline", "mark_rust")};
+	uint64_t end_ns = kms_clock_now(kms_clock_system()) + PATIENCE_MS * 1000000ULL;
+	int status = -1;
+	kms_symbols_link_init(&link);
+	assert_int_equal(kms_symbols_link_open(&link, &cfg, end_ns, NULL), 0);
+	for (uint32_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		out.used = 0;
+		put_module(&out, i, files[i]);
+		entry.module = i;
+		kms_symbols_wire_put_request(&out, i, PATIENCE_MS, &entry, 1);
+		assert_int_equal(kms_symbols_link_send(&link, &out, end_ns), 0);
+		assert_int_equal(kms_symbols_link_receive(&link, &msg, end_ns), 0);
+	}
+	assert_int_equal(shutdown(link.fd, SHUT_WR), 0);
+	assert_int_equal(waitpid(link.pid, &status, 0), link.pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	kms_symbols_wire_out_deinit(&out);
+	kms_symbols_link_deinit(&link);
+}
+
 /* Whether a descriptor could not be had for want of rights. */
 static bool is_refused(int fd)
 {
@@ -338,6 +370,22 @@ static void filter_allows_reading_and_nothing_else(void **data)
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void watchdog_ends_a_process_that_works_for_ever(void **data)
+{
+	(void)data;
+	int status;
+	pid_t child = fork();
+	if (child == 0) {
+		(void)signal(SIGALRM, SIG_DFL);
+		kms_symbols_sandbox_watchdog(20);
+		for (volatile int i = 0;; i = i + 1)
+			;
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGALRM);
 }
 
 static void assert_fetched(const char *root, bool allowed)
@@ -435,7 +483,9 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(environment_of_the_helper_is_cleaned),
 		cmocka_unit_test(helper_has_given_up_its_rights),
 		cmocka_unit_test(helper_sends_what_it_has_before_it_begins_another_module),
+		cmocka_unit_test(helper_that_sees_the_end_of_the_socket_exits_cleanly),
 		cmocka_unit_test(filter_allows_reading_and_nothing_else),
+		cmocka_unit_test(watchdog_ends_a_process_that_works_for_ever),
 		cmocka_unit_test(debuginfod_is_asked_only_if_that_is_allowed),
 		cmocka_unit_test(helper_keeps_only_so_many_modules_open),
 	};
