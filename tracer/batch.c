@@ -108,10 +108,10 @@ struct kms_batch_block *kms_batch_add_block(struct kms_batch *batch)
 	return block;
 }
 
-void kms_batch_drop_block(struct kms_batch *batch)
+void kms_batch_keep_blocks(struct kms_batch *batch, size_t n)
 {
-	batch->n_blocks--;
-	batch->bytes -= sizeof(struct kms_batch_block);
+	batch->bytes -= (batch->n_blocks - n) * sizeof(struct kms_batch_block);
+	batch->n_blocks = n;
 }
 
 struct kms_batch_target *kms_batch_add_target(struct kms_batch *batch)

@@ -16,10 +16,10 @@
 
 /** A copy of one block, or of the records it gained since the last batch. */
 struct kms_batch_block {
-	uint32_t image;      /* ordinal of the image in the run, from 1 */
-	uint32_t target;     /* target (process) that wrote it */
-	uint32_t from_bytes; /* records before this offset were in an earlier batch */
-	bool complete;       /* no more records will come into this block */
+	uint32_t image;                   /* ordinal of the image in the run, from 1 */
+	uint32_t target;                  /* target (process) that wrote it */
+	uint32_t from_bytes;              /* records before this offset were in an earlier batch */
+	bool complete;                    /* no more records will come into this block */
 	struct kms_block_summary summary; /* of the records from from_bytes on */
 	struct kms_block block;
 };
@@ -27,8 +27,9 @@ struct kms_batch_block {
 /** Table entries that appeared since the last batch; all that its blocks name are in it or older. */
 struct kms_batch_table {
 	uint32_t image;
-	uint32_t section; /* enum kms_section_kind: NODE, CACHE, MODULE, THREAD, STRING, FAULT, FORK_CUT */
-	uint32_t first;   /* index of the first entry; STRING: in 8-byte units */
+	/* enum kms_section_kind: NODE, CACHE, MODULE, THREAD, STRING, FAULT, FORK_CUT */
+	uint32_t section;
+	uint32_t first; /* index of the first entry; STRING: in 8-byte units */
 	uint32_t count;
 	uint32_t entry_bytes;
 	unsigned char *data; /* count * entry_bytes; holes have ready = 0 and come again later */

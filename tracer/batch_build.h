@@ -22,8 +22,8 @@ struct kms_batch_table *kms_batch_add_table(struct kms_batch *batch, uint32_t se
 /** With n_caches elements at ->cache_stat and ->counter, all zero. */
 struct kms_batch_slot *kms_batch_add_slot(struct kms_batch *batch, uint32_t n_caches);
 
-/** Takes the last block out again: it turned out to hold nothing. */
-void kms_batch_drop_block(struct kms_batch *batch);
+/** Takes the blocks from index n on out again. */
+void kms_batch_keep_blocks(struct kms_batch *batch, size_t n);
 
 /** Whether nothing was added. */
 bool kms_batch_is_empty(const struct kms_batch *batch);

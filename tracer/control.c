@@ -34,7 +34,7 @@ struct job {
 	uint32_t index;
 	unsigned variable;
 	uint64_t now_ns;
-	bool busy;
+	bool busy; /* in: move the tick; out: there is a value */
 	int result;
 };
 
@@ -172,16 +172,18 @@ static void requested(void *arg)
 	struct kms_request *r = &job->control->region->request[job->index];
 
 	job->value = load_pair(&r->item[job->variable]);
+	job->busy = r->item[job->variable].v == ~r->item[job->variable].not_v;
 	job->seq = load_pair(&r->seq);
 }
 
 int kms_control_requested(struct kms_control *control, uint32_t slot, unsigned variable,
-			  uint64_t *value, uint64_t *seq)
+			  uint64_t *value, bool *is_requested, uint64_t *seq)
 {
 	struct job job = {.index = slot, .variable = variable};
 	int result = run(control, requested, &job);
 
 	*value = job.value;
+	*is_requested = job.busy;
 	*seq = job.seq;
 	return result;
 }

@@ -52,9 +52,9 @@ int kms_control_wake(struct kms_control *control);
 int kms_control_request(struct kms_control *control, uint32_t slot, unsigned variable,
 			uint64_t value, uint64_t *seq);
 
-/** What was last asked for, and its sequence; 0 and 0 if nothing was. Errors: -EFAULT */
+/** What was last asked for, if anything was, and the sequence of the last request of all variables. Errors: -EFAULT */
 int kms_control_requested(struct kms_control *control, uint32_t slot, unsigned variable,
-			  uint64_t *value, uint64_t *seq);
+			  uint64_t *value, bool *is_requested, uint64_t *seq);
 
 /** An owner without a heartbeat for so long is dead. */
 #define KMS_OWNER_DEAD_NS UINT64_C(1000000000)

@@ -277,18 +277,17 @@ void kms_region_close(struct kms_region *region)
 	region->fd = -1;
 }
 
-bool kms_region_is_held(const struct kms_region *region)
+int kms_region_is_held(const struct kms_region *region)
 {
 	/*
 	 * A write lease is granted only while nobody else has the file open for writing, and a
-	 * mapping keeps its file open. Given back at once. Where the file system has no leases
-	 * (EINVAL) nobody can know: the answer is no, and the caller has pids to ask.
+	 * mapping keeps its file open. Given back at once.
 	 */
 	if (fcntl(region->fd, F_SETLEASE, F_WRLCK) == 0) {
 		(void)fcntl(region->fd, F_SETLEASE, F_UNLCK); /* ends with the descriptor anyway */
-		return false;
+		return 0;
 	}
-	return errno == EAGAIN;
+	return errno == EAGAIN ? 1 : -errno;
 }
 
 uint64_t kms_region_used(const struct kms_region *region, unsigned kind)

@@ -87,8 +87,11 @@ int kms_region_access(struct kms_region *region, void (*fn)(void *arg), void *ar
 /**
  * Whether a process other than the caller still has the region open or mapped; asks the kernel, so
  * it holds whatever pid the processes have, and in the moment between fork and the first allocation.
+ *
+ * Returns 1 yes, 0 no.
+ * Errors: -EINVAL and others: the file system cannot tell
  */
-bool kms_region_is_held(const struct kms_region *region);
+int kms_region_is_held(const struct kms_region *region);
 
 /** Address of an entry in the read-only mapping. Shape: index < entries. For kms_region_access(). */
 static inline const void *kms_region_at(const struct kms_region *region, unsigned kind,

@@ -121,17 +121,13 @@ static int check_view(const struct kms_ring_reader *reader, const struct kms_reg
 	return 0;
 }
 
-/* The sequence of a block goes on where the last one ended; a gap was lost. */
+/* The sequence of a block goes on where the last one ended: what was lost in between is a record. */
 static int check_sequence(struct kms_ring_reader *reader, const struct kms_block *block,
 			  struct kms_err *err)
 {
-	if (reader->from_bytes)
-		return block->first_seq == reader->first_seq
-			       ? 0
-			       : damaged(reader, err, "first sequence changed", block->first_seq);
-	if (block->first_seq < reader->next_seq)
-		return damaged(reader, err, "sequence goes back", block->first_seq);
-	if (block->first_seq - reader->next_seq > KMS_BLOCK_LOST_MAX)
+	uint64_t expected = reader->from_bytes ? reader->first_seq : reader->next_seq;
+
+	if (block->first_seq != expected)
 		return damaged(reader, err, "sequence jumps", block->first_seq);
 	reader->first_seq = block->first_seq;
 	return 0;
@@ -169,8 +165,6 @@ static int check_block(struct kms_ring_reader *reader, const struct kms_region *
 /* Counts what is in the copy. */
 static void take(struct kms_ring_reader *reader, const struct kms_batch_block *out)
 {
-	if (!reader->from_bytes)
-		reader->lost += out->block.first_seq - reader->next_seq;
 	reader->lost += out->summary.lost;
 	reader->next_seq = out->summary.next_seq;
 	reader->from_bytes = out->block.fill;
@@ -194,17 +188,17 @@ static int read_block(struct kms_ring_reader *reader, struct kms_region *region,
 	out->from_bytes = reader->from_bytes;
 	result = kms_region_access(region, copy_block, &job);
 	if (!result && !job.is_there) {
-		kms_batch_drop_block(batch);
+		kms_batch_keep_blocks(batch, batch->n_blocks - 1);
 		return KMS_RING_IDLE;
 	}
 	if (!result)
 		result = check_block(reader, region, out, err);
 	if (result) {
-		kms_batch_drop_block(batch);
+		kms_batch_keep_blocks(batch, batch->n_blocks - 1);
 		return result;
 	}
 	if (!complete && out->block.fill == reader->from_bytes) {
-		kms_batch_drop_block(batch);
+		kms_batch_keep_blocks(batch, batch->n_blocks - 1);
 		return KMS_RING_IDLE;
 	}
 	take(reader, out);
@@ -251,10 +245,12 @@ static int read_last(struct kms_ring_reader *reader, struct kms_region *region,
 			return result;
 		next_block(reader);
 	}
-	/* believed only if both numbers say the same */
-	if (view->next_seq > reader->next_seq && view->lost > reader->lost &&
-	    view->next_seq - reader->next_seq == view->lost - reader->lost)
+	/* an owner that said goodbye left its sums: they and the blocks must say the same */
+	if (view->next_seq - reader->next_seq == view->lost - reader->lost &&
+	    view->lost - reader->lost <= KMS_BLOCK_LOST_MAX)
 		reader->extra_lost = view->lost - reader->lost;
+	else if (view->state == KMS_RING_CLOSED)
+		return damaged(reader, err, "other sums than its owner's", view->next_seq);
 	reader->is_over = true;
 	return KMS_RING_NEWS;
 }

@@ -3,9 +3,9 @@
  * The reading half of one ring: copies new blocks, and what the open block gained, into a batch, and
  * checks that numbers, fills and sequences only ever go forward.
  *
- * A ring is claimed by one thread after another; a claim's sequence starts at 0. It is over when its
- * owner closed it or is dead and every block was read; only then may the position pass the block
- * that was open, which is what lets the target use the ring again.
+ * A ring is claimed by one thread after another; a claim's sequence starts at 0 and has no gaps: lost
+ * events are a record. It is over when its owner closed it or is dead and every block was read; only
+ * then may the position pass the block that was open, which lets the target use the ring again.
  */
 #ifndef KMS_TRACER_RING_READER_H
 #define KMS_TRACER_RING_READER_H

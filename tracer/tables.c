@@ -11,10 +11,9 @@
 #include "tracer/batch_build.h"
 #include "tracer/table_check.h"
 
-void kms_tables_init(struct kms_tables *tables, uint32_t image)
+void kms_tables_init(struct kms_tables *tables)
 {
 	memset(tables, 0, sizeof(*tables));
-	tables->image = image;
 	tables->table[KMS_SEC_NODE].next = 1; /* 0 is the empty stack */
 }
 
@@ -44,7 +43,6 @@ struct copy_job {
 	uint64_t first;
 	uint32_t count;
 	uint8_t *to;
-	uint32_t n_ready;
 };
 
 static void copy_entries(void *arg)
@@ -61,7 +59,6 @@ static void copy_entries(void *arg)
 			continue;
 		memcpy(to, from, bytes);
 		memcpy(to + job->form->ready_at, &ready, sizeof(ready));
-		job->n_ready++;
 	}
 }
 
@@ -129,16 +126,18 @@ static int take_entries(struct kms_tables *tables, struct kms_region *region, un
 			if (!result && string)
 				result = kms_tables_string(tables, region, string, batch, err);
 		}
-		if (result)
+		if (result) {
+			/* what was not checked is not sent */
+			memset(entry, 0, (size_t)(count - i) * bytes);
 			return result;
+		}
 	}
 	return 0;
 }
 
-/* Copies entries into a new piece of the batch. *n_ready may be 0: then no piece was added. */
+/* Copies entries into a new piece of the batch, holes as zero. */
 static int read_piece(struct kms_tables *tables, struct kms_region *region, unsigned kind,
-		      uint64_t first, uint32_t count, struct kms_batch *batch, uint32_t *n_ready,
-		      struct kms_err *err)
+		      uint64_t first, uint32_t count, struct kms_batch *batch, struct kms_err *err)
 {
 	struct copy_job job = {.region = region,
 			       .form = &kms_table_forms[kind],
@@ -154,8 +153,10 @@ static int read_piece(struct kms_tables *tables, struct kms_region *region, unsi
 	piece->image = tables->image;
 	job.to = piece->data;
 	result = kms_region_access(region, copy_entries, &job);
-	*n_ready = job.n_ready;
-	return result ? kms_err_set(err, result, "the file was cut short") : 0;
+	if (!result)
+		return 0;
+	memset(job.to, 0, (size_t)count * region->section[kind].entry_bytes);
+	return kms_err_set(err, result, "the file was cut short");
 }
 
 static int read_new(struct kms_tables *tables, struct kms_region *region, unsigned kind,
@@ -168,9 +169,7 @@ static int read_new(struct kms_tables *tables, struct kms_region *region, unsign
 		uint64_t left = used - table->next;
 		uint32_t count = left < piece_max ? (uint32_t)left : piece_max;
 		size_t at = batch->n_tables;
-		uint32_t n_ready;
-		int result =
-			read_piece(tables, region, kind, table->next, count, batch, &n_ready, err);
+		int result = read_piece(tables, region, kind, table->next, count, batch, err);
 
 		if (!result)
 			result = take_entries(tables, region, kind, batch, &batch->table[at], true,
@@ -213,15 +212,13 @@ static int read_holes(struct kms_tables *tables, struct kms_region *region, unsi
 
 	for (;;) {
 		size_t at = batch->n_tables;
-		uint32_t n_ready;
 		int result = kms_region_access(region, find_ready_hole, &job);
 
 		if (result)
 			return kms_err_set(err, result, "the file was cut short");
 		if (job.at >= table->n_holes)
 			return 0;
-		result = read_piece(tables, region, kind, table->hole[job.at], 1, batch, &n_ready,
-				    err);
+		result = read_piece(tables, region, kind, table->hole[job.at], 1, batch, err);
 		if (!result)
 			result = take_entries(tables, region, kind, batch, &batch->table[at], false,
 					      err);
@@ -301,14 +298,13 @@ int kms_tables_read_hits(struct kms_tables *tables, struct kms_region *region,
 	for (;; job.at++) {
 		size_t at = batch->n_tables;
 		struct kms_fault fault;
-		uint32_t n_ready;
 		int result = kms_region_access(region, find_hit, &job);
 
 		if (result)
 			return kms_err_set(err, result, "faults: the file was cut short");
 		if (job.at >= job.count)
 			return 0;
-		result = read_piece(tables, region, KMS_SEC_FAULT, job.at, 1, batch, &n_ready, err);
+		result = read_piece(tables, region, KMS_SEC_FAULT, job.at, 1, batch, err);
 		if (!result)
 			result = take_entries(tables, region, KMS_SEC_FAULT, batch,
 					      &batch->table[at], false, err);

@@ -38,7 +38,8 @@ struct kms_tables {
 	uint32_t hits[KMS_MAX_FAULTS]; /* as last sent: the one field of a fault that changes */
 };
 
-void kms_tables_init(struct kms_tables *tables, uint32_t image);
+/** @image is the caller's to set. */
+void kms_tables_init(struct kms_tables *tables);
 void kms_tables_deinit(struct kms_tables *tables);
 
 /**

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One image: a region with its rings, tables and processes, and how far each was read.
+ *
+ * An image lives from the making of its region until no process has it mapped and everything in it
+ * was read. If anything in it is impossible it is corrupt: nothing of it is read any more, but its
+ * positions go on moving, so that the program never waits for us.
+ */
+#ifndef KMS_TRACER_IMAGE_H
+#define KMS_TRACER_IMAGE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "tracer/batch.h"
+#include "tracer/control.h"
+#include "tracer/event.h"
+#include "tracer/ring_reader.h"
+#include "tracer/tables.h"
+#include "tracer/targets.h"
+
+enum kms_image_limits {
+	KMS_IMAGE_NAME_BYTES = 128,
+	KMS_IMAGE_LOOK_AHEAD = 8, /* rings and slots looked at behind the last one known */
+};
+
+#define KMS_IMAGE_COUNTERS_NS      UINT64_C(100000000)  /* between copies of active counters */
+#define KMS_IMAGE_COUNTERS_IDLE_NS UINT64_C(1000000000) /* ... of those without events */
+#define KMS_IMAGE_SCAN_NS          UINT64_C(10000000)   /* between looks for new rings and slots */
+#define KMS_IMAGE_HELD_NS          UINT64_C(10000000)   /* between questions who has it mapped */
+#define KMS_IMAGE_BEAT_NS          UINT64_C(10000000)
+/* A process that we do not find is dead after so long without events: where pids are ours, and where
+ * they may be those of another namespace. */
+#define KMS_IMAGE_GONE_NS          UINT64_C(100000000)
+#define KMS_IMAGE_UNSEEN_NS        UINT64_C(2000000000)
+
+/** What all images of a run share; set by images.c. */
+struct kms_image_env {
+	struct kms_targets *targets;
+	struct kms_event *event; /* KMS_SEQ_PER_BLOCK, to decode into */
+	int epoll_fd;            /* descriptors of processes; see kms_image_process_ended() */
+	uint64_t nonce;
+	uint32_t only_pid;     /* follow this process alone; 0 all */
+	uint64_t allocs_first; /* alloc events of first_pid so far */
+	uint32_t first_pid;
+	bool first_seen; /* a region of first_pid was opened */
+	void (*say)(void *arg, const char *line);
+	void *say_arg;
+};
+
+/** A slot of the region: the process that has it. */
+struct kms_image_slot {
+	uint32_t claims;            /* of the claim we know, 0 never seen */
+	struct kms_target *target;  /* NULL as long as claims is 0 */
+	int pidfd;                  /* -1 none */
+	bool is_dead;               /* the process ended; what its rings hold is all that comes */
+	bool is_over;               /* and everything of it was read */
+	bool is_active;             /* had events since its counters were sent */
+	bool is_new;                /* what its parent wrote before the fork may still be unread */
+	uint64_t unseen_ns;         /* since when there is no process of this pid for us; 0 */
+	uint64_t counters_ns;       /* when its counters were sent */
+	uint64_t looked_at;         /* image->look_nr when its claim was last checked */
+	struct kms_counter *total;  /* KMS_MAX_CACHES: over its rings */
+	struct kms_counter *unrung; /* KMS_MAX_CACHES: as last read, events without a ring */
+};
+
+struct kms_image_ring {
+	struct kms_ring_reader reader;
+	struct kms_counter *last; /* KMS_MAX_CACHES: counters as last read */
+	uint64_t position;        /* as last written, 0 never */
+	uint64_t sent_produced;   /* figures as last sent */
+	uint64_t sent_lost;
+	uint32_t sent_claim;
+};
+
+enum kms_image_state {
+	KMS_IMAGE_WAITING = 0, /* another tracer owns it */
+	KMS_IMAGE_OPEN = 1,
+	KMS_IMAGE_CORRUPT = 2,
+	KMS_IMAGE_ENDED = 3,
+};
+
+struct kms_image {
+	struct kms_list link;
+	struct kms_image_env *env;
+	char name[KMS_IMAGE_NAME_BYTES]; /* of its file */
+	char program[64];
+	char command[256];
+	uint32_t ordinal; /* in the run, from 1 */
+	enum kms_image_state state;
+	bool sees_pids; /* its pids are of our namespace */
+	struct kms_region region;
+	struct kms_control control;
+	struct kms_tables tables;
+	struct kms_image_ring *ring; /* n_rings of head.rings */
+	uint32_t n_rings;
+	uint32_t first_ring;         /* where the next poll begins: a full batch starves nobody */
+	struct kms_image_slot *slot; /* n_slots of head.slots */
+	uint32_t n_slots;
+	uint64_t look_nr; /* counts rounds of looking at slots */
+	uint64_t scan_ns, held_ns, beat_ns;
+	bool is_held;
+	bool look_closer; /* a process ended: scan everything now */
+	bool has_new;     /* some slot is_new: read every open block */
+	double fill;      /* of its fullest ring, before the last poll */
+};
+
+/** What a poll found. */
+struct kms_image_news {
+	bool any;  /* something went into the batch */
+	bool more; /* the batch is full */
+};
+
+/**
+ * Opens a region as an image, which needs its ordinal before it is polled.
+ *
+ * Errors: as kms_region_open(); -ENOMEM. Then *out is not set.
+ */
+int kms_image_open(struct kms_image_env *env, int dir_fd, const char *name, struct kms_image **out,
+		   struct kms_err *err);
+
+/** Its number in the run, from 1. Once, before the first poll. */
+void kms_image_set_ordinal(struct kms_image *image, uint32_t ordinal);
+
+/** Unmaps and frees; NULL is allowed. The file stays. */
+void kms_image_close(struct kms_image *image);
+
+/**
+ * Reads what is new into the batch and moves the positions. The region's errors end the image as
+ * corrupt, which is said; they are not errors of the call.
+ *
+ * Errors: -ENOMEM: nothing is lost, poll again
+ */
+int kms_image_poll(struct kms_image *image, const struct kms_ring_ask *ask, struct kms_batch *batch,
+		   struct kms_image_news *news);
+
+/** Moves heartbeat, and tick if @busy, when it is time to. */
+void kms_image_beat(struct kms_image *image, uint64_t now_ns, bool busy);
+
+/** The epoll descriptor reported the end of a process: @key as registered. */
+void kms_image_process_ended(struct kms_image *image, uint32_t slot);
+
+/** Key of a slot's process in env->epoll_fd: ordinal << 32 | slot. */
+static inline uint64_t kms_image_key(const struct kms_image *image, uint32_t slot)
+{
+	return (uint64_t)image->ordinal << 32 | slot;
+}
+
+/** Processes of the image that live. */
+uint32_t kms_image_live(const struct kms_image *image);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The figures of an image: counters by cache, slots, rings. See image.h.
+ *
+ * A counter row belongs to a ring, is never reset, and outlives the ring's owner. So we remember
+ * what it said, and book each difference to the process that owned the ring at that time.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tracer/batch_build.h"
+#include "tracer/image_impl.h"
+
+/* A run of words to copy. */
+struct words_job {
+	const struct kms_region *region;
+	unsigned kind;
+	uint64_t index;
+	void *to;
+	size_t bytes;
+};
+
+static void copy_words(void *arg)
+{
+	struct words_job *job = arg;
+
+	kms_copy_relaxed(job->to, kms_region_at(job->region, job->kind, job->index), job->bytes);
+}
+
+static int copy(struct kms_image *image, unsigned kind, uint64_t index, void *to, size_t bytes,
+		struct kms_err *err)
+{
+	struct words_job job = {&image->region, kind, index, to, bytes};
+	int result = kms_region_access(&image->region, copy_words, &job);
+
+	return result ? kms_err_set(err, result, "the file was cut short") : 0;
+}
+
+static uint32_t n_caches(const struct kms_image *image)
+{
+	return (uint32_t)kms_tables_count(&image->tables, KMS_SEC_CACHE);
+}
+
+/* Allocates a row of counters unless it is there. */
+static int need_row(struct kms_counter **row, struct kms_err *err)
+{
+	if (!*row)
+		*row = calloc(KMS_MAX_CACHES, sizeof(**row));
+	return *row ? 0 : kms_err_set(err, -ENOMEM, "no memory for counters");
+}
+
+/* Adds to total what a row of the region counted since last. */
+static int book(struct kms_image *image, uint64_t row, struct kms_counter **last,
+		struct kms_counter **total, struct kms_err *err)
+{
+	struct kms_counter now[KMS_MAX_CACHES];
+	uint32_t n = n_caches(image);
+	int result = need_row(last, err);
+
+	if (!result)
+		result = need_row(total, err);
+	if (!result)
+		result = copy(image, KMS_SEC_COUNTER, row * KMS_MAX_CACHES, now, n * sizeof(*now),
+			      err);
+	for (uint32_t i = 0; !result && i < n; i++) {
+		struct kms_counter *sum = &(*total)[i];
+		struct kms_counter *old = &(*last)[i];
+
+		sum->allocs += now[i].allocs - old->allocs;
+		sum->frees += now[i].frees - old->frees;
+		sum->alloc_bytes += now[i].alloc_bytes - old->alloc_bytes;
+		sum->free_bytes += now[i].free_bytes - old->free_bytes;
+		*old = now[i];
+	}
+	return result;
+}
+
+int kms_image_ring_book(struct kms_image *image, struct kms_image_ring *ring, struct kms_err *err)
+{
+	if (ring->reader.slot >= image->region.head.slots)
+		return 0;
+	return book(image, ring->reader.ring, &ring->last, &image->slot[ring->reader.slot].total,
+		    err);
+}
+
+static int book_all(struct kms_image *image, uint32_t slot, struct kms_err *err)
+{
+	struct kms_image_slot *s = &image->slot[slot];
+	int result =
+		book(image, (uint64_t)image->region.head.rings + slot, &s->unrung, &s->total, err);
+
+	for (uint32_t i = 0; !result && i < image->n_rings; i++) {
+		struct kms_image_ring *ring = &image->ring[i];
+
+		if (ring->reader.claim && ring->reader.slot == slot && !ring->reader.is_over)
+			result = kms_image_ring_book(image, ring, err);
+	}
+	return result;
+}
+
+/* Numbers of a slot that index something, or are told by name. */
+static int check_slot(const struct kms_slot *slot, uint32_t index, struct kms_err *err)
+{
+	if (slot->guard.limited_by > KMS_LIMITED_MEMORY ||
+	    slot->guard.backend > KMS_GUARD_PAGE_TABLE ||
+	    slot->fork_cut_first > KMS_MAX_FORK_CUTS || slot->fork_cut_count > KMS_MAX_FORK_CUTS)
+		return kms_err_set(err, -EBADMSG, "slot %u: impossible numbers", index);
+	return 0;
+}
+
+static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *batch,
+		    struct kms_err *err)
+{
+	struct kms_image_slot *slot = &image->slot[index];
+	struct kms_batch_slot *out;
+	uint32_t n = n_caches(image);
+	int result = book_all(image, index, err);
+
+	if (result)
+		return result;
+	out = kms_batch_add_slot(batch, n);
+	if (!out)
+		return kms_err_set(err, -ENOMEM, "no memory for counters");
+	out->target = slot->target->info.id;
+	out->image = image->ordinal;
+	memcpy(out->counter, slot->total, n * sizeof(*out->counter));
+	result = copy(image, KMS_SEC_SLOT, index, &out->slot, sizeof(out->slot), err);
+	if (!result)
+		result = copy(image, KMS_SEC_CACHE_STAT, (uint64_t)index * KMS_MAX_CACHES,
+			      out->cache_stat, n * sizeof(*out->cache_stat), err);
+	if (!result)
+		result = check_slot(&out->slot, index, err);
+	return result;
+}
+
+static int add_ring(struct kms_image *image, struct kms_image_ring *ring, struct kms_batch *batch,
+		    struct kms_err *err)
+{
+	const struct kms_ring_reader *reader = &ring->reader;
+	const struct kms_target *target = image->slot[reader->slot].target;
+	uint64_t produced = kms_ring_produced(reader);
+	uint64_t lost = reader->lost + reader->extra_lost;
+	struct kms_batch_ring *out;
+
+	if (!target || target->is_ignored ||
+	    (ring->sent_claim == reader->claim && ring->sent_produced == produced &&
+	     ring->sent_lost == lost))
+		return 0;
+	out = kms_batch_add_ring(batch);
+	if (!out)
+		return kms_err_set(err, -ENOMEM, "no memory for counters");
+	*out = (struct kms_batch_ring){.target = target->info.id,
+				       .image = image->ordinal,
+				       .ring = reader->ring,
+				       .claim = reader->claim,
+				       .produced = produced,
+				       .lost = lost,
+				       .fill = reader->fill};
+	ring->sent_claim = reader->claim;
+	ring->sent_produced = produced;
+	ring->sent_lost = lost;
+	return 0;
+}
+
+static bool is_due(const struct kms_image_slot *slot, uint64_t now_ns, bool all)
+{
+	uint64_t every = slot->is_active ? KMS_IMAGE_COUNTERS_NS : KMS_IMAGE_COUNTERS_IDLE_NS;
+
+	if (!slot->target || slot->target->is_ignored || slot->is_over || slot->is_new)
+		return false;
+	return all || slot->is_dead || now_ns - slot->counters_ns >= every;
+}
+
+int kms_image_counters(struct kms_image *image, uint64_t now_ns, bool all, struct kms_batch *batch,
+		       struct kms_err *err)
+{
+	int result = 0;
+	bool any = false;
+
+	for (uint32_t i = 0; !result && i < image->n_slots; i++) {
+		struct kms_image_slot *slot = &image->slot[i];
+
+		if (!is_due(slot, now_ns, all))
+			continue;
+		result = add_slot(image, i, batch, err);
+		slot->counters_ns = now_ns;
+		slot->is_active = false;
+		any = true;
+	}
+	for (uint32_t i = 0; !result && any && i < image->n_rings; i++) {
+		if (image->ring[i].reader.claim)
+			result = add_ring(image, &image->ring[i], batch, err);
+	}
+	if (!result && any)
+		result = kms_tables_read_hits(&image->tables, &image->region, batch, err);
+	return result;
+}

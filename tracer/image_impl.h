@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The parts of an image; private to image*.c. */
+#ifndef KMS_TRACER_IMAGE_IMPL_H
+#define KMS_TRACER_IMAGE_IMPL_H
+
+#include "tracer/image.h"
+
+/* image_slots.c: the processes */
+
+/** Checks who has a slot now; a new claim becomes a new target. Errors: -EBADMSG, -EFAULT, -ENOMEM */
+int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
+			struct kms_err *err);
+/** kms_image_slot_look() for all that may have been claimed. */
+int kms_image_slots_scan(struct kms_image *image, uint64_t now_ns, struct kms_err *err);
+/** Every ring was read since the last claim was seen: slots may be sent. */
+void kms_image_slots_settle(struct kms_image *image);
+/** No process has the region any more: all are dead. */
+void kms_image_slots_all_dead(struct kms_image *image);
+/** Ends targets whose process is dead and whose rings are read. */
+void kms_image_slots_finish(struct kms_image *image);
+/** A target for an image that was damaged before any process of it was seen. */
+void kms_image_add_corrupt_target(struct kms_image *image);
+void kms_image_slots_deinit(struct kms_image *image);
+
+/* image_counters.c: figures */
+
+/** Adds counters, slots and ring figures that are due. Errors: -EBADMSG, -EFAULT, -ENOMEM */
+int kms_image_counters(struct kms_image *image, uint64_t now_ns, bool all, struct kms_batch *batch,
+		       struct kms_err *err);
+/** Books what a ring counted since the last time to its owner. Errors: -EFAULT, -ENOMEM */
+int kms_image_ring_book(struct kms_image *image, struct kms_image_ring *ring, struct kms_err *err);
+
+#endif

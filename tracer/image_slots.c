@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The processes of an image: each claim of a slot is a target. See image.h.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "tracer/image_impl.h"
+#include "tracer/process.h"
+
+/* What a look at a slot copies. */
+struct look_job {
+	const struct kms_region *region;
+	uint32_t slot;
+	uint32_t state;
+	uint32_t claims;
+	uint32_t pid;
+	uint32_t parent_slot;
+	uint32_t stop_state;
+	uint64_t claim_ns;
+};
+
+static void copy_look(void *arg)
+{
+	struct look_job *job = arg;
+	const struct kms_slot *slot = kms_region_at(job->region, KMS_SEC_SLOT, job->slot);
+
+	/* pairs with the target's release store of LIVE: the members below are those of the claim */
+	job->state = kms_load_acquire_u32(&slot->state);
+	job->claims = kms_load_u32_relaxed(&slot->claims);
+	job->pid = kms_load_u32_relaxed(&slot->pid);
+	job->parent_slot = kms_load_u32_relaxed(&slot->parent_slot);
+	job->stop_state = kms_load_u32_relaxed(&slot->stop_state);
+	job->claim_ns = kms_load_u64_relaxed(&slot->claim_ns);
+}
+
+static void forget_process(struct kms_image_slot *slot)
+{
+	if (slot->pidfd >= 0)
+		(void)close(slot->pidfd); /* leaves the epoll set by itself */
+	slot->pidfd = -1;
+}
+
+void kms_image_slots_deinit(struct kms_image *image)
+{
+	for (uint32_t i = 0; i < image->region.head.slots; i++) {
+		forget_process(&image->slot[i]);
+		free(image->slot[i].total);
+		free(image->slot[i].unrung);
+	}
+}
+
+/* Watches for the end of a slot's process; one that is not there (any more) is dead. */
+static void watch(struct kms_image *image, uint32_t index, uint64_t lived_ns, uint64_t now_ns)
+{
+	struct kms_image_slot *slot = &image->slot[index];
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
+				    .data.u64 = kms_image_key(image, index)};
+	int fd = kms_process_watch((pid_t)slot->target->info.pid, lived_ns);
+
+	if (fd == -ESRCH) {
+		/* dead, or in another pid namespace: then its rings may still move */
+		slot->unseen_ns = now_ns;
+		return;
+	}
+	if (fd < 0)
+		return; /* out of descriptors: the lease tells when the image ends */
+	if (epoll_ctl(image->env->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+		(void)close(fd); /* as above */
+		return;
+	}
+	slot->pidfd = fd;
+}
+
+/* The target that executed this image: its pid before exec, else who is known to have done it. */
+static uint32_t executed_by(const struct kms_image *image)
+{
+	const struct kms_region_header *head = &image->region.head;
+	uint32_t pid[3] = {head->pid, head->parent_image_pid,
+			   (uint32_t)kms_process_parent((pid_t)head->pid)};
+
+	for (int i = 0; i < 3; i++) {
+		const struct kms_target *target =
+			pid[i] ? kms_targets_find(image->env->targets, pid[i]) : NULL;
+		uint64_t end_ns = target ? target->info.end_wall_ns : 0;
+
+		/* one that ended long ago had the same pid by chance */
+		if (target && target->info.image != image->ordinal &&
+		    (!end_ns || end_ns + KMS_IMAGE_UNSEEN_NS > kms_wall_ns()))
+			return target->info.id;
+	}
+	return 0;
+}
+
+static uint32_t parent_of(const struct kms_image *image, const struct look_job *job)
+{
+	uint32_t parent = job->parent_slot;
+
+	if (parent < image->n_slots && parent != job->slot && image->slot[parent].target)
+		return image->slot[parent].target->info.id;
+	return executed_by(image);
+}
+
+static void describe(const struct kms_image *image, struct kms_target *target,
+		     const struct look_job *job)
+{
+	const struct kms_region_header *head = &image->region.head;
+	struct kms_batch_target *info = &target->info;
+
+	target->is_ignored = image->env->only_pid && job->pid != image->env->only_pid;
+	if (target->is_ignored)
+		kms_list_remove(&target->changed);
+	info->image = image->ordinal;
+	info->slot = job->slot;
+	info->region_start_wall_ns = head->start_wall_ns;
+	info->start_wall_ns = head->start_wall_ns + job->claim_ns;
+	(void)snprintf(info->name, sizeof(info->name), "%s", image->program); /* same size */
+	(void)snprintf(info->command, sizeof(info->command), "%s", image->command);
+}
+
+/* A target for a process of this image. */
+static struct kms_target *add_target(const struct kms_image *image, const struct look_job *job)
+{
+	uint32_t parent = parent_of(image, job); /* before the target itself can be found */
+	struct kms_target *target = kms_targets_add(image->env->targets, job->pid);
+
+	if (target) {
+		target->info.parent = parent;
+		describe(image, target, job);
+	}
+	return target;
+}
+
+void kms_image_add_corrupt_target(struct kms_image *image)
+{
+	struct look_job job = {.pid = image->region.head.pid, .parent_slot = KMS_NO_INDEX};
+	struct kms_target *target = add_target(image, &job);
+
+	if (target) /* without memory the line that was said remains */
+		kms_targets_set_state(image->env->targets, target, KMS_STATE_CORRUPT);
+}
+
+static int new_target(struct kms_image *image, const struct look_job *job, uint64_t now_ns,
+		      struct kms_err *err)
+{
+	struct kms_image_slot *slot = &image->slot[job->slot];
+	const struct kms_region_header *head = &image->region.head;
+	struct kms_target *target = add_target(image, job);
+
+	if (!target)
+		return kms_err_set(err, -ENOMEM, "no memory for a target");
+	slot->claims = job->claims;
+	slot->target = target;
+	slot->is_dead = slot->is_over = slot->is_active = false;
+	slot->is_new = image->has_new = true;
+	slot->unseen_ns = slot->counters_ns = 0;
+	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);
+	return 0;
+}
+
+/* A slot changed hands: its former process is dead and read, else it could not have been claimed. */
+static void end_claim(struct kms_image *image, struct kms_image_slot *slot)
+{
+	if (!slot->target)
+		return;
+	kms_targets_set_state(image->env->targets, slot->target, KMS_STATE_EXITED);
+	forget_process(slot);
+	free(slot->total);
+	slot->total = NULL;
+	slot->target = NULL;
+}
+
+static void follow_state(struct kms_image *image, struct kms_image_slot *slot,
+			 const struct look_job *job, uint64_t now_ns)
+{
+	uint64_t patience_ns = image->sees_pids ? KMS_IMAGE_GONE_NS : KMS_IMAGE_UNSEEN_NS;
+
+	if (slot->unseen_ns && slot->is_active)
+		slot->unseen_ns = now_ns;
+	if (slot->unseen_ns && !slot->is_dead &&
+	    (job->state == KMS_SLOT_EXITED || now_ns - slot->unseen_ns > patience_ns)) {
+		slot->is_dead = true;
+		image->look_closer = true;
+	}
+	if (!slot->is_dead)
+		kms_targets_set_state(image->env->targets, slot->target,
+				      job->stop_state ? KMS_STATE_STOPPED : KMS_STATE_RUNNING);
+}
+
+int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
+			struct kms_err *err)
+{
+	struct look_job job = {.region = &image->region, .slot = slot};
+	int result = kms_region_access(&image->region, copy_look, &job);
+
+	if (result)
+		return kms_err_set(err, result, "the file was cut short");
+	if (job.state > KMS_SLOT_EXITED || job.stop_state > 2 ||
+	    (job.parent_slot >= image->region.head.slots && job.parent_slot != KMS_NO_INDEX))
+		return kms_err_set(err, -EBADMSG, "slot %u: impossible state", slot);
+	image->slot[slot].looked_at = image->look_nr;
+	if (job.state == KMS_SLOT_FREE || job.state == KMS_SLOT_CLAIMED || !job.claims)
+		return 0;
+	if (slot >= image->n_slots)
+		image->n_slots = slot + 1;
+	if (job.claims != image->slot[slot].claims) {
+		end_claim(image, &image->slot[slot]);
+		result = new_target(image, &job, now_ns, err);
+		if (result)
+			return result;
+	}
+	follow_state(image, &image->slot[slot], &job, now_ns);
+	return 0;
+}
+
+int kms_image_slots_scan(struct kms_image *image, uint64_t now_ns, struct kms_err *err)
+{
+	int result = 0;
+
+	/* n_slots grows as we go: as far as slots are in use, and some more */
+	for (uint32_t i = 0;
+	     !result && i < image->region.head.slots && i < image->n_slots + KMS_IMAGE_LOOK_AHEAD;
+	     i++)
+		result = kms_image_slot_look(image, i, now_ns, err);
+	return result;
+}
+
+void kms_image_slots_settle(struct kms_image *image)
+{
+	for (uint32_t i = 0; i < image->n_slots; i++)
+		image->slot[i].is_new = false;
+	image->has_new = false;
+}
+
+void kms_image_slots_all_dead(struct kms_image *image)
+{
+	for (uint32_t i = 0; i < image->n_slots; i++)
+		image->slot[i].is_dead = true;
+}
+
+static bool has_unread(const struct kms_image *image, uint32_t slot)
+{
+	for (uint32_t i = 0; i < image->n_rings; i++) {
+		const struct kms_ring_reader *reader = &image->ring[i].reader;
+
+		if (reader->claim && reader->slot == slot && !reader->is_over)
+			return true;
+	}
+	return false;
+}
+
+void kms_image_slots_finish(struct kms_image *image)
+{
+	for (uint32_t i = 0; i < image->n_slots; i++) {
+		struct kms_image_slot *slot = &image->slot[i];
+
+		if (!slot->target || !slot->is_dead || slot->is_over)
+			continue;
+		if (slot->is_new || has_unread(image, i)) {
+			image->look_closer = true;
+			continue;
+		}
+		slot->is_over = true;
+		forget_process(slot);
+		kms_targets_set_state(image->env->targets, slot->target, KMS_STATE_EXITED);
+	}
+}

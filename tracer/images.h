@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * All images of a run: watches the folder in which targets make their regions, opens what appears,
+ * polls what is open, and removes what is over.
+ *
+ * One thread polls; kms_images_request() and its like may come from others (one lock, held for a
+ * poll).
+ */
+#ifndef KMS_TRACER_IMAGES_H
+#define KMS_TRACER_IMAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "tracer/batch.h"
+
+struct kms_images;
+
+/** Files with this beginning are regions: img-PID-RANDOM.kmr. */
+#define KMS_REGION_PREFIX "img-"
+
+/** Shape: strings are borrowed for the call; say may be NULL and is called by the polling thread. */
+struct kms_images_config {
+	const char *dir;
+	pid_t first_pid; /* the program's own process; 0 unknown */
+	bool first_only; /* leave every other process out */
+	void (*say)(void *arg, const char *line);
+	void *say_arg;
+};
+
+/** Errors: NULL with -ENOENT, -EMFILE, -ENOMEM, ... */
+struct kms_images *kms_images_create(const struct kms_images_config *config, struct kms_err *err);
+/** NULL is allowed. Regions that are still in use stay in the folder. */
+void kms_images_destroy(struct kms_images *images);
+
+/** How to poll. */
+struct kms_images_ask {
+	uint64_t now_ns;
+	uint64_t partial_ns; /* see kms_ring_ask */
+	size_t batch_bytes;
+};
+
+/** What a poll found. */
+struct kms_images_news {
+	bool any;    /* the batch is not empty */
+	bool more;   /* it is full: poll again at once */
+	double fill; /* of the fullest ring, before it was read */
+};
+
+/**
+ * Adds everything new of all images to the batch.
+ * Errors: -ENOMEM: what is in the batch is good; poll again
+ */
+int kms_images_poll(struct kms_images *images, const struct kms_images_ask *ask,
+		    struct kms_batch *batch, struct kms_images_news *news);
+
+/** Moves the hearts of all images without reading any: the tracer lives, but has no room. */
+void kms_images_beat(struct kms_images *images);
+
+/**
+ * Sleeps until a region appears, a process ends, kms_images_wake() is called or the time is over.
+ * Takes note of what happened; the next poll acts on it.
+ */
+void kms_images_wait(struct kms_images *images, uint64_t timeout_ns);
+
+/** Ends a kms_images_wait(), the present one or the next. Any thread; async-signal-safe. */
+void kms_images_wake(struct kms_images *images);
+
+/** How a process ended, as its parent was told. Any thread. */
+void kms_images_exited(struct kms_images *images, pid_t pid, int32_t wait_status);
+
+/** State of the run as of the last poll. Any thread. */
+struct kms_images_state {
+	uint32_t open;         /* images that are not over */
+	uint32_t live;         /* processes that live */
+	uint32_t opened;       /* images so far */
+	uint32_t unfinished;   /* files that may yet become regions */
+	bool first_seen;       /* a region of first_pid was there */
+	uint64_t allocs_first; /* its alloc events */
+	uint64_t changed_ns;   /* when an image was last opened or closed */
+};
+
+void kms_images_state(struct kms_images *images, struct kms_images_state *out);
+
+/** Value of a variable in one target, or in the first that lives for target 0. Any thread. */
+struct kms_images_variable {
+	uint64_t requested; /* 0 if is_requested is not set */
+	uint64_t effective;
+	uint32_t status; /* enum kms_ack_status of the last answer */
+	bool is_requested;
+	bool is_pending; /* requested, and not yet answered */
+};
+
+/** Errors: -ESRCH: no such target, or it is over; -EFAULT */
+int kms_images_variable(struct kms_images *images, uint32_t target, unsigned variable,
+			struct kms_images_variable *out, struct kms_err *err);
+
+/**
+ * Asks one target, or with target 0 all that live, to set a variable. Any thread.
+ * Errors: as above; the value's range is the caller's to check
+ */
+int kms_images_request(struct kms_images *images, uint32_t target, unsigned variable,
+		       uint64_t value, struct kms_err *err);
+
+#endif

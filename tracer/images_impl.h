@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The set of images; private to images*.c. */
+#ifndef KMS_TRACER_IMAGES_IMPL_H
+#define KMS_TRACER_IMAGES_IMPL_H
+
+#include <pthread.h>
+
+#include "tracer/image.h"
+#include "tracer/images.h"
+
+/** A file that was seen and is not an image (yet). */
+struct pending {
+	struct kms_list link;
+	char name[KMS_IMAGE_NAME_BYTES];
+	uint64_t since_ns;
+	bool is_refused; /* it will never be one */
+};
+
+struct kms_images {
+	pthread_mutex_t lock; /* guards all below but the descriptors */
+	struct kms_image_env env;
+	struct kms_targets targets;
+	struct kms_list list;    /* struct kms_image */
+	struct kms_list pending; /* struct pending */
+	struct kms_images_state state;
+	int dir_fd;
+	int folder_fd; /* inotify */
+	int wake_fd;
+	bool rescan_now;
+	uint64_t rescan_ns;
+};
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading and setting variables of live targets: see images.h.
+ */
+#include <errno.h>
+
+#include "tracer/images_impl.h"
+
+/* Reads a slot's answer to a request. */
+struct ack_job {
+	const struct kms_region *region;
+	uint32_t slot;
+	unsigned variable;
+	uint64_t acked_seq;
+	uint64_t value;
+	uint32_t status;
+};
+
+static void read_ack(void *arg)
+{
+	struct ack_job *job = arg;
+	const struct kms_slot *slot = kms_region_at(job->region, KMS_SEC_SLOT, job->slot);
+
+	/* pairs with the target's release store of acked_seq: the answers before it are there */
+	job->acked_seq = kms_load_acquire_u64(&slot->acked_seq);
+	job->value = kms_load_u64_relaxed(&slot->ack[job->variable].value);
+	job->status = kms_load_u32_relaxed(&slot->ack[job->variable].status);
+}
+
+static bool is_asked(const struct kms_image_slot *slot, uint32_t target)
+{
+	return slot->target && !slot->is_dead && !slot->target->is_ignored &&
+	       (!target || slot->target->info.id == target);
+}
+
+/* The next live process that is meant, after *image and *slot; false: no more. */
+static bool next_slot(struct kms_images *images, uint32_t target, struct kms_image **image,
+		      uint32_t *slot)
+{
+	struct kms_list *it = *image ? &(*image)->link : kms_list_first(&images->list);
+	uint32_t i = *image ? *slot + 1 : 0;
+
+	for (; it; it = kms_list_next(&images->list, it), i = 0) {
+		struct kms_image *candidate = KMS_CONTAINER_OF(it, struct kms_image, link);
+
+		if (candidate->state != KMS_IMAGE_OPEN)
+			continue;
+		for (; i < candidate->n_slots; i++) {
+			if (!is_asked(&candidate->slot[i], target))
+				continue;
+			*image = candidate;
+			*slot = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int not_there(uint32_t target, struct kms_err *err)
+{
+	if (target)
+		return kms_err_set(err, -ESRCH, "target %u does not live", target);
+	return kms_err_set(err, -ESRCH, "no target lives");
+}
+
+static int read_variable(struct kms_image *image, uint32_t slot, unsigned variable,
+			 struct kms_images_variable *out)
+{
+	struct ack_job job = {.region = &image->region, .slot = slot, .variable = variable};
+	uint64_t seq;
+	int result = kms_region_access(&image->region, read_ack, &job);
+
+	if (!result)
+		result = kms_control_requested(&image->control, slot, variable, &out->requested,
+					       &out->is_requested, &seq);
+	if (result)
+		return result;
+	out->effective = job.value;
+	out->status = job.status;
+	out->is_pending = seq != job.acked_seq;
+	return 0;
+}
+
+int kms_images_variable(struct kms_images *images, uint32_t target, unsigned variable,
+			struct kms_images_variable *out, struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	int result;
+
+	*out = (struct kms_images_variable){0};
+	if (variable >= KMS_REQUEST_ITEMS)
+		return kms_err_set(err, -EINVAL, "no variable %u", variable);
+	(void)pthread_mutex_lock(&images->lock);
+	if (!next_slot(images, target, &image, &slot))
+		result = not_there(target, err);
+	else
+		result = read_variable(image, slot, variable, out);
+	(void)pthread_mutex_unlock(&images->lock);
+	return result;
+}
+
+int kms_images_request(struct kms_images *images, uint32_t target, unsigned variable,
+		       uint64_t value, struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	uint64_t seq;
+	int result;
+
+	if (variable >= KMS_REQUEST_ITEMS)
+		return kms_err_set(err, -EINVAL, "no variable %u", variable);
+	(void)pthread_mutex_lock(&images->lock);
+	result = not_there(target, err);
+	while (next_slot(images, target, &image, &slot)) {
+		result = kms_control_request(&image->control, slot, variable, value, &seq);
+		if (result) {
+			(void)kms_err_set(err, result, "the memory of target %u is gone", target);
+			break;
+		}
+		kms_err_clear(err);
+	}
+	(void)pthread_mutex_unlock(&images->lock);
+	return result;
+}

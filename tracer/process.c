@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Processes by pid: see process.h.
+ */
+#include "tracer/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum {
+	STAT_BYTES = 1024,
+	FIELD_PARENT = 4,
+	FIELD_START = 22, /* in clock ticks since boot; see proc(5) */
+	/* start times are cut to a tick, and the two clocks are read one after the other */
+	SLACK_NS = 30 * 1000 * 1000,
+};
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(id, &ts); /* these clocks exist */
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t kms_mono_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t kms_wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+/* A number of /proc/PID/stat; fields count from 1. -ESRCH if the process is gone. */
+static int stat_field(pid_t pid, int field, uint64_t *value)
+{
+	char path[64];
+	char text[STAT_BYTES];
+	KMS_AUTO_CLOSE int fd = -1;
+	const char *at;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid); /* fits */
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -ESRCH;
+	n = kms_read_full(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return -ESRCH;
+	text[n] = '\0';
+	at = strrchr(text, ')'); /* the name before it may hold anything */
+	if (!at)
+		return -ESRCH;
+	for (int i = 2; i < field; i++) {
+		at = strchr(at + 1, ' ');
+		if (!at)
+			return -ESRCH;
+	}
+	*value = strtoull(at, NULL, 10);
+	return 0;
+}
+
+pid_t kms_process_parent(pid_t pid)
+{
+	uint64_t parent = 0;
+
+	return stat_field(pid, FIELD_PARENT, &parent) ? 0 : (pid_t)parent;
+}
+
+/* Whether a process that has the pid now can be the one that lived then. */
+static int check_start(pid_t pid, uint64_t lived_mono_ns)
+{
+	uint64_t ticks;
+	uint64_t start_ns;
+	uint64_t lived_boot_ns = lived_mono_ns + clock_ns(CLOCK_BOOTTIME) - kms_mono_ns();
+	int result = stat_field(pid, FIELD_START, &ticks);
+
+	if (result)
+		return result;
+	start_ns = ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+	return start_ns <= lived_boot_ns + SLACK_NS ? 0 : -ESRCH;
+}
+
+int kms_process_watch(pid_t pid, uint64_t lived_mono_ns)
+{
+	int fd;
+	int result;
+
+	if (pid <= 0)
+		return -ESRCH;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return -errno;
+	/* asked after the descriptor was there: the pid cannot change hands any more */
+	result = lived_mono_ns ? check_start(pid, lived_mono_ns) : 0;
+	if (result) {
+		(void)close(fd); /* nothing was written */
+		return result;
+	}
+	return fd;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the system says of a process that is not our child. */
+#ifndef KMS_TRACER_PROCESS_H
+#define KMS_TRACER_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/** CLOCK_MONOTONIC and wall clock now. */
+uint64_t kms_mono_ns(void);
+uint64_t kms_wall_ns(void);
+
+/**
+ * A descriptor that becomes readable when the process ends.
+ *
+ * The caller knows that the process lived at a certain moment; one that has the pid by now and began
+ * later is another one.
+ *
+ * Shape:  lived_mono_ns: CLOCK_MONOTONIC; 0 any
+ * Errors: -ESRCH: it is gone; -EMFILE, -ENFILE, ...
+ */
+int kms_process_watch(pid_t pid, uint64_t lived_mono_ns);
+
+/** Parent of a process; 0 if it is gone. */
+pid_t kms_process_parent(pid_t pid);
+
+#endif
