@@ -179,6 +179,14 @@ static void publish_alloc(struct kms_local *t, const struct kms_guard_slot *slot
 	counter->alloc_bytes += size;
 }
 
+/* Without the lock: the next figures written under it are right again. */
+static void count_unguarded(struct kms_heap *heap, struct kms_guard *g)
+{
+	uint64_t unguarded = __atomic_add_fetch(&g->unguarded, 1, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&heap->slot->guard.unguarded, unguarded, __ATOMIC_RELAXED);
+}
+
 void *kms_guard_alloc(struct kms_local *t, size_t size, size_t align, unsigned cache_index,
 		      struct kms_request_info *info)
 {
@@ -192,13 +200,9 @@ void *kms_guard_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 		kms_guard_drain(t);
 		return NULL;
 	}
-	if (t->state == KMS_LOCAL_NESTED) {
-		/* The call that this one interrupted may hold the lock. */
-		__atomic_add_fetch(&g->unguarded, 1, __ATOMIC_RELAXED);
-		return NULL;
-	}
-	if (!plan_make(t->heap, size, align, cache_index, &plan)) {
-		__atomic_add_fetch(&g->unguarded, 1, __ATOMIC_RELAXED);
+	/* The call that a nested one interrupted may hold the lock. */
+	if (t->state == KMS_LOCAL_NESTED || !plan_make(t->heap, size, align, cache_index, &plan)) {
+		count_unguarded(t->heap, g);
 		return NULL;
 	}
 	slot = slot_for(t, g, &plan);

@@ -22,6 +22,7 @@ enum kms_guard_error {
  */
 struct kms_guard_ops {
 	uint32_t id; /* enum kms_guard_backend */
+	bool missing_traps; /* an open page whose memory was given back (madvise) traps like a closed one */
 
 	/** Can it work here? Prepares what it needs. 0, or a negative error and nothing changed. */
 	int (*start)(void);

@@ -136,7 +136,7 @@ static bool reopen(struct kms_guard *g, const struct verdict *v, uintptr_t page)
 	struct kms_guard_slot *slot = v->page_slot;
 	int result = 0;
 
-	if (slot->side->state == KMS_BLOCK_LIVE)
+	if (slot->side->state == KMS_BLOCK_LIVE && g->ops->missing_traps)
 		result = g->ops->open((void *)page, KMS_PAGE_BYTES);
 	if (result == KMS_GUARD_WAS_CLOSED)
 		return true;

@@ -105,10 +105,13 @@ static int change(int how, const sigset_t *set, sigset_t *old)
 			after &= ~((sigismember(set, SIGSEGV) == 1 ? KMS_SIGNAL_SEGV : 0u) |
 				   (sigismember(set, SIGBUS) == 1 ? KMS_SIGNAL_BUS : 0u));
 	}
-	result = kms_signals_real_mask(how, set ? &copy : NULL, old);
-	if (result < 0)
-		return -result;
+	/* First the belief: what is unblocked may be delivered before the call returns. */
 	believed = after;
+	result = kms_signals_real_mask(how, set ? &copy : NULL, old);
+	if (result < 0) {
+		believed = before;
+		return -result;
+	}
 	if (old)
 		kms_signals_unstrip(old, before);
 	return 0;
