@@ -12,6 +12,7 @@
 #include "server/json.h"
 #include "server/query.h"
 #include "server/server.h"
+#include "server/stacks.h"
 
 struct kms_server {
 	const struct kms_view *view;
@@ -28,6 +29,7 @@ struct kms_exchange {
 	const struct kms_request_in *in;
 	const struct kms_route *route;
 	const struct kms_snapshot *snapshot; /* borrowed for the whole exchange */
+	struct kms_stacks stacks;
 	struct kms_query query;
 	char arg[256]; /* the {part} of the path, decoded */
 	struct kms_buf body;

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/err.h"
 #include "base/fmt.h"
 #include "schema/spans.h"
 
@@ -93,46 +92,39 @@ static bool is_ours(const struct kms_view_frame *frame)
 }
 
 /* The first frame outside the allocator; nothing for a stack that is not known. */
-static void add_caller(struct kms_buf *out, const struct kms_view *view, uint64_t stack_id,
+static void add_caller(struct kms_buf *out, struct kms_stacks *stacks, uint64_t stack_id,
 		       const char *before)
 {
-	struct kms_view_stack stack = {0};
+	const struct kms_view_stack *stack = kms_stacks_get(stacks, stack_id, NULL);
 	size_t i = 0;
 
-	if (stack_id == 0 || view->ops->stack(view->ctx, stack_id, &stack, NULL) < 0)
-		return;
-	while (i + 1 < stack.n_frames && is_ours(&stack.frame[i]))
+	while (i + 1 < stack->n_frames && is_ours(&stack->frame[i]))
 		i++;
-	if (i < stack.n_frames) {
+	if (i < stack->n_frames) {
 		kms_buf_add_str(out, before);
-		add_frame(out, &stack.frame[i]);
+		add_frame(out, &stack->frame[i]);
 	}
-	view->ops->stack_free(view->ctx, &stack);
 }
 
-static void add_stack(struct kms_buf *out, const struct kms_view *view, uint64_t stack_id)
+static void add_stack(struct kms_buf *out, struct kms_stacks *stacks, uint64_t stack_id)
 {
-	struct kms_view_stack stack = {0};
-	struct kms_err err = KMS_ERR_INIT;
+	const char *error;
+	const struct kms_view_stack *stack = kms_stacks_get(stacks, stack_id, &error);
 
-	if (stack_id == 0) {
+	if (stack_id == 0)
 		kms_buf_add_str(out, "    (no stack recorded)\n");
-		return;
-	}
-	if (view->ops->stack(view->ctx, stack_id, &stack, &err) < 0) {
+	if (error) {
 		kms_buf_addf(out, "    (stack %" PRIu64 " not available: ", stack_id);
-		add_name(out, err.text);
+		add_name(out, error);
 		kms_buf_add_str(out, ")\n");
-		return;
 	}
-	for (size_t i = 0; i < stack.n_frames; i++) {
+	for (size_t i = 0; i < stack->n_frames; i++) {
 		kms_buf_addf(out, "    #%-2zu ", i);
-		add_frame(out, &stack.frame[i]);
-		kms_buf_add_str(out, stack.frame[i].inlined ? " [inlined]\n" : "\n");
+		add_frame(out, &stack->frame[i]);
+		kms_buf_add_str(out, stack->frame[i].inlined ? " [inlined]\n" : "\n");
 	}
-	if (stack.cut)
+	if (stack->cut)
 		kms_buf_add_str(out, "    (outer frames not recorded)\n");
-	view->ops->stack_free(view->ctx, &stack);
 }
 
 static const char *plural(uint64_t n)
@@ -215,13 +207,13 @@ static void (*const sayings[KMS_FAULT_KINDS])(struct kms_buf *, const struct kms
 	[KMS_FAULT_WRONG_CONTEXT] = say_context,
 };
 
-void kms_report_headline(struct kms_buf *out, const struct kms_view *view,
+void kms_report_headline(struct kms_buf *out, struct kms_stacks *stacks,
 			 const struct kms_view_fault *fault)
 {
 	const struct kms_fault *raw = &fault->raw;
 
 	kms_buf_addf(out, "BUG: %s", kms_fault_kind_name(raw->kind));
-	add_caller(out, view, fault->stack_id, " in ");
+	add_caller(out, stacks, fault->stack_id, " in ");
 	if (raw->kind < KMS_FAULT_KINDS && sayings[raw->kind]) {
 		kms_buf_add_str(out, ": ");
 		sayings[raw->kind](out, raw);
@@ -243,7 +235,7 @@ static void add_thread(struct kms_buf *out, const struct kms_view_fault *fault)
 		kms_buf_addf(out, " in %s context", kms_level_name(fault->raw.level));
 }
 
-static void add_access(struct kms_buf *out, const struct kms_view *view,
+static void add_access(struct kms_buf *out, struct kms_stacks *stacks,
 		       const struct kms_view_fault *fault)
 {
 	const struct kms_fault *raw = &fault->raw;
@@ -255,7 +247,7 @@ static void add_access(struct kms_buf *out, const struct kms_view *view,
 	add_thread(out, fault);
 	kms_buf_addf(out, ", %s into the run, target %" PRIu32 ":\n", kms_fmt_ns(raw->time_ns).text,
 		     fault->target);
-	add_stack(out, view, fault->stack_id);
+	add_stack(out, stacks, fault->stack_id);
 	if (raw->text[0]) {
 		kms_buf_add_str(out, "  message: ");
 		kms_buf_add_printable(out, raw->text, strnlen(raw->text, sizeof(raw->text)));
@@ -279,7 +271,7 @@ static const struct kms_view_owner *find_owner(const struct kms_view_fault *faul
 	return NULL;
 }
 
-static void add_past(struct kms_buf *out, const struct kms_view *view,
+static void add_past(struct kms_buf *out, struct kms_stacks *stacks,
 		     const struct kms_view_fault *fault)
 {
 	const struct kms_view_owner *owner = find_owner(fault);
@@ -290,14 +282,14 @@ static void add_past(struct kms_buf *out, const struct kms_view *view,
 			kms_buf_addf(out, " by thread %" PRIu32 " at %s", owner->thread,
 				     kms_fmt_ns(owner->alloc_ns).text);
 		kms_buf_add_str(out, ":\n");
-		add_stack(out, view, fault->alloc_stack_id);
+		add_stack(out, stacks, fault->alloc_stack_id);
 	}
 	if (fault->free_stack_id) {
 		kms_buf_add_str(out, "\nfreed");
 		if (owner && owner->free_ns)
 			kms_buf_addf(out, " at %s", kms_fmt_ns(owner->free_ns).text);
 		kms_buf_add_str(out, ":\n");
-		add_stack(out, view, fault->free_stack_id);
+		add_stack(out, stacks, fault->free_stack_id);
 	}
 }
 
@@ -371,43 +363,43 @@ static void add_bytes(struct kms_buf *out, const struct kms_fault *raw)
 		add_dump_row(out, raw, row + 16 * i, count);
 }
 
-static void add_owner(struct kms_buf *out, const struct kms_view *view,
+static void add_owner(struct kms_buf *out, struct kms_stacks *stacks,
 		      const struct kms_view_owner *owner, size_t number)
 {
 	kms_buf_addf(out, "  %zu. %" PRIu64 " byte%s, thread %" PRIu32 ", allocated at %s", number,
 		     owner->bytes, plural(owner->bytes), owner->thread,
 		     kms_fmt_ns(owner->alloc_ns).text);
-	add_caller(out, view, owner->alloc_stack_id, " in ");
+	add_caller(out, stacks, owner->alloc_stack_id, " in ");
 	if (owner->free_ns) {
 		kms_buf_addf(out, ", freed at %s", kms_fmt_ns(owner->free_ns).text);
-		add_caller(out, view, owner->free_stack_id, " in ");
+		add_caller(out, stacks, owner->free_stack_id, " in ");
 	} else {
 		kms_buf_add_str(out, ", still live");
 	}
 	kms_buf_add_char(out, '\n');
 }
 
-static void add_owners(struct kms_buf *out, const struct kms_view *view,
+static void add_owners(struct kms_buf *out, struct kms_stacks *stacks,
 		       const struct kms_view_fault *fault, size_t max_owners)
 {
 	if (fault->n_owners == 0)
 		return;
 	kms_buf_addf(out, "\nowners of the address, newest first (%zu):\n", fault->n_owners);
 	for (size_t i = 0; i < fault->n_owners && i < max_owners; i++)
-		add_owner(out, view, &fault->owner[i], i + 1);
+		add_owner(out, stacks, &fault->owner[i], i + 1);
 	if (fault->n_owners > max_owners)
 		kms_buf_addf(out, "  and %zu older ones: kmemscope faults --id %" PRIu32 "\n",
 			     fault->n_owners - max_owners, fault->id);
 }
 
-void kms_report_fault(struct kms_buf *out, const struct kms_view *view,
+void kms_report_fault(struct kms_buf *out, struct kms_stacks *stacks,
 		      const struct kms_view_fault *fault, size_t max_owners)
 {
-	kms_report_headline(out, view, fault);
+	kms_report_headline(out, stacks, fault);
 	kms_buf_add_str(out, "\n\n");
-	add_access(out, view, fault);
-	add_past(out, view, fault);
+	add_access(out, stacks, fault);
+	add_past(out, stacks, fault);
 	add_block(out, fault);
 	add_bytes(out, &fault->raw);
-	add_owners(out, view, fault, max_owners);
+	add_owners(out, stacks, fault, max_owners);
 }

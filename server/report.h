@@ -14,13 +14,14 @@
 
 #include "base/buf.h"
 #include "schema/snapshot.h"
+#include "server/stacks.h"
 
 /** The first line, without a line feed: "BUG: use_after_free: read 16 bytes inside ... in f (f.c:12)". */
-void kms_report_headline(struct kms_buf *out, const struct kms_view *view,
+void kms_report_headline(struct kms_buf *out, struct kms_stacks *stacks,
 			 const struct kms_view_fault *fault);
 
 /** The whole report; of the address's owners at most @max_owners, and how many more there are. */
-void kms_report_fault(struct kms_buf *out, const struct kms_view *view,
+void kms_report_fault(struct kms_buf *out, struct kms_stacks *stacks,
 		      const struct kms_view_fault *fault, size_t max_owners);
 
 /* Names as in the API; static, "unknown" for a value that is none. */

@@ -76,10 +76,10 @@ static void write_report(struct kms_exchange *x, const struct kms_view_fault *fa
 	struct kms_buf text;
 
 	kms_buf_init(&text, 16 << 20);
-	kms_report_headline(&text, x->view, fault);
+	kms_report_headline(&text, &x->stacks, fault);
 	kms_json_string(&x->json, "headline", kms_buf_text(&text));
 	kms_buf_reset(&text);
-	kms_report_fault(&text, x->view, fault, OWNERS_IN_REPORT);
+	kms_report_fault(&text, &x->stacks, fault, OWNERS_IN_REPORT);
 	kms_json_string(&x->json, "report", kms_buf_text(&text));
 	kms_buf_deinit(&text);
 }

@@ -141,20 +141,21 @@ void kms_res_sites(struct kms_exchange *x)
 
 void kms_res_stack(struct kms_exchange *x)
 {
-	struct kms_view_stack stack = {0};
-	struct kms_err err = KMS_ERR_INIT;
+	const struct kms_view_stack *stack;
+	const char *error = NULL;
 	uint64_t id;
 
-	if (kms_parse_u64(x->arg, &id) < 0 || id == 0 ||
-	    x->view->ops->stack(x->view->ctx, id, &stack, &err) < 0) {
+	if (kms_parse_u64(x->arg, &id) < 0)
+		id = 0;
+	stack = kms_stacks_get(&x->stacks, id, &error);
+	if (id == 0 || error) {
 		kms_problem(x, KMS_PROBLEM_NO_ITEM, "there is no stack %s%s%s", x->arg,
-			    err.text[0] ? ": " : "", err.text);
+			    error ? ": " : "", error ? error : "");
 		return;
 	}
 	kms_json_object_begin(&x->json, NULL);
 	kms_json_u64(&x->json, "id", id);
-	kms_json_bool(&x->json, "cut", stack.cut);
-	kms_write_frames(&x->json, "stack", &stack);
+	kms_json_bool(&x->json, "cut", stack->cut);
+	kms_write_frames(&x->json, "stack", stack);
 	kms_json_object_end(&x->json);
-	x->view->ops->stack_free(x->view->ctx, &stack);
 }

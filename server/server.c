@@ -203,8 +203,10 @@ void kms_server_handle(const struct kms_server *server, const struct kms_request
 	out->content_type = "application/json";
 	kms_buf_init(&x.body, KMS_RESPONSE_BODY_BYTES);
 	kms_json_init(&x.json, &x.body);
+	kms_stacks_init(&x.stacks, x.view);
 	x.snapshot = x.view->ops->acquire(x.view->ctx);
 	dispatch(&x);
+	kms_stacks_deinit(&x.stacks);
 	x.view->ops->release(x.view->ctx, x.snapshot);
 	finish(&x);
 }

@@ -114,19 +114,14 @@ void kms_write_frames(struct kms_json *json, const char *key, const struct kms_v
 
 void kms_write_stack(struct kms_exchange *x, const char *key, uint64_t stack_id)
 {
-	struct kms_view_stack stack = {0};
-	struct kms_err err = KMS_ERR_INIT;
+	const char *error;
 	char error_key[64];
 
-	if (stack_id == 0 || x->view->ops->stack(x->view->ctx, stack_id, &stack, &err) == 0) {
-		kms_write_frames(&x->json, key, &stack);
-		if (stack_id)
-			x->view->ops->stack_free(x->view->ctx, &stack);
+	kms_write_frames(&x->json, key, kms_stacks_get(&x->stacks, stack_id, &error));
+	if (!error)
 		return;
-	}
-	kms_write_frames(&x->json, key, &(struct kms_view_stack){0});
 	snprintf(error_key, sizeof(error_key), "%s_error", key);
-	kms_json_string(&x->json, error_key, err.text[0] ? err.text : "not available");
+	kms_json_string(&x->json, error_key, error);
 }
 
 void kms_write_guard(struct kms_json *json, const struct kms_guard_sum *sum)

@@ -6,7 +6,8 @@
  *	api_tool get METHOD TARGET [ACCEPT|BODY]   status, media type and headers on stderr, body on stdout
  *	api_tool serve SOCKET         serves until stdin is closed; prints "ready" first
  *
- * The run of the fixture lives, or, with API_TOOL_FINISHED in the environment, is over.
+ * The run of the fixture lives, or, with API_TOOL_FINISHED in the environment, is over. With
+ * API_TOOL_SLOW_MS pages of events take so long.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,8 @@ int main(int argc, char **argv)
 	int ret = 2;
 
 	fixture_init(&fixture, !getenv("API_TOOL_FINISHED"));
+	if (getenv("API_TOOL_SLOW_MS"))
+		fixture.slow_ms = (unsigned int)atoi(getenv("API_TOOL_SLOW_MS"));
 	if (kms_server_create(&fixture.view, "0.0.0-test", &server, NULL) < 0)
 		return 1;
 	if (argc == 2 && strcmp(argv[1], "routes") == 0)

@@ -218,11 +218,7 @@ static void fill_stats(struct fixture *f)
 static const struct kms_snapshot *acquire(void *ctx)
 {
 	struct fixture *f = ctx;
-	struct timespec slow = {.tv_sec = f->slow_ms / 1000,
-				.tv_nsec = f->slow_ms % 1000 * 1000000L};
 
-	if (f->slow_ms)
-		nanosleep(&slow, NULL); /* a slow source, not a wait for one */
 	atomic_fetch_add(&f->borrowed, 1);
 	return &f->snapshot;
 }
@@ -263,6 +259,7 @@ static int stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struc
 {
 	struct fixture *f = ctx;
 
+	atomic_fetch_add(&f->asked, 1);
 	for (size_t i = 0; i < sizeof(stacks) / sizeof(stacks[0]); i++) {
 		if (stacks[i].id != stack_id)
 			continue;
@@ -320,11 +317,15 @@ static int events(void *ctx, const struct kms_event_query *query,
 		  int (*emit)(void *arg, const struct kms_view_event *event), void *arg,
 		  struct kms_err *err)
 {
+	const struct fixture *f = ctx;
+	struct timespec slow = {.tv_sec = f->slow_ms / 1000,
+				.tv_nsec = f->slow_ms % 1000 * 1000000L};
 	struct kms_view_event event;
 	size_t sent = 0;
 
-	(void)ctx;
 	(void)err;
+	if (f->slow_ms)
+		nanosleep(&slow, NULL); /* a slow source, not a wait for one */
 	for (uint64_t i = 0; i < FIXTURE_EVENTS && sent < query->limit; i++) {
 		event = make_event(i);
 		if (!wanted(&event, query))

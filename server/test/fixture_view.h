@@ -50,7 +50,8 @@ struct fixture {
 	uint64_t depth;      /* last kmem_guard_depth written */
 	uint32_t depth_target;
 	bool refuse_writes;
-	unsigned int slow_ms; /* acquire() takes this long */
+	unsigned int slow_ms; /* events() takes this long */
+	atomic_uint asked;    /* stacks asked for so far */
 };
 
 /** Fills @fixture; @live: it runs and takes writes, else it is a finished trace. */

@@ -6,6 +6,7 @@ that neither aborts nor leaves anything behind."""
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 import stat
@@ -147,6 +148,18 @@ def many_clients_are_served(path):
         thread.join()
 
 
+def slow_answers_hold_up_nobody(path):
+    os.environ["API_TOOL_SLOW_MS"] = "700"
+    with server(path):
+        with connect(path) as slow:
+            slow.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            for _ in range(20):
+                check(request(path, "GET /api/v1/stats HTTP/1.1\nHost: x\n\n")[0] == 200, "an answer beside a slow one")
+            check(not select.select([slow], [], [], 0)[0], "the slow answer comes after the others")
+            check(read_response(slow)[0] == 200, "the slow answer comes")
+    del os.environ["API_TOOL_SLOW_MS"]
+
+
 def stops_under_load(path):
     """Ends while clients ask, idle ones are connected and one has sent half a request."""
     for _ in range(15):
@@ -221,6 +234,7 @@ def main():
             socket_in_use_is_refused(path)
             strangers_are_refused(path)
         check(not os.path.exists(path), "the socket is removed at the end")
+        slow_answers_hold_up_nobody(path)
         stops_under_load(path)
         dead_socket_is_replaced(path)
     finally:

@@ -306,6 +306,14 @@ static void events_come_in_three_formats(void **state)
 	kms_response_deinit(&out);
 }
 
+/* 14 faults with three stacks each, shown three times, and the owners of one: four stacks in all. */
+static void a_request_asks_for_each_stack_once(void **state)
+{
+	(void)state;
+	cJSON_Delete(get("/api/v1/faults", 200));
+	assert_int_equal(atomic_load(&fixture.asked), 4);
+}
+
 static void lost_events_make_leaks_incomplete(void **state)
 {
 	cJSON *json = get("/api/v1/leaks", 200);
@@ -357,6 +365,7 @@ int main(void)
 		ROUTE_TEST(pages_go_on_where_a_row_has_gone),
 		ROUTE_TEST(writes_go_to_the_target_and_are_refused_for_files),
 		ROUTE_TEST(events_come_in_three_formats),
+		ROUTE_TEST(a_request_asks_for_each_stack_once),
 		ROUTE_TEST(lost_events_make_leaks_incomplete),
 		ROUTE_TEST(empty_run_answers_every_list),
 	};
