@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the front and the tracer of a run say to each other over a socket pair; one build, one
+ * machine, so plain structures. */
+#ifndef KMS_TRACER_RUN_WIRE_H
+#define KMS_TRACER_RUN_WIRE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tracer/run.h"
+
+enum kms_run_word {
+	KMS_WORD_READY = 1,      /* tracer: the program may start; text = path of the trace */
+	KMS_WORD_FAILED = 2,     /* tracer: cannot start; value = errno, text says why */
+	KMS_WORD_SAY = 3,        /* tracer: a line for the user */
+	KMS_WORD_EXITED = 4,     /* front: value = wait status of the program */
+	KMS_WORD_DONE = 5,       /* tracer: the file is closed; value = 1 if it is not complete */
+	KMS_WORD_BACKGROUND = 6, /* tracer: value processes live on, it stays with them */
+	KMS_WORD_CANCEL = 7,     /* front: the program never started */
+};
+
+enum {
+	KMS_RUN_TEXT_BYTES = 4096,
+};
+
+struct kms_run_message {
+	uint32_t word; /* enum kms_run_word */
+	int32_t value;
+	char text[KMS_RUN_TEXT_BYTES];
+};
+
+/** Sends one message; false if the other side is gone. */
+int kms_run_send(int fd, uint32_t word, int32_t value, const char *text);
+
+/** Receives one whole message. 1 got it, 0 the other side is gone, negative errno. */
+int kms_run_receive(int fd, struct kms_run_message *message);
+
+/** What the tracer's process needs to know. */
+struct kms_run_tracer {
+	const struct kms_run_config *config;
+	struct kms_session *session;
+	const char *output;
+	const char *command;
+	pid_t program;
+	int fd; /* to the front */
+};
+
+/** The tracer's process from fork to exit; returns its exit status. */
+int kms_run_tracer_main(const struct kms_run_tracer *run);
+
+#endif
