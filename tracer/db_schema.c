@@ -187,3 +187,19 @@ int kms_schema_check(sqlite3 *db, struct kms_err *err)
 	(void)sqlite3_close(model); /* in memory, all statements finalised */
 	return result;
 }
+
+int kms_db_distrust(sqlite3 *db, struct kms_err *err)
+{
+	/* DEFENSIVE: no writable_schema, no shadow tables; TRUSTED_SCHEMA off: no function in a view or
+	 * index that could do more than compute */
+	int rc = sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	if (rc != SQLITE_OK)
+		return kms_db_err(err, db, rc, "settings");
+	return kms_db_exec(db,
+			   "PRAGMA cell_size_check=1; PRAGMA query_only=1; "
+			   "PRAGMA temp_store=memory; PRAGMA cache_size=-8192",
+			   err);
+}

@@ -6,7 +6,15 @@ target_sources(kms_tracer PRIVATE
 	chunk_write.c
 	db.c
 	db_schema.c
+	file.c
+	file_connect.c
+	file_rebuild.c
+	file_replay.c
+	file_snapshot.c
+	file_stack.c
 	filter.c
+	scan.c
+	sql.c
 	store.c
 	store_blocks.c
 	store_commit.c
@@ -20,14 +28,22 @@ target_sources(kms_tracer PRIVATE
 	store_tables.c
 	store_targets.c
 	table_page.c
+	trace.c
+	trace_blocks.c
 	trace_lock.c
+	trace_spans.c
+	trace_tables.c
 	u64map.c
-	u64set.c)
+	u64set.c
+	vtab.c
+	vtab_functions.c)
 kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/001_init.sql kms_sql_001_init)
-target_link_libraries(kms_tracer PUBLIC kms::sqlite3 kms::zstd)
+target_link_libraries(kms_tracer PUBLIC kms::sqlite3 kms::zstd m)
 
 # Event streams that look like programs, for these tests and for bench/.
 kms_library(kms_tracer_workload SOURCES test/workload.c LIBS kms_tracer_synth)
 
 kms_test(test_chunk LABEL unit SOURCES test/test_chunk.c LIBS kms_tracer kms_tracer_workload)
+kms_library(kms_tracer_trace_build SOURCES test/trace_build.c LIBS kms_tracer kms_tracer_synth)
+kms_test(test_store LABEL unit SOURCES test/test_store.c LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_store_parts LABEL unit SOURCES test/test_store_parts.c LIBS kms_tracer kms_tracer_synth)

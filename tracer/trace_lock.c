@@ -69,7 +69,7 @@ int kms_trace_lock(const char *path, int *fd, struct kms_err *err)
 			open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 		if (file < 0)
-			return kms_err_sys(err, -errno, "cannot create lock file", name);
+			return kms_err_sys(err, -errno, "cannot make trace (its .lock)", path);
 		if (fcntl(file, F_OFD_SETLK, &lock) < 0) {
 			int code = -errno;
 

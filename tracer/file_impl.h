@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A trace file as a view, from inside. Private to file*.c. */
+#ifndef KMS_TRACER_FILE_IMPL_H
+#define KMS_TRACER_FILE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tracer/file.h"
+#include "tracer/model.h"
+#include "tracer/sqlite.h"
+#include "tracer/trace.h"
+
+/** Memory that is freed all at once. All zero is empty. */
+struct file_arena {
+	struct file_arena_piece *first;
+};
+
+/** Zeroed memory that lives as long as the arena; NULL without memory. */
+void *file_arena_alloc(struct file_arena *arena, size_t bytes);
+/** Copies a string; NULL stays NULL. *failed is set if there was no memory. */
+const char *file_arena_text(struct file_arena *arena, const char *text, bool *failed);
+void file_arena_free(struct file_arena *arena);
+
+/** A snapshot and what it stands on. */
+struct file_snapshot {
+	struct kms_snapshot s; /* first: what acquire hands out */
+	atomic_uint refs;
+	struct file_arena arena;
+	struct kms_model *model; /* whose snapshot @s is a copy of; NULL none */
+	const struct kms_snapshot *from;
+};
+
+/** A connection that one thread uses at a time. */
+struct file_conn {
+	struct file_conn *next;
+	sqlite3 *db;
+	struct kms_trace *trace;
+};
+
+struct kms_file {
+	char *path;
+	atomic_int state;     /* enum kms_file_state */
+	pthread_mutex_t lock; /* guards what follows */
+	struct file_conn *idle;
+	unsigned n_idle;
+	struct file_snapshot *current; /* one reference is ours */
+	uint64_t loaded_ns;      /* CLOCK_MONOTONIC, when somebody last looked for a newer one */
+	_Atomic int64_t version; /* meta.last_commit_wall_ns that @current shows */
+};
+
+/** What meta says; 0 or "" where it says nothing. */
+struct file_meta {
+	char state[16];
+	char command[4096];
+	int64_t tracer_pid, run_start_wall_ns, last_commit_wall_ns;
+	int64_t produced, stored, lost, dropped, removed;
+	int64_t snapshot_seq, snapshot_time_ns, snapshot_wall_ns, snapshot_incomplete;
+};
+
+/* file.c */
+/** A connection within a read transaction, refreshed. */
+int file_conn_begin(struct kms_file *file, struct file_conn **out, struct kms_err *err);
+/** Ends the transaction and keeps the connection for the next. */
+void file_conn_end(struct kms_file *file, struct file_conn *conn);
+
+/* file_snapshot.c */
+int file_read_meta(sqlite3 *db, struct file_meta *out, struct kms_err *err);
+/** The tables as they are. Owner: one reference is the caller's. */
+int file_load_snapshot(struct kms_file *file, struct file_conn *conn, struct file_snapshot **out,
+		       struct kms_err *err);
+/** "at ..., process ...": when a tracer was lost. */
+const char *file_lost_text(struct file_arena *arena, const struct file_meta *meta);
+void file_snapshot_put(struct file_snapshot *snapshot);
+
+/* file_rebuild.c */
+/** The picture of a lost trace from its events. Owner: as above */
+int file_rebuild(struct kms_file *file, const struct file_meta *meta, struct file_snapshot **out,
+		 struct kms_err *err);
+
+/* file_stack.c */
+int file_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err);
+void file_stack_free(void *ctx, struct kms_view_stack *stack);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Frames of a stack: with symbols where the tracer kept them, else from the trie and the modules.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tracer/file_impl.h"
+#include "tracer/stack_id.h"
+
+enum {
+	FRAMES_MAX = 1024,
+};
+
+/* A stack being built; strings are one allocation each. */
+struct build {
+	struct kms_view_stack *out;
+	size_t room;
+	bool no_memory;
+};
+
+static char *copy(struct build *b, const char *text)
+{
+	char *copied = text ? strdup(text) : NULL;
+
+	b->no_memory |= text && !copied;
+	return copied;
+}
+
+static struct kms_view_frame *add_frame(struct build *b)
+{
+	struct kms_view_stack *out = b->out;
+	struct kms_view_frame *frames;
+	size_t room = b->room ? b->room * 2 : 32;
+
+	if (out->n_frames == b->room) {
+		frames = realloc(out->frame, room * sizeof(*frames));
+		if (!frames) {
+			b->no_memory = true;
+			return NULL;
+		}
+		out->frame = frames;
+		b->room = room;
+	}
+	memset(&out->frame[out->n_frames], 0, sizeof(*out->frame));
+	return &out->frame[out->n_frames++];
+}
+
+void file_stack_free(void *ctx, struct kms_view_stack *stack)
+{
+	(void)ctx;
+	for (size_t i = 0; i < stack->n_frames; i++) {
+		/* strings of our own making */
+		free((void *)(uintptr_t)stack->frame[i].module);
+		free((void *)(uintptr_t)stack->frame[i].function);
+		free((void *)(uintptr_t)stack->frame[i].file);
+	}
+	free(stack->frame);
+	memset(stack, 0, sizeof(*stack));
+}
+
+static void take_row(struct build *b, sqlite3_stmt *row)
+{
+	struct kms_view_frame *f;
+
+	b->out->cut = sqlite3_column_int(row, 7) != 0;
+	if (sqlite3_column_type(row, 0) == SQLITE_NULL)
+		return; /* a stack without frames */
+	f = add_frame(b);
+	if (!f)
+		return;
+	f->address = (uint64_t)sqlite3_column_int64(row, 0);
+	f->module = copy(b, (const char *)sqlite3_column_text(row, 1));
+	f->offset = (uint64_t)sqlite3_column_int64(row, 2);
+	f->function = copy(b, (const char *)sqlite3_column_text(row, 3));
+	f->file = copy(b, (const char *)sqlite3_column_text(row, 4));
+	f->line = (uint32_t)sqlite3_column_int64(row, 5);
+	f->inlined = sqlite3_column_int(row, 6) != 0;
+}
+
+/* Frames that the tracer resolved; *found tells whether it kept this stack. */
+static void from_symbols(struct build *b, sqlite3 *db, uint64_t stack_id, bool *found)
+{
+	static const char sql[] =
+		"SELECT f.address, f.module, f.\"offset\", f.function, f.file, f.line, f.inlined, s.cut "
+		"FROM stacks s LEFT JOIN frames f ON f.stack_id = s.id WHERE s.id = ?1 "
+		"ORDER BY f.depth";
+	sqlite3_stmt *stmt = NULL;
+
+	*found = false;
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
+		return;
+	if (sqlite3_bind_int64(stmt, 1, (sqlite3_int64)stack_id) == SQLITE_OK)
+		while (b->out->n_frames < FRAMES_MAX && sqlite3_step(stmt) == SQLITE_ROW) {
+			*found = true;
+			take_row(b, stmt);
+		}
+	(void)sqlite3_finalize(stmt); /* what cannot be read has no symbols */
+}
+
+/* The module that holds an address; the newest one where several did. */
+static void find_module(struct build *b, sqlite3 *db, uint32_t image, struct kms_view_frame *frame)
+{
+	static const char sql[] =
+		"SELECT path, \"start\", load_bias FROM modules WHERE image = ?1 AND \"start\" <= ?2 "
+		"AND \"end\" > ?2 ORDER BY epoch DESC, idx DESC LIMIT 1";
+	sqlite3_stmt *stmt = NULL;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
+		return;
+	if (sqlite3_bind_int64(stmt, 1, image) == SQLITE_OK &&
+	    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)frame->address) == SQLITE_OK &&
+	    sqlite3_step(stmt) == SQLITE_ROW) {
+		frame->module = copy(b, (const char *)sqlite3_column_text(stmt, 0));
+		frame->offset = frame->address - (uint64_t)sqlite3_column_int64(stmt, 2);
+	}
+	(void)sqlite3_finalize(stmt); /* what cannot be read has no module */
+}
+
+/* Innermost first: a node's parent is the frame that called it, and has a lower index. */
+static void from_nodes(struct build *b, struct kms_trace *trace, uint64_t stack_id)
+{
+	uint32_t image = kms_stack_image(stack_id), at = kms_stack_node(stack_id);
+
+	while (at && b->out->n_frames < FRAMES_MAX && !b->no_memory) {
+		const void *entry = kms_trace_entry(trace, image, KMS_SEC_NODE, at);
+		struct kms_view_frame *frame;
+		struct kms_node node;
+
+		if (!entry)
+			break;
+		memcpy(&node, entry, sizeof(node));
+		if (!(node.epoch_ready & KMS_NODE_READY) || node.parent >= at)
+			break;
+		b->out->cut |= (node.epoch_ready & KMS_NODE_CUT) != 0;
+		frame = add_frame(b);
+		if (frame) {
+			frame->address = node.pc;
+			find_module(b, kms_trace_db(trace), image, frame);
+		}
+		at = node.parent;
+	}
+	b->out->cut |= at != 0;
+}
+
+int file_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err)
+{
+	struct kms_file *file = ctx;
+	struct build b = {.out = out};
+	struct file_conn *conn;
+	bool found;
+	int result = file_conn_begin(file, &conn, err);
+
+	memset(out, 0, sizeof(*out));
+	if (result < 0)
+		return result;
+	from_symbols(&b, conn->db, stack_id, &found);
+	if (!found)
+		from_nodes(&b, conn->trace, stack_id);
+	file_conn_end(file, conn);
+	if (b.no_memory) {
+		file_stack_free(NULL, out);
+		return kms_err_set(err, -ENOMEM, "out of memory");
+	}
+	return 0;
+}
