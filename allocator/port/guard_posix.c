@@ -246,7 +246,11 @@ static int protect(void *start, size_t bytes, int protection)
 	int result = mprotect(start, bytes, protection) ? -errno : 0;
 
 	errno = saved_errno;
-	return result == -ENOMEM ? KMS_GUARD_NO_MAPS : result;
+	/* Also the answer of RLIMIT_DATA and of a system that promises no more than it has. */
+	if (result == -ENOMEM &&
+	    maps.others + __atomic_load_n(&maps.own, __ATOMIC_RELAXED) > maps.max / 2)
+		result = KMS_GUARD_NO_MAPS;
+	return result;
 }
 
 static int mprotect_open(void *start, size_t bytes)

@@ -11,9 +11,16 @@ endfunction()
 
 allocator_test(test_guard detect)
 guard_test(test_guard_model model)
+guard_test(test_guard_malloc detect)
+guard_test(test_guard_process detect)
 guard_test(test_guard_signals detect)
 
-foreach(test IN ITEMS test_guard test_guard_model test_guard_signals)
+# The malloc family in the program itself.
+target_sources(test_guard_malloc PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/../preload/early.c
+	${CMAKE_CURRENT_SOURCE_DIR}/../preload/malloc.c)
+target_compile_options(test_guard_malloc PRIVATE -std=gnu11 -fno-builtin)
+
+foreach(test IN ITEMS test_guard test_guard_malloc test_guard_model test_guard_process test_guard_signals)
 	get_test_property(${test} LABELS label)
 	foreach(backend IN ITEMS 2 3)
 		kms_script_test(${test}_${backend} LABEL ${label} TIMEOUT 300
