@@ -365,6 +365,18 @@ static void refuse(struct kms_heap *heap)
 		kms_port_print("kmem_guard: no address space or no way to close pages: off\n");
 }
 
+/* The guard keeps every block's size and checks it, so all blocks are treated alike. */
+static void turn_size_on(struct kms_heap *heap)
+{
+	if (heap->variable[KMS_VAR_SIZE])
+		return;
+	heap->variable[KMS_VAR_SIZE] = 1;
+	heap->slot->ack[KMS_VAR_SIZE].value = 1;
+	heap->slot->ack[KMS_VAR_SIZE].status = KMS_ACK_ADJUSTED;
+	if (!heap->shared)
+		kms_port_print("kmem_guard: kmem_size is on now\n");
+}
+
 uint32_t kms_guard_configure(struct kms_heap *heap)
 {
 	uint64_t *variable = heap->variable;
@@ -391,9 +403,8 @@ uint32_t kms_guard_configure(struct kms_heap *heap)
 	kms_guard_limit(g);
 	kms_guard_publish(heap, g);
 	kms_port_unlock(&g->lock);
-	/* The guard knows every block's size and checks it (DESIGN 4). */
 	if (depth)
-		variable[KMS_VAR_SIZE] = 1;
+		turn_size_on(heap);
 	if (depth != old_depth)
 		announce(heap, g);
 	if (variable[KMS_VAR_GUARD_BACKEND] && variable[KMS_VAR_GUARD_BACKEND] != g->ops->id) {

@@ -32,7 +32,8 @@ struct kms_guard_ops {
 
 	/**
 	 * Makes closed pages readable, writable and zero; pages already open keep what they hold.
-	 * 0, KMS_GUARD_WAS_CLOSED if one of them was closed for certain, or a negative error.
+	 * 0, KMS_GUARD_WAS_CLOSED if one of them was closed for certain, or a negative error, after
+	 * which none of those that were closed is open.
 	 */
 	int (*open)(void *start, size_t bytes);
 

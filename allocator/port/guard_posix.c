@@ -231,15 +231,6 @@ static int mprotect_start(void)
 	return kms_signals_start();
 }
 
-static int mprotect_extend(void *start, size_t bytes)
-{
-	int saved_errno = errno;
-
-	(void)munlock(start, bytes);
-	errno = saved_errno;
-	return 0;
-}
-
 static int protect(void *start, size_t bytes, int protection)
 {
 	int saved_errno = errno;
@@ -251,6 +242,21 @@ static int protect(void *start, size_t bytes, int protection)
 	    maps.others + __atomic_load_n(&maps.own, __ATOMIC_RELAXED) > maps.max / 2)
 		result = KMS_GUARD_NO_MAPS;
 	return result;
+}
+
+/*
+ * The kernel joins neighbours only if their pages have one history: so the whole part gets it, by a
+ * write, while it is in one piece. Else each closed slot would stay a map entry for ever.
+ */
+static int mprotect_extend(void *start, size_t bytes)
+{
+	int result = kms_guard_map_in(start, bytes);
+
+	if (result < 0)
+		return result;
+	*(volatile char *)start = 0;
+	(void)kms_guard_advise(start, KMS_PAGE_BYTES, MADV_DONTNEED);
+	return protect(start, bytes, PROT_NONE);
 }
 
 static int mprotect_open(void *start, size_t bytes)

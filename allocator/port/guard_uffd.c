@@ -202,6 +202,11 @@ static int open_pages(uintptr_t start, size_t bytes)
 	return closed ? KMS_GUARD_WAS_CLOSED : 0;
 }
 
+static int uffd_close(void *start, size_t bytes)
+{
+	return kms_guard_advise(start, bytes, MADV_DONTNEED);
+}
+
 static int uffd_open(void *start, size_t bytes)
 {
 	int saved_errno = errno;
@@ -209,13 +214,10 @@ static int uffd_open(void *start, size_t bytes)
 
 	kms_signals_thread();
 	result = open_pages((uintptr_t)start, bytes);
+	if (result < 0)
+		(void)uffd_close(start, bytes);
 	errno = saved_errno;
 	return result;
-}
-
-static int uffd_close(void *start, size_t bytes)
-{
-	return kms_guard_advise(start, bytes, MADV_DONTNEED);
 }
 
 static int uffd_after_fork(void *start, size_t bytes)

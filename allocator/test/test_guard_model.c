@@ -17,6 +17,7 @@ enum {
 	QUEUE = 1 << 16,
 	DRAIN = 32,
 	MAX_BYTES = 5 * GUARD_PAGE_BYTES,
+	PAGES = 1 << 20, /* of the reservation */
 };
 
 struct entry {
@@ -41,24 +42,37 @@ struct model {
 
 static struct model model;
 
-/* The back end in use, with a fault that can be ordered and a count of open pages. */
+/* The back end in use, with a fault that can be ordered and a record of which pages are open. */
 static const struct kms_guard_ops *real;
-static int64_t open_pages;
+static uint64_t open_pages[PAGES / 64];
 static bool fail_next;
 
-static int counted_open(void *start, size_t bytes)
+static void note(void *start, size_t bytes, bool open)
+{
+	size_t first = ((uintptr_t)start - kms_process_heap()->guard->base) / GUARD_PAGE_BYTES;
+
+	KT_CHECK(first + bytes / GUARD_PAGE_BYTES <= PAGES, "PAGES is too small");
+	for (size_t i = first; i < first + bytes / GUARD_PAGE_BYTES; i++) {
+		if (open)
+			open_pages[i / 64] |= UINT64_C(1) << i % 64;
+		else
+			open_pages[i / 64] &= ~(UINT64_C(1) << i % 64);
+	}
+}
+
+static int noted_open(void *start, size_t bytes)
 {
 	if (fail_next) {
 		fail_next = false;
 		return -1;
 	}
-	open_pages += (int64_t)(bytes / GUARD_PAGE_BYTES);
+	note(start, bytes, true);
 	return real->open(start, bytes);
 }
 
-static int counted_close(void *start, size_t bytes)
+static int noted_close(void *start, size_t bytes)
 {
-	open_pages -= (int64_t)(bytes / GUARD_PAGE_BYTES);
+	note(start, bytes, false);
 	return real->close(start, bytes);
 }
 
@@ -69,8 +83,8 @@ static void wrap_back_end(void)
 
 	real = g->ops;
 	ops = *real;
-	ops.open = counted_open;
-	ops.close = counted_close;
+	ops.open = noted_open;
+	ops.close = noted_close;
 	g->ops = &ops;
 }
 
@@ -197,15 +211,16 @@ static void compare(uint64_t step)
 
 static void check_pages(void)
 {
-	int64_t expected = 0;
+	uint64_t expected = 0, open = 0;
 
 	for (int i = 0; i < BLOCKS; i++) {
 		if (model.block[i].p && model.block[i].guarded)
-			expected +=
-				(int64_t)(slot_bytes(model.block[i].size) / GUARD_PAGE_BYTES) - 1;
+			expected += slot_bytes(model.block[i].size) / GUARD_PAGE_BYTES - 1;
 	}
-	KT_CHECK(open_pages == expected, "%lld pages open, %lld needed", (long long)open_pages,
-		 (long long)expected);
+	for (int i = 0; i < PAGES / 64; i++)
+		open += (uint64_t)__builtin_popcountll(open_pages[i]);
+	KT_CHECK(open == expected, "%llu pages open, %llu needed", (unsigned long long)open,
+		 (unsigned long long)expected);
 }
 
 int main(int argc, char **argv)

@@ -36,6 +36,13 @@ static void expect_good_end(pid_t pid)
 		 (unsigned)status);
 }
 
+static void limit(int what, rlim_t value)
+{
+	const struct rlimit both = {value, value};
+
+	KT_CHECK(setrlimit(what, &both) == 0, "%s", strerror(errno));
+}
+
 static int a_child_is_guarded_too(void *arg)
 {
 	unsigned char *freed, *live;
@@ -138,6 +145,37 @@ static int a_raw_fork_is_found_out(void *arg)
 	return 0;
 }
 
+/* The child cannot have a descriptor of its own: it goes on without a guard, and says so. */
+static int a_child_that_cannot_start_again_is_plain(void *arg)
+{
+	unsigned char *live;
+	pid_t pid;
+
+	(void)arg;
+	guard_case_begin();
+	live = kmem_alloc(100, KM_SLEEP);
+	memset(live, 7, 100);
+	limit(RLIMIT_NOFILE, 16);
+	pid = fork();
+	if (pid == 0) {
+		bool off = guard_backend == KMS_GUARD_UFFD;
+		void *p = kmem_alloc(100, KM_SLEEP);
+
+		KT_CHECK(guard_owns(p) == !off, "guarded");
+		KT_CHECK(guard_figures()->depth == (off ? 0 : GUARD_CASE_DEPTH), "depth");
+		KT_CHECK(!off || guard_figures()->limited_by == KMS_LIMITED_MEMORY, "not said");
+		KT_CHECK(live[99] == 7, "live block");
+		kmem_free(live, 100);
+		kmem_free(p, 100);
+		guard_flush(GUARD_CASE_DEPTH);
+		KT_CHECK(guard_faults() == 0, "%d findings", (int)guard_faults());
+		_exit(0);
+	}
+	expect_good_end(pid);
+	guard_case_expect_caught();
+	return 0;
+}
+
 static int other_programs_can_be_started(void *arg)
 {
 	char *const words[] = {"true", NULL};
@@ -212,13 +250,6 @@ static int a_descriptor_lost_is_replaced(void *arg)
 		KT_CHECK(fcntl(ours, F_GETFD) >= 0, "the program's descriptor was closed");
 	}
 	return 0;
-}
-
-static void limit(int what, rlim_t value)
-{
-	const struct rlimit both = {value, value};
-
-	KT_CHECK(setrlimit(what, &both) == 0, "%s", strerror(errno));
 }
 
 static int few_descriptors_leave_another_back_end(void *arg)
@@ -331,17 +362,18 @@ static int map_entries_are_a_budget(void *arg)
 }
 
 static const struct guard_case cases[] = {
-	{"a child is guarded too",                 a_child_is_guarded_too,                 0},
-	{"threads may run while it forks",         threads_may_run_while_it_forks,         0},
-	{"a raw fork is found out",                a_raw_fork_is_found_out,                0},
-	{"other programs can be started",          other_programs_can_be_started,          0},
-	{"sweeps of descriptors spare ours",       sweeps_of_descriptors_spare_ours,       0},
-	{"a descriptor lost is replaced",          a_descriptor_lost_is_replaced,          0},
-	{"few descriptors leave another back end", few_descriptors_leave_another_back_end, 0},
-	{"little address space is survived",       little_address_space_is_survived,       0},
-	{"a limit of data is told",                a_limit_of_data_is_told,                0},
-	{"locked memory is guarded",               locked_memory_is_guarded,               0},
-	{"map entries are a budget",               map_entries_are_a_budget,               0},
+	{"a child is guarded too",                   a_child_is_guarded_too,                   0},
+	{"threads may run while it forks",           threads_may_run_while_it_forks,           0},
+	{"a raw fork is found out",                  a_raw_fork_is_found_out,                  0},
+	{"a child that cannot start again is plain", a_child_that_cannot_start_again_is_plain, 0},
+	{"other programs can be started",            other_programs_can_be_started,            0},
+	{"sweeps of descriptors spare ours",         sweeps_of_descriptors_spare_ours,         0},
+	{"a descriptor lost is replaced",            a_descriptor_lost_is_replaced,            0},
+	{"few descriptors leave another back end",   few_descriptors_leave_another_back_end,   0},
+	{"little address space is survived",         little_address_space_is_survived,         0},
+	{"a limit of data is told",                  a_limit_of_data_is_told,                  0},
+	{"locked memory is guarded",                 locked_memory_is_guarded,                 0},
+	{"map entries are a budget",                 map_entries_are_a_budget,                 0},
 };
 
 int main(int argc, char **argv)
