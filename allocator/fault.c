@@ -56,11 +56,23 @@ void kms_place_find(const struct kms_heap *heap, uintptr_t p, struct kms_place *
 		      (span->state == KMS_SPAN_SLAB && !span->checks);
 }
 
-static void fill_neighbours(struct kms_fault *f, const struct kms_place *place)
+/* Start of the block of one entry of a span; 0 if it had none yet. */
+static uint64_t block_at(const struct kms_heap *heap, const struct kms_span *span, uint32_t index)
+{
+	struct kms_place place = {0};
+
+	if (span->state == KMS_SPAN_SLAB)
+		return span->base + span->first_bytes + (uint64_t)index * span->stride_bytes;
+	(void)kms_guard_place(heap, span->base + (uint64_t)index * span->stride_bytes, &place);
+	return place.block;
+}
+
+static void fill_neighbours(const struct kms_heap *heap, struct kms_fault *f,
+			    const struct kms_place *place)
 {
 	const struct kms_span *span = place->span;
 
-	if (span->state != KMS_SPAN_SLAB || place->index == KMS_NO_INDEX)
+	if (span->state == KMS_SPAN_LARGE || place->index == KMS_NO_INDEX)
 		return;
 	for (unsigned i = 0; i < 2; i++) {
 		uint32_t index = i ? place->index + 1 : place->index - 1;
@@ -69,8 +81,7 @@ static void fill_neighbours(struct kms_fault *f, const struct kms_place *place)
 		if (index >= span->count)
 			continue;
 		side = side_at(span, index);
-		f->neighbour[i] =
-			span->base + span->first_bytes + (uint64_t)index * span->stride_bytes;
+		f->neighbour[i] = block_at(heap, span, index);
 		f->neighbour_bytes[i] = side->size_bytes;
 		f->neighbour_state[i] = side->state;
 	}
@@ -125,7 +136,7 @@ static void fill_place(struct kms_local *t, struct kms_fault *f)
 		f->free_stack = place.side->state == KMS_BLOCK_LIVE ? 0 : place.side->free_stack;
 		f->block_state = place.side->state;
 	}
-	fill_neighbours(f, &place);
+	fill_neighbours(t->heap, f, &place);
 	fill_bytes(t->heap, f, &place);
 }
 

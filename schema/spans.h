@@ -47,12 +47,12 @@ enum kms_span_state {
 };
 
 /**
- * A guard span differs in where its blocks lie: that of slot i ends with the slot's data, at
- * end = base + i * stride_bytes + usable_bytes, and begins at end - max(size, 1), rounded down to a
- * multiple of @reserved, the alignment of all its blocks. The page from end on is never opened.
+ * A run of pages cut into @count blocks of @stride_bytes, the first at base + first_bytes.
+ *
+ * In a guard span the block of slot i lies right-justified: it begins at end - max(size, 1), rounded
+ * down to a multiple of @reserved (the alignment of all its blocks), where end = base +
+ * i * stride_bytes + usable_bytes. The page that begins at end is never opened.
  */
-
-/** A run of pages cut into @count blocks of @stride_bytes, the first at base + first_bytes. */
 struct kms_span {
 	kms_u64 base;
 	kms_u64 side_address; /* struct kms_side[count] */
@@ -61,15 +61,14 @@ struct kms_span {
 	uint32_t count;
 	uint32_t stride_bytes; /* 0 in a large span: its one block fills it */
 	uint32_t first_bytes;
-	uint32_t
-		stride_magic; /* slabs: ceil(2^32 / stride), block index = (offset * magic) >> 32 */
+	uint32_t stride_magic; /* slabs: ceil(2^32 / stride); index = (offset * magic) >> 32 */
 	uint16_t cache;
 	uint8_t checks;        /* KMS_CHECK_* of every block in it */
 	uint8_t state;         /* enum kms_span_state */
 	uint32_t free_count;   /* blocks in the slab's free list */
 	uint32_t usable_bytes; /* of one block, redzone included */
 	uint32_t epoch;        /* check epoch in which it was made */
-	uint32_t reserved;
+	uint32_t reserved;     /* guard: alignment */
 };
 
 #endif

@@ -184,6 +184,31 @@ static void further_pages_of_a_spent_block_count_as_hits(void **state)
 	fault_log_expect(KMS_FAULT_USE_AFTER_FREE, p);
 }
 
+static void a_report_names_the_neighbours_and_shows_bytes(void **state)
+{
+	unsigned char *block[3];
+	const struct kms_fault *f;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		block[i] = kmem_alloc(760, KM_SLEEP);
+	assert_ptr_equal(block[1], block[0] + 2 * GUARD_PAGE_BYTES);
+	memset(block[1], 0x5e, 760);
+	block[1][-9] ^= 1;
+	kmem_free(block[0], 760);
+	kmem_free(block[1], 760);
+	f = fault_log_at(0);
+	assert_int_equal(f->neighbour[0], (uintptr_t)block[0]);
+	assert_int_equal(f->neighbour[1], (uintptr_t)block[2]);
+	assert_int_equal(f->neighbour_bytes[0], 760);
+	assert_int_equal(f->neighbour_state[0], KMS_BLOCK_QUARANTINE);
+	assert_int_equal(f->neighbour_state[1], KMS_BLOCK_LIVE);
+	assert_in_range(f->bytes_count, 64, sizeof(f->bytes));
+	assert_int_equal(f->bytes[(uintptr_t)block[1] - f->bytes_address], 0x5e);
+	fault_log_expect(KMS_FAULT_UNDERFLOW, block[1]);
+	kmem_free(block[2], 760);
+}
+
 static void a_system_call_on_a_freed_block_fails(void **state)
 {
 	char *p = kmem_alloc(64, KM_SLEEP);
@@ -562,6 +587,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(a_byte_in_the_slack_is_found_at_free, restore),
 		cmocka_unit_test_setup(a_freed_block_traps_at_the_exact_address, restore),
 		cmocka_unit_test_setup(further_pages_of_a_spent_block_count_as_hits, restore),
+		cmocka_unit_test_setup(a_report_names_the_neighbours_and_shows_bytes, restore),
 		cmocka_unit_test_setup(a_system_call_on_a_freed_block_fails, restore),
 		cmocka_unit_test_setup(a_byte_before_the_block_is_found, restore),
 		cmocka_unit_test_setup(a_byte_before_a_block_of_whole_pages_traps, restore),
