@@ -145,7 +145,7 @@ static inline void *kms_alloc_from(struct kms_local *t, unsigned cache_index, si
 	    !kms_cache_refill(t, t->heap->cache[cache_index]))
 		return NULL;
 	if (KMS_UNLIKELY(checks & KMS_CHECK_POISON))
-		kms_fault_check_poison(t, bin->top[-1].block, bin->top[-1].side);
+		kms_fault_check_poison(t, bin->top[-1].block, bin->top[-1].side, node);
 	if (checks & KMS_CHECK_HEADER) {
 		uint64_t header = size;
 

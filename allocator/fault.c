@@ -217,7 +217,7 @@ uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 	return index;
 }
 
-void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side)
+void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side, uint32_t node)
 {
 	struct kms_span *span = kms_span_of(t->heap, (uintptr_t)p);
 	size_t bytes = span->usable_bytes - KMS_REDZONE_BYTES;
@@ -226,6 +226,7 @@ void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *si
 		.kind = KMS_FAULT_MODIFIED_AFTER_FREE,
 		.access = KMS_ACCESS_CHECK,
 		.address = (uintptr_t)p + good,
+		.stack = node,
 		.argument_cache = KMS_NO_INDEX,
 	};
 	struct kms_text text = {0};

@@ -48,8 +48,9 @@ uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 /** The same for a broken pattern byte at finding->address: expected, found and text are filled in. */
 void kms_fault_zone(struct kms_local *t, struct kms_finding *finding);
 
-/** The block about to be reused must still carry the poison; raises modified_after_free if not. */
-void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side);
+/** The block about to be reused must still carry the poison; raises modified_after_free if not.
+ * @node: stack of the allocation that found it. */
+void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side, uint32_t node);
 
 /**
  * Looks at the pattern bytes around a live block; raises overflow or underflow for what is broken

@@ -142,7 +142,8 @@ static int fail(const struct kms_run_tracer *run, const struct kms_err *err)
 {
 	char text[KMS_ERR_TEXT_BYTES + KMS_ERR_SUBJECT_BYTES + 8];
 
-	snprintf(text, sizeof(text), "%s", err->text);
+	snprintf(text, sizeof(text), "%s%s%s", err->subject, err->subject[0] ? ": " : "",
+		 err->text);
 	(void)kms_run_send(run->fd, KMS_WORD_FAILED, err->code, text);
 	kms_session_destroy(run->session);
 	return 1;

@@ -40,7 +40,15 @@ void kms_cli_error(const struct kms_cli *cli, const char *fmt, ...)
 
 int kms_cli_fail(const struct kms_cli *cli, const struct kms_err *err, int status)
 {
-	say(cli, err->text[0] ? err->text : "failed");
+	char line[KMS_ERR_TEXT_BYTES + KMS_ERR_SUBJECT_BYTES + 2];
+
+	/* The thing comes first, unless the text names it already. */
+	if (err->subject[0] && !strstr(err->text, err->subject)) {
+		snprintf(line, sizeof(line), "%s: %s", err->subject, err->text);
+		say(cli, line);
+	} else {
+		say(cli, err->text[0] ? err->text : "failed");
+	}
 	return status;
 }
 
