@@ -8,11 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "tracer/run.h"
 
@@ -22,24 +25,21 @@ enum {
 	SCRIPT_DEPTH = 4,
 	HEAD_BYTES = 4096,
 	MAX_HEADERS = 64,
+	OPTIONS_BYTES = 64 << 10,
 };
 
-static int search(const char *program, char path[PATH_MAX])
+/* Looks a name without a slash up in PATH, as execvp(3) does. */
+static int search_path(const char *program, char path[PATH_MAX])
 {
 	const char *list = getenv("PATH");
 	int result = -ENOENT;
 
-	if (strchr(program, '/')) {
-		if (snprintf(path, PATH_MAX, "%s", program) >= PATH_MAX)
-			return -ENAMETOOLONG;
-		return access(path, F_OK) < 0 ? -errno : 0;
-	}
 	if (!list)
 		list = "/bin:/usr/bin";
-	while (*program && list) {
+	while (list) {
 		size_t length = strcspn(list, ":");
-		int n = snprintf(path, PATH_MAX, "%.*s/%s", (int)length, length ? list : ".",
-				 program);
+		int n = snprintf(path, PATH_MAX, "%.*s/%s", length ? (int)length : 1,
+				 length ? list : ".", program);
 		struct stat st;
 
 		if (n < PATH_MAX && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
@@ -52,17 +52,36 @@ static int search(const char *program, char path[PATH_MAX])
 	return result;
 }
 
-/* Would the kernel start it with other rights, and so drop LD_PRELOAD? */
-static bool gains_rights(int fd, const struct stat *st)
+static int search(const char *program, char path[PATH_MAX])
+{
+	if (!program[0])
+		return -ENOENT;
+	if (!strchr(program, '/'))
+		return search_path(program, path);
+	if (snprintf(path, PATH_MAX, "%s", program) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	return access(path, F_OK) < 0 ? -errno : 0;
+}
+
+/* Neither set-id bits nor capabilities count on such a file system or in such a process. */
+static bool rights_are_off(const char *path)
+{
+	struct statvfs fs;
+
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ||
+	       (statvfs(path, &fs) == 0 && fs.f_flag & ST_NOSUID);
+}
+
+/* Would the kernel start it with other rights, and the loader so ignore LD_PRELOAD? */
+static bool gains_rights(const char *path, const struct stat *st)
 {
 	char capability[64];
+	bool gains = (st->st_mode & S_ISUID && st->st_uid != getuid()) ||
+		     (st->st_mode & S_ISGID && st->st_mode & S_IXGRP && st->st_gid != getgid()) ||
+		     (getuid() != 0 &&
+		      getxattr(path, "security.capability", capability, sizeof(capability)) > 0);
 
-	if (st->st_mode & S_ISUID && st->st_uid != getuid())
-		return true;
-	if (st->st_mode & S_ISGID && st->st_mode & S_IXGRP && st->st_gid != getgid())
-		return true;
-	return getuid() != 0 &&
-	       fgetxattr(fd, "security.capability", capability, sizeof(capability)) > 0;
+	return gains && !rights_are_off(path);
 }
 
 static int refuse(struct kms_err *err, const char *path, const char *why)
@@ -72,72 +91,123 @@ static int refuse(struct kms_err *err, const char *path, const char *why)
 	return KMS_RUN_FAILED;
 }
 
-static int check_elf(int fd, const char *path, const unsigned char *head, size_t n,
-		     struct kms_err *err)
+/* The loader itself, run with a program as its argument: it has no interpreter, but obeys
+ * LD_PRELOAD. */
+static bool is_loader(const char *path)
 {
-	Elf64_Ehdr ehdr;
-	Elf64_Phdr phdr[MAX_HEADERS];
+	struct stat st, loader;
 
-	if (n < sizeof(ehdr) || head[EI_CLASS] != ELFCLASS64 || head[EI_DATA] != ELFDATA2LSB)
-		return refuse(err, path, "it is not a 64-bit program; build it for x86-64");
-	memcpy(&ehdr, head, sizeof(ehdr));
-	if (ehdr.e_machine != EM_X86_64)
-		return refuse(err, path, "it is a program for another processor");
-	if (ehdr.e_phentsize != sizeof(phdr[0]) || ehdr.e_phnum > MAX_HEADERS ||
-	    kms_pread_full(fd, phdr, ehdr.e_phnum * sizeof(phdr[0]), ehdr.e_phoff) !=
-		    (ssize_t)(ehdr.e_phnum * sizeof(phdr[0])))
-		return refuse(err, path, "its program headers cannot be read");
-	for (unsigned i = 0; i < ehdr.e_phnum; i++) {
+	return stat(path, &st) == 0 && stat("/lib64/ld-linux-x86-64.so.2", &loader) == 0 &&
+	       st.st_dev == loader.st_dev && st.st_ino == loader.st_ino;
+}
+
+static int check_headers(int fd, const char *path, const Elf64_Ehdr *ehdr, struct kms_err *err)
+{
+	Elf64_Phdr phdr[MAX_HEADERS];
+	size_t bytes = ehdr->e_phnum * sizeof(phdr[0]);
+
+	if (ehdr->e_phentsize != sizeof(phdr[0]) || ehdr->e_phnum > MAX_HEADERS ||
+	    kms_pread_full(fd, phdr, bytes, ehdr->e_phoff) != (ssize_t)bytes)
+		return refuse(err, path, "its program headers cannot be read; is it whole?");
+	for (unsigned i = 0; i < ehdr->e_phnum; i++) {
 		if (phdr[i].p_type == PT_INTERP)
 			return 0;
 	}
+	if (is_loader(path))
+		return 0;
 	return refuse(err, path,
 		      "it is statically linked, so no library can be put in front of its malloc; "
 		      "link it dynamically, or with libkmem.a");
 }
 
-/* The interpreter of "#! PATH ARGS"; false if the line makes no sense. */
-static bool interpreter(const char *head, size_t n, char path[PATH_MAX])
+static int check_elf(int fd, const char *path, const char *head, size_t n, struct kms_err *err)
 {
-	size_t start = 2, end;
+	Elf64_Ehdr ehdr;
 
-	while (start < n && (head[start] == ' ' || head[start] == '\t'))
-		start++;
-	for (end = start; end < n && !strchr(" \t\n\r", head[end]); end++)
-		;
-	if (end == start || end - start >= PATH_MAX)
+	if (n > EI_DATA && (head[EI_CLASS] != ELFCLASS64 || head[EI_DATA] != ELFDATA2LSB))
+		return refuse(err, path, "it is not a 64-bit program; build it for x86-64");
+	if (n < sizeof(ehdr))
+		return refuse(err, path, "its header is cut short; is it whole?");
+	memcpy(&ehdr, head, sizeof(ehdr));
+	if (ehdr.e_machine != EM_X86_64)
+		return refuse(err, path,
+			      "it is a program for another processor; build it for x86-64");
+	return check_headers(fd, path, &ehdr, err);
+}
+
+/* The interpreter of "#! PATH ARGS"; false if the line makes no sense. */
+static bool interpreter(const char *head, char path[PATH_MAX])
+{
+	size_t start = 2 + strspn(head + 2, " \t");
+	size_t length = strcspn(head + start, " \t\n");
+
+	if (length == 0 || length >= PATH_MAX)
 		return false;
-	memcpy(path, head + start, end - start);
-	path[end - start] = '\0';
+	memcpy(path, head + start, length);
+	path[length] = '\0';
 	return true;
 }
 
-static int check_file(const char *path, int depth, struct kms_err *err)
+static int no_interpreter(const char *script, const char *path, struct kms_err *err)
 {
-	unsigned char head[HEAD_BYTES + 1];
-	char next[PATH_MAX];
+	kms_err_set(err, -ENOENT, "%s: its interpreter '%s' is not found; see its first line",
+		    script, path);
+	kms_err_subject(err, path);
+	return KMS_RUN_NOT_FOUND;
+}
+
+/*
+ * One file on the way from a script to its last interpreter.
+ *
+ * Returns what kms_launch_check() returns; @next gets the interpreter to look at then, or "".
+ */
+static int check_file(const char *path, char next[PATH_MAX], struct kms_err *err)
+{
+	KMS_AUTO_CLOSE int fd = -1;
+	char head[HEAD_BYTES + 1];
 	struct stat st;
 	ssize_t n;
-	int fd, result = 0;
+	bool script;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return 0; /* executable but not readable: what is wrong will show */
-	n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? kms_pread_full(fd, head, HEAD_BYTES, 0)
-						       : -1;
-	if (n >= 0)
-		head[n] = '\0';
-	if (n >= 4 && gains_rights(fd, &st))
-		result = refuse(err, path,
-				"it is set-id or has capabilities, so the loader ignores "
-				"LD_PRELOAD; run it as its owner, or use a copy without them");
-	else if (n >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
-		result = check_elf(fd, path, head, (size_t)n, err);
-	else if (n > 2 && head[0] == '#' && head[1] == '!' && depth < SCRIPT_DEPTH &&
-		 interpreter((const char *)head, (size_t)n, next))
-		result = check_file(next, depth + 1, err);
-	close(fd);
-	return result;
+	next[0] = '\0';
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0; /* what is wrong will show */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	n = fd < 0 ? 0 : kms_pread_full(fd, head, HEAD_BYTES, 0);
+	head[n > 0 ? n : 0] = '\0';
+	script = head[0] == '#' && head[1] == '!';
+	/* on a script these bits have no effect */
+	if (!script && gains_rights(path, &st))
+		return refuse(err, path,
+			      "it is set-id or has capabilities, so the loader ignores LD_PRELOAD; "
+			      "run it as its owner, or use a copy without them");
+	if (n >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
+		return check_elf(fd, path, head, (size_t)n, err);
+	if (script && interpreter(head, next) && access(next, F_OK) < 0)
+		return no_interpreter(path, next, err);
+	return 0;
+}
+
+static int check_chain(const char *program, struct kms_err *err)
+{
+	char path[PATH_MAX], next[PATH_MAX];
+	int status = 0;
+
+	snprintf(path, sizeof(path), "%s", program);
+	for (int depth = 0; status == 0 && path[0] && depth < SCRIPT_DEPTH; depth++) {
+		status = check_file(path, next, err);
+		memcpy(path, next, sizeof(path));
+	}
+	return status;
+}
+
+static int cannot_execute(const char *program, int code, struct kms_err *err)
+{
+	kms_err_set(err, code, "cannot execute %s: %s%s", program, strerror(-code),
+		    code == -EACCES ? "; is it executable (chmod +x), and are its folders open?"
+				    : "");
+	kms_err_subject(err, program);
+	return KMS_RUN_NOT_EXEC;
 }
 
 int kms_launch_check(const char *program, char path[PATH_MAX], struct kms_err *err)
@@ -146,48 +216,66 @@ int kms_launch_check(const char *program, char path[PATH_MAX], struct kms_err *e
 	struct stat st;
 
 	if (result == -ENOENT || result == -ENOTDIR) {
-		kms_err_set(err, -ENOENT, "%s: not found; give a path or a program in PATH",
+		kms_err_set(err, -ENOENT, "program '%s' not found; give a path or a name in PATH",
 			    program);
+		kms_err_subject(err, program);
 		return KMS_RUN_NOT_FOUND;
 	}
-	if (result == 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		kms_err_set(err, -EISDIR, "%s: is a folder, not a program", program);
+	if (result < 0)
+		return cannot_execute(program, result, err);
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		kms_err_set(err, -EISDIR, "cannot execute %s: it is a folder", program);
 		return KMS_RUN_NOT_EXEC;
 	}
-	if (result < 0 || access(path, X_OK) < 0) {
-		kms_err_set(err, -EACCES, "%s: not executable; chmod +x makes it so", program);
-		return KMS_RUN_NOT_EXEC;
+	if (access(path, X_OK) < 0)
+		return cannot_execute(program, -errno, err);
+	return check_chain(path, err);
+}
+
+/* LIB beside the BIN that this program lies in. */
+static int beside_us(char path[PATH_MAX], struct kms_err *err)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		return kms_err_sys(err, -errno, "own path", "/proc/self/exe");
+	self[n] = '\0';
+	for (int up = 0; up < 2; up++) {
+		char *slash = strrchr(self, '/');
+
+		if (slash)
+			*slash = '\0';
 	}
-	return check_file(path, 0, err);
+	if (snprintf(path, PATH_MAX, "%s/lib/libkmem_malloc.so", self) >= PATH_MAX)
+		return kms_err_set(err, -ENAMETOOLONG, "path of the library is too long");
+	return 0;
 }
 
 int kms_launch_library(char path[PATH_MAX], struct kms_err *err)
 {
 	const char *given = getenv("KMEMSCOPE_LIBRARY");
-	char self[PATH_MAX];
-	ssize_t n;
+	char wanted[PATH_MAX];
+	int result = 0;
 
-	if (given && given[0]) {
-		if (snprintf(path, PATH_MAX, "%s", given) >= PATH_MAX)
-			return kms_err_set(err, -ENAMETOOLONG, "KMEMSCOPE_LIBRARY is too long");
-	} else {
-		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-		if (n < 0)
-			return kms_err_sys(err, -errno, "own path", "/proc/self/exe");
-		self[n] = '\0';
-		for (int up = 0; up < 2; up++) {
-			char *slash = strrchr(self, '/');
-
-			if (slash)
-				*slash = '\0';
-		}
-		if (snprintf(path, PATH_MAX, "%s/lib/libkmem_malloc.so", self) >= PATH_MAX)
-			return kms_err_set(err, -ENAMETOOLONG, "path of the library is too long");
-	}
-	if (access(path, R_OK) < 0)
-		return kms_err_set(err, -ENOENT,
-				   "the library %s cannot be read; KMEMSCOPE_LIBRARY names another",
-				   path);
+	if (!given || !given[0])
+		result = beside_us(wanted, err);
+	else if (snprintf(wanted, sizeof(wanted), "%s", given) >= PATH_MAX)
+		result = kms_err_set(err, -ENAMETOOLONG, "KMEMSCOPE_LIBRARY is too long");
+	if (result < 0)
+		return result;
+	/* the program may change its folder before it starts others */
+	if (!realpath(wanted, path) || access(path, R_OK) < 0)
+		return kms_err_set(
+			err, -ENOENT,
+			"the library %s cannot be read (%m); KMEMSCOPE_LIBRARY names another",
+			wanted);
+	if (strpbrk(path, ": \t\n"))
+		return kms_err_set(
+			err, -EINVAL,
+			"LD_PRELOAD cannot carry a path with a blank or a colon: '%s'; move "
+			"it, or name a copy in KMEMSCOPE_LIBRARY",
+			path);
 	return 0;
 }
 
@@ -202,12 +290,35 @@ static bool replaced(const char *entry)
 	return false;
 }
 
+/* Formats one entry of the environment; NULL without memory. */
+static char *entry(const char *name, const char *value, const char *more)
+{
+	char *text;
+
+	return asprintf(&text, "%s=%s%s%s", name, value, value[0] && more[0] ? ":" : "", more) < 0
+		       ? NULL
+		       : text;
+}
+
+static char *options_entry(const struct kms_options *options)
+{
+	struct kms_buf text;
+	char *result = NULL;
+
+	kms_buf_init(&text, OPTIONS_BYTES);
+	kms_options_format(options, &text);
+	if (kms_buf_status(&text) == 0)
+		result = entry("KMEM_OPTIONS", kms_buf_text(&text), "");
+	kms_buf_deinit(&text);
+	return result;
+}
+
 char **kms_launch_environment(const char *library, const char *run_dir,
 			      const struct kms_options *options)
 {
 	const char *preload = getenv("LD_PRELOAD");
-	struct kms_buf text;
 	size_t n = 0, k = 0;
+	bool whole = true;
 	char **out;
 
 	while (environ[n])
@@ -215,27 +326,17 @@ char **kms_launch_environment(const char *library, const char *run_dir,
 	out = calloc(n + 4, sizeof(*out));
 	if (!out)
 		return NULL;
-	for (size_t i = 0; i < n; i++) {
+	/* each goes where the next one would: a failure leaves no gap for the one that frees */
+	for (size_t i = 0; i < n && whole; i++) {
 		if (!replaced(environ[i]))
-			out[k++] = strdup(environ[i]);
+			whole = (out[k++] = strdup(environ[i])) != NULL;
 	}
-	kms_buf_init(&text, 1 << 20);
-	kms_buf_addf(&text, "LD_PRELOAD=%s%s%s", preload ? preload : "",
-		     preload && preload[0] ? ":" : "", library);
-	out[k++] = strdup(kms_buf_text(&text));
-	kms_buf_reset(&text);
-	kms_buf_add_str(&text, "KMEM_OPTIONS=");
-	kms_options_format(options, &text);
-	out[k++] = strdup(kms_buf_text(&text));
-	kms_buf_reset(&text);
-	kms_buf_addf(&text, "KMEMSCOPE_RUN=%s", run_dir);
-	out[k++] = strdup(kms_buf_text(&text));
-	kms_buf_deinit(&text);
-	for (size_t i = 0; i < k; i++) {
-		if (!out[i]) {
-			kms_launch_environment_free(out);
-			return NULL;
-		}
+	whole = whole && (out[k++] = entry("LD_PRELOAD", preload ? preload : "", library)) &&
+		(out[k++] = options_entry(options)) &&
+		(out[k++] = entry("KMEMSCOPE_RUN", run_dir, ""));
+	if (!whole) {
+		kms_launch_environment_free(out);
+		return NULL;
 	}
 	return out;
 }

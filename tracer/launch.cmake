@@ -3,5 +3,6 @@ target_sources(kms_tracer PRIVATE
 	launch.c
 	options.c
 	run.c
+	run_start.c
 	run_tracer.c
 	session.c)

@@ -75,6 +75,16 @@ static void add_near_names(const char *name, struct kms_buf *out)
 	}
 }
 
+/* Nothing is near: all but those of single kinds of fault, which would fill the line. */
+static void add_all_names(struct kms_buf *out)
+{
+	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++) {
+		if (i <= KMS_VAR_PANIC || i > KMS_VAR_PANIC_RING_CORRUPT)
+			kms_buf_addf(out, "%s%s", i ? " " : "; there are ",
+				     short_name(infos[i].name));
+	}
+}
+
 int kms_variable_find(const char *name, unsigned *variable, struct kms_err *err)
 {
 	struct kms_buf near;
@@ -87,6 +97,8 @@ int kms_variable_find(const char *name, unsigned *variable, struct kms_err *err)
 	}
 	kms_buf_init(&near, KMS_ERR_TEXT_BYTES);
 	add_near_names(name, &near);
+	if (near.used_bytes == 0)
+		add_all_names(&near);
 	kms_err_set(err, -ENOENT, "unknown variable '%.64s'%s", name, kms_buf_text(&near));
 	kms_buf_deinit(&near);
 	return -ENOENT;

@@ -4,12 +4,14 @@
  * program may begin, and stays until nothing of the run is left, whether or not the front still is.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,12 +27,16 @@ enum {
 int kms_run_send(int fd, uint32_t word, int32_t value, const char *text)
 {
 	struct kms_run_message m = {.word = word, .value = value};
+	int flags = MSG_NOSIGNAL;
 	ssize_t n;
 
 	if (text)
 		snprintf(m.text, sizeof(m.text), "%s", text);
+	/* a front that is stopped must not stop the tracer with it for the sake of a line */
+	if (word == KMS_WORD_SAY)
+		flags |= MSG_DONTWAIT;
 	do {
-		n = send(fd, &m, sizeof(m), MSG_NOSIGNAL);
+		n = send(fd, &m, sizeof(m), flags);
 	} while (n < 0 && errno == EINTR);
 	return n == (ssize_t)sizeof(m) ? 0 : -EPIPE;
 }
@@ -50,11 +56,28 @@ int kms_run_receive(int fd, struct kms_run_message *message)
 	return 1;
 }
 
+void kms_run_silence(int fd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0) {
+		close(fd);
+		return;
+	}
+	if (null != fd) {
+		(void)dup2(null, fd);
+		close(null);
+	}
+}
+
 /* What the loop below knows. */
 struct state {
 	const struct kms_run_tracer *run;
 	struct kms_tracer *tracer;
+	void *server;
+	int program_fd; /* says when the program is over if the front cannot; -1 without pidfds */
 	bool front_gone;
+	bool said_missing;
 	bool program_over;
 	bool cancelled;
 	bool in_background;
@@ -67,24 +90,32 @@ static void say(void *arg, const char *line)
 	(void)kms_run_send(run->fd, KMS_WORD_SAY, 0, line);
 }
 
-/* Takes what the front has to say, without waiting. */
-static void hear_front(struct state *s)
+static void hear_message(struct state *s)
 {
-	struct pollfd p = {.fd = s->run->fd, .events = POLLIN};
 	struct kms_run_message m;
 
-	while (!s->front_gone && poll(&p, 1, 0) > 0) {
-		if (kms_run_receive(s->run->fd, &m) <= 0) {
-			s->front_gone = true;
-			break;
-		}
-		if (m.word == KMS_WORD_EXITED) {
-			kms_tracer_exited(s->tracer, s->run->program, m.value);
-			s->program_over = true;
-		}
-		s->cancelled |= m.word == KMS_WORD_CANCEL;
+	if (kms_run_receive(s->run->fd, &m) <= 0) {
+		s->front_gone = true;
+		return;
 	}
-	if (s->front_gone && kill(s->run->program, 0) < 0)
+	if (m.word == KMS_WORD_EXITED) {
+		kms_tracer_exited(s->tracer, s->run->program, m.value);
+		s->program_over = true;
+	}
+	s->cancelled |= m.word == KMS_WORD_CANCEL;
+}
+
+/* Waits a moment for what the front has to say, or, without it, for the program's end. */
+static void hear_front(struct state *s)
+{
+	struct pollfd p[2] = {
+		{.fd = s->front_gone ? -1 : s->run->fd,                        .events = POLLIN},
+		{.fd = s->front_gone && !s->program_over ? s->program_fd : -1, .events = POLLIN},
+	};
+
+	if (poll(p, 2, WAIT_MS) > 0 && p[0].revents)
+		hear_message(s);
+	if (p[1].revents || (s->front_gone && s->program_fd < 0 && kill(s->run->program, 0) < 0))
 		s->program_over = true;
 }
 
@@ -103,16 +134,25 @@ static void after_program(struct state *s)
 	}
 }
 
+static void say_missing(struct state *s)
+{
+	if (s->said_missing || s->program_over)
+		return;
+	s->said_missing = true;
+	say((void *)s->run,
+	    "the program runs, but nothing of it is traced: it has its own malloc, or "
+	    "its environment was cleared");
+}
+
 static void stay(struct state *s)
 {
 	while (!s->cancelled) {
-		enum kms_tracer_wait what = kms_tracer_wait(s->tracer, WAIT_MS);
+		enum kms_tracer_wait what;
 
 		hear_front(s);
-		if (what == KMS_TRACER_MISSING && !s->program_over)
-			say((void *)s->run,
-			    "the program runs, but nothing of it is traced: it has its own malloc, or "
-			    "its environment was cleared");
+		what = kms_tracer_wait(s->tracer, 0);
+		if (what == KMS_TRACER_MISSING)
+			say_missing(s);
 		if (!s->program_over)
 			continue;
 		after_program(s);
@@ -138,19 +178,10 @@ static void ignore_signals(void)
 		signal(ignored[i], SIG_IGN);
 }
 
-static int fail(const struct kms_run_tracer *run, const struct kms_err *err)
+/* The tracer, the API, then what clients find. */
+static int start(struct state *s, struct kms_err *err)
 {
-	char text[KMS_ERR_TEXT_BYTES + KMS_ERR_SUBJECT_BYTES + 8];
-
-	snprintf(text, sizeof(text), "%s%s%s", err->subject, err->subject[0] ? ": " : "",
-		 err->text);
-	(void)kms_run_send(run->fd, KMS_WORD_FAILED, err->code, text);
-	kms_session_destroy(run->session);
-	return 1;
-}
-
-int kms_run_tracer_main(const struct kms_run_tracer *run)
-{
+	const struct kms_run_tracer *run = s->run;
 	const struct kms_run_config *config = run->config;
 	const struct kms_tracer_config tracer_config = {
 		.run_dir = run->session->run_dir,
@@ -159,7 +190,7 @@ int kms_run_tracer_main(const struct kms_run_tracer *run)
 		.first_pid = run->program,
 		.first_only = config->first_only,
 		.say = say,
-		.say_arg = (void *)run,
+		.say_arg = (void *)run, /* only read */
 	};
 	const struct kms_session_info info = {
 		.pid = getpid(),
@@ -169,32 +200,68 @@ int kms_run_tracer_main(const struct kms_run_tracer *run)
 		.file = run->output,
 		.started_wall_ns = wall_ns(),
 	};
-	struct state s = {.run = run};
-	struct kms_err err = KMS_ERR_INIT;
 	struct kms_view view;
-	void *server = NULL;
+
+	s->tracer = kms_tracer_start(&tracer_config, err);
+	if (!s->tracer)
+		return err->code;
+	view = kms_tracer_view(s->tracer);
+	if (config->serve_start) {
+		s->server =
+			config->serve_start(config->serve_arg, &view, run->session->socket, err);
+		if (!s->server)
+			return err->code;
+	}
+	return kms_session_publish(run->session, &info, err);
+}
+
+/* In this order: the server asks the tracer's view until it is stopped. */
+static int stop(struct state *s, struct kms_err *err)
+{
+	int result = 0;
+
+	if (s->server && s->run->config->serve_stop)
+		s->run->config->serve_stop(s->server);
+	if (s->tracer)
+		result = kms_tracer_stop(s->tracer, err);
+	kms_session_destroy(s->run->session);
+	return result;
+}
+
+static int fail(struct state *s, const struct kms_err *err)
+{
+	char text[KMS_ERR_TEXT_BYTES + KMS_ERR_SUBJECT_BYTES + 8];
+	bool named = !err->subject[0] || strstr(err->text, err->subject);
+
+	snprintf(text, sizeof(text), "%s%s%s", err->text, named ? "" : ": ",
+		 named ? "" : err->subject);
+	if (s->tracer) {
+		(void)stop(s, NULL);
+		unlink(s->run->output); /* we made it, and nothing is in it */
+	} else {
+		kms_session_destroy(s->run->session);
+	}
+	(void)kms_run_send(s->run->fd, KMS_WORD_FAILED, err->code, text);
+	return 1;
+}
+
+int kms_run_tracer_main(const struct kms_run_tracer *run)
+{
+	struct state s = {.run = run, .program_fd = (int)syscall(SYS_pidfd_open, run->program, 0)};
+	struct kms_err err = KMS_ERR_INIT;
 	int result;
 
 	ignore_signals();
-	s.tracer = kms_tracer_start(&tracer_config, &err);
-	if (!s.tracer)
-		return fail(run, &err);
-	view = kms_tracer_view(s.tracer);
-	if (config->serve_start)
-		server = config->serve_start(config->serve_arg, &view, run->session->socket, &err);
-	if ((config->serve_start && !server) ||
-	    kms_session_publish(run->session, &info, &err) < 0) {
-		(void)kms_tracer_stop(s.tracer, NULL);
-		return fail(run, &err);
-	}
+	if (start(&s, &err) < 0)
+		return fail(&s, &err);
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
+	kms_run_silence(STDERR_FILENO);
 	stay(&s);
-	if (server && config->serve_stop)
-		config->serve_stop(server);
-	result = kms_tracer_stop(s.tracer, &err);
+	result = stop(&s, &err);
+	if (s.cancelled)
+		unlink(run->output); /* of a program that never began */
 	if (result < 0)
 		say((void *)run, err.text);
-	kms_session_destroy(run->session);
 	(void)kms_run_send(run->fd, KMS_WORD_DONE, result < 0, NULL);
 	return result < 0;
 }

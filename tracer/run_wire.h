@@ -35,6 +35,9 @@ int kms_run_send(int fd, uint32_t word, int32_t value, const char *text);
 /** Receives one whole message. 1 got it, 0 the other side is gone, negative errno. */
 int kms_run_receive(int fd, struct kms_run_message *message);
 
+/** Makes a standard stream of this process go nowhere. */
+void kms_run_silence(int fd);
+
 /** What the tracer's process needs to know. */
 struct kms_run_tracer {
 	const struct kms_run_config *config;

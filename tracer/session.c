@@ -11,17 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "tracer/images.h"
 
 enum {
 	PROGRAM_BYTES = 64,
+	NAME_BYTES = PROGRAM_BYTES + 24,
 	JSON_BYTES = 64 << 10,
+	LOCK_TRIES = 200,
+	PAUSE_NS = 1000000,
 };
+
+#define SOCKET_NAME "api.sock"
+#define RUN_NAME    "run"
 
 static int path_join(char out[PATH_MAX], const char *folder, const char *name, struct kms_err *err)
 {
@@ -30,11 +40,12 @@ static int path_join(char out[PATH_MAX], const char *folder, const char *name, s
 	return 0;
 }
 
-static bool is_folder(const char *path)
+/* A folder of this user, as the runtime folder has to be. */
+static bool is_ours(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
 }
 
 /* Where this user's sessions would lie: the first of the three that this system has. */
@@ -44,44 +55,67 @@ static void root_path(char path[PATH_MAX])
 	char user[64];
 
 	snprintf(user, sizeof(user), "/run/user/%u", (unsigned)getuid());
-	if (runtime && runtime[0] == '/' && strlen(runtime) < PATH_MAX / 2)
+	if (runtime && runtime[0] == '/' && strlen(runtime) < PATH_MAX / 2 && is_ours(runtime))
 		snprintf(path, PATH_MAX, "%s/kmemscope", runtime);
-	else if (is_folder(user))
+	else if (is_ours(user))
 		snprintf(path, PATH_MAX, "%s/kmemscope", user);
 	else
 		snprintf(path, PATH_MAX, "/tmp/kmemscope-%u", (unsigned)getuid());
 }
 
-static int check_private(const char *path, struct kms_err *err)
+static int private_folder(const char *path, struct kms_err *err)
 {
-	struct stat st;
+	int result = kms_mkdir_private(path, err);
 
-	if (lstat(path, &st) < 0)
-		return kms_err_sys(err, -errno, "session folder", path);
-	return kms_mkdir_private(path, err);
+	return result < 0 ? kms_err_context(err, "session folder %.128s", path), result : 0;
 }
 
 int kms_session_root(char path[PATH_MAX], int create, struct kms_err *err)
 {
+	struct stat st;
+
 	root_path(path);
-	return create ? kms_mkdir_private(path, err) : check_private(path, err);
+	if (!create && lstat(path, &st) < 0) {
+		int code = -errno;
+
+		kms_err_set(err, code, "session folder %.128s: %s", path, strerror(-code));
+		kms_err_subject(err, path);
+		return code;
+	}
+	return private_folder(path, err);
 }
 
-/* A name that is one folder name and harmless on a terminal. */
-static void safe_name(const char *program, pid_t pid, char out[PROGRAM_BYTES + 24])
+/*
+ * A name that is one folder name, harmless on a terminal and in a command line, and so short that
+ * the path of a socket below @root has room for it.
+ */
+static int safe_name(const char *root, const char *program, pid_t pid, char out[NAME_BYTES],
+		     struct kms_err *err)
 {
+	static const char kept[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+._-";
 	const char *slash = strrchr(program, '/');
 	const char *base = slash ? slash + 1 : program;
-	size_t n = 0;
+	char end[24];
+	size_t n = 0, room = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+	size_t taken = strlen(root) +
+		       strlen("/"
+			      "/" SOCKET_NAME) +
+		       1 + (size_t)snprintf(end, sizeof(end), ".%ld", (long)pid);
 
-	for (; base[n] && n < PROGRAM_BYTES; n++) {
-		unsigned char c = (unsigned char)base[n];
-
-		out[n] = c > ' ' && c < 127 && c != '/' ? (char)c : '_';
-	}
-	if (n == 0 || out[0] == '.')
-		out[n ? 0 : n++] = '_';
-	snprintf(out + n, 24, ".%ld", (long)pid);
+	if (taken >= room)
+		return kms_err_set(err, -ENAMETOOLONG,
+				   "session folder %.128s: too long for a socket's path; set "
+				   "XDG_RUNTIME_DIR to a shorter one",
+				   root);
+	for (; base[n] && n < PROGRAM_BYTES && n < room - taken; n++)
+		out[n] = strchr(kept, base[n]) ? base[n] : '_';
+	if (n == 0)
+		n = 1;
+	if (!base[0] || base[0] == '.' || base[0] == '-')
+		out[0] = '_';
+	snprintf(out + n, NAME_BYTES - n, "%s", end);
+	return 0;
 }
 
 /* The pid in "img-PID-RANDOM.kmr", 0 if it is none. */
@@ -89,7 +123,12 @@ static pid_t region_pid(const char *name)
 {
 	size_t prefix = sizeof(KMS_REGION_PREFIX) - 1;
 
-	return strncmp(name, KMS_REGION_PREFIX, prefix) == 0 ? (pid_t)atol(name + prefix) : 0;
+	long pid;
+
+	if (strncmp(name, KMS_REGION_PREFIX, prefix) != 0)
+		return 0;
+	pid = strtol(name + prefix, NULL, 10);
+	return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
 }
 
 static bool pid_lives(pid_t pid)
@@ -116,24 +155,48 @@ static bool empty_folder(int fd, bool keep_living)
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if ((keep_living && pid_lives(region_pid(entry->d_name))) ||
-		    unlinkat(fd, entry->d_name, 0) < 0)
+		    (unlinkat(fd, entry->d_name, 0) < 0 &&
+		     unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0))
 			empty = false;
 	}
 	closedir(dir);
 	return empty;
 }
 
+/* A folder that stands under its name no longer has been cleaned away by another tracer. */
+static bool still_there(int root_fd, const char *name, int fd)
+{
+	struct stat named, opened;
+
+	return fstatat(root_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+	       named.st_ino == opened.st_ino;
+}
+
 static int open_locked(int root_fd, const char *name)
 {
 	int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int result;
 
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	result = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	if (result == 0 && !still_there(root_fd, name, fd))
+		result = -ENOENT;
+	if (result < 0)
 		close(fd);
-		return -EBUSY;
-	}
-	return fd;
+	return result < 0 ? result : fd;
+}
+
+/* The regions of a session without /dev/shm lie one folder deeper. */
+static void empty_run_folder(int dir_fd)
+{
+	int fd = open_locked(dir_fd, RUN_NAME);
+
+	if (fd < 0)
+		return;
+	(void)empty_folder(fd, true);
+	close(fd);
 }
 
 /* Folders without a lock belong to tracers that died. */
@@ -150,6 +213,7 @@ static void clean(const char *root)
 		fd = open_locked(dirfd(dir), entry->d_name);
 		if (fd < 0)
 			continue;
+		empty_run_folder(fd);
 		if (empty_folder(fd, true))
 			unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
 		close(fd);
@@ -158,23 +222,34 @@ static void clean(const char *root)
 		closedir(dir);
 }
 
+/* Another tracer that cleans may hold our new folder's lock for a moment, or remove it before we
+ * have the lock: then it is made once more. */
 static int make_locked(const char *root, const char *name, char path[PATH_MAX], int *fd,
 		       struct kms_err *err)
 {
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	int result = path_join(path, root, name, err);
 
-	if (result == 0)
-		result = kms_mkdir_private(path, err);
+	for (int i = 0; result == 0 && *fd < 0 && i < LOCK_TRIES; i++) {
+		if (i)
+			nanosleep(&pause, NULL);
+		result = private_folder(path, err);
+		if (result == 0)
+			*fd = open_locked(AT_FDCWD, path);
+		if (result == -ENOENT || *fd == -ENOENT || *fd == -EWOULDBLOCK)
+			result = 0;
+		else if (result == 0 && *fd < 0)
+			result = kms_err_sys(err, *fd, "lock of the session folder", path);
+	}
 	if (result < 0)
 		return result;
-	*fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (*fd < 0)
-		return kms_err_sys(err, -errno, "session folder", path);
-	if (flock(*fd, LOCK_EX | LOCK_NB) < 0) {
-		close(*fd);
-		*fd = -1;
-		return kms_err_set(err, -EBUSY, "session folder %s is in use", path);
+	if (*fd < 0) {
+		kms_err_set(err, -EBUSY, "session folder %.128s is in use by another tracer", path);
+		kms_err_subject(err, path);
+		return -EBUSY;
 	}
+	if (err)
+		kms_err_clear(err); /* of a try before */
 	(void)empty_folder(*fd, false);
 	return 0;
 }
@@ -186,17 +261,17 @@ static int make_run_folder(struct kms_session *session, const char *name, struct
 	struct kms_err ignored = KMS_ERR_INIT;
 
 	snprintf(root, sizeof(root), "/dev/shm/kmemscope-%u", (unsigned)getuid());
-	if (is_folder("/dev/shm") && kms_mkdir_private(root, &ignored) == 0) {
+	if (kms_mkdir_private(root, &ignored) == 0) {
 		clean(root);
 		return make_locked(root, name, session->run_dir, &session->run_fd, err);
 	}
-	return make_locked(session->dir, "run", session->run_dir, &session->run_fd, err);
+	return make_locked(session->dir, RUN_NAME, session->run_dir, &session->run_fd, err);
 }
 
 int kms_session_create(struct kms_session *session, const char *program, pid_t pid,
 		       struct kms_err *err)
 {
-	char root[PATH_MAX], name[PROGRAM_BYTES + 24];
+	char root[PATH_MAX], name[NAME_BYTES];
 	int result;
 
 	memset(session, 0, sizeof(*session));
@@ -204,11 +279,13 @@ int kms_session_create(struct kms_session *session, const char *program, pid_t p
 	result = kms_session_root(root, 1, err);
 	if (result < 0)
 		return result;
+	result = safe_name(root, program, pid, name, err);
+	if (result < 0)
+		return result;
 	clean(root);
-	safe_name(program, pid, name);
 	result = make_locked(root, name, session->dir, &session->dir_fd, err);
 	if (result == 0)
-		result = path_join(session->socket, session->dir, "api.sock", err);
+		result = path_join(session->socket, session->dir, SOCKET_NAME, err);
 	if (result == 0)
 		result = make_run_folder(session, name, err);
 	if (result < 0)
@@ -222,34 +299,48 @@ static void add_text(struct kms_buf *buf, const char *name, const char *value)
 	kms_buf_add_json(buf, value ? value : "", value ? strlen(value) : 0);
 }
 
+static void describe(const struct kms_session *session, const struct kms_session_info *info,
+		     struct kms_buf *buf)
+{
+	kms_buf_addf(buf, "{\"pid\":%ld,\"program_pid\":%ld,\"started_ns\":\"%" PRIu64 "\"",
+		     (long)info->pid, (long)info->program_pid, info->started_wall_ns);
+	add_text(buf, "program", info->program);
+	add_text(buf, "command", info->command);
+	add_text(buf, "file", info->file);
+	add_text(buf, "socket", session->socket);
+	kms_buf_add_str(buf, "}\n");
+}
+
+/* Whole or not at all: written beside, then renamed. */
+static int write_beside(int dir_fd, const struct kms_buf *buf)
+{
+	KMS_AUTO_CLOSE int fd = openat(dir_fd, "session.tmp",
+				       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int result = fd < 0 ? -errno : kms_write_full(fd, buf->text, buf->used_bytes);
+
+	if (result == 0 && renameat(dir_fd, "session.tmp", dir_fd, "session.json") < 0)
+		result = -errno;
+	return result;
+}
+
 int kms_session_publish(const struct kms_session *session, const struct kms_session_info *info,
 			struct kms_err *err)
 {
 	struct kms_buf buf;
-	int fd, result;
+	int result;
 
 	kms_buf_init(&buf, JSON_BYTES);
-	kms_buf_addf(&buf, "{\"pid\":%ld,\"program_pid\":%ld,\"started_ns\":\"%" PRIu64 "\"",
-		     (long)info->pid, (long)info->program_pid, info->started_wall_ns);
-	add_text(&buf, "program", info->program);
-	add_text(&buf, "command", info->command);
-	add_text(&buf, "file", info->file);
-	add_text(&buf, "socket", session->socket);
-	kms_buf_add_str(&buf, "}\n");
+	describe(session, info, &buf);
 	result = kms_buf_status(&buf);
-	fd = openat(session->dir_fd, "session.tmp",
-		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		result = -errno;
 	if (result == 0)
-		result = kms_write_full(fd, buf.text, buf.used_bytes);
-	if (fd >= 0)
-		close(fd);
-	if (result == 0 &&
-	    renameat(session->dir_fd, "session.tmp", session->dir_fd, "session.json") < 0)
-		result = -errno;
+		result = write_beside(session->dir_fd, &buf);
 	kms_buf_deinit(&buf);
-	return result < 0 ? kms_err_sys(err, result, "session.json", session->dir) : 0;
+	if (result == 0)
+		return 0;
+	kms_err_set(err, result, "cannot write %.128s/session.json: %s", session->dir,
+		    strerror(-result));
+	kms_err_subject(err, session->dir);
+	return result;
 }
 
 void kms_session_destroy(struct kms_session *session)

@@ -4,6 +4,7 @@
  * regions.
  *
  *	$XDG_RUNTIME_DIR/kmemscope/, else /run/user/UID/kmemscope/, else /tmp/kmemscope-UID/
+ *	(a runtime folder counts if it is there and belongs to this user)
  *		PROG.PID/api.sock        the API
  *		PROG.PID/session.json    {"pid", "program_pid", "program", "command", "file",
  *		                          "socket", "started_ns"}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The two processes of a run: the program's and the tracer's, from fork to their own work. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/io.h"
+#include "tracer/launch.h"
+#include "tracer/run_front.h"
+#include "tracer/run_wire.h"
+
+enum {
+	COMMAND_BYTES = 4096,
+};
+
+/* The program's process: waits for the word, then becomes the program. */
+static _Noreturn void program_main(const struct kms_front *f, int go_fd, int exec_fd)
+{
+	char run_dir[PATH_MAX];
+	char **environment;
+	int code;
+
+	if (kms_read_full(go_fd, run_dir, sizeof(run_dir)) != (ssize_t)sizeof(run_dir))
+		_exit(KMS_RUN_FAILED);
+	close(go_fd);
+	environment = kms_launch_environment(f->library, run_dir, &f->options);
+	sigaction(SIGCHLD, &f->sigchld, NULL);
+	if (environment)
+		execvpe(f->program, f->config->argv, environment);
+	code = environment ? errno : ENOMEM;
+	(void)kms_write_full(exec_fd, &code, sizeof(code));
+	_exit(KMS_RUN_NOT_EXEC);
+}
+
+int kms_front_start_program(struct kms_front *f, struct kms_err *err)
+{
+	int go[2], result[2], code;
+	pid_t pid;
+
+	if (pipe2(go, O_CLOEXEC) < 0)
+		return kms_err_sys(err, -errno, "pipe", NULL);
+	if (pipe2(result, O_CLOEXEC) < 0) {
+		close(go[0]);
+		close(go[1]);
+		return kms_err_sys(err, -errno, "pipe", NULL);
+	}
+	pid = fork();
+	if (pid == 0) {
+		close(go[1]);
+		close(result[0]);
+		program_main(f, go[0], result[1]);
+	}
+	code = -errno;
+	close(go[0]);
+	close(result[1]);
+	f->go_fd = go[1];
+	f->exec_fd = result[0];
+	if (pid < 0)
+		return kms_err_sys(err, code, "cannot start the program: fork", NULL);
+	f->result->pid = pid;
+	return 0;
+}
+
+/* "PROG ARGS" for people; blanks between, what is too long is cut. */
+static void command_line(char *const *argv, char out[COMMAND_BYTES])
+{
+	struct kms_buf buf;
+
+	kms_buf_init(&buf, COMMAND_BYTES - 1);
+	for (size_t i = 0; argv[i]; i++)
+		kms_buf_addf(&buf, "%s%s", i ? " " : "", argv[i]);
+	snprintf(out, COMMAND_BYTES, "%s", kms_buf_text(&buf));
+	kms_buf_deinit(&buf);
+}
+
+int kms_front_output_path(struct kms_front *f, struct kms_err *err)
+{
+	const char *output = f->config->output;
+	const char *slash = strrchr(f->config->argv[0], '/');
+	char folder[PATH_MAX], name[NAME_MAX + 1];
+	int n;
+
+	if (!output) {
+		snprintf(name, sizeof(name), "kmemscope.%.128s.%ld.kms",
+			 slash ? slash + 1 : f->config->argv[0], (long)f->result->pid);
+		output = name;
+	}
+	if (output[0] == '/')
+		n = snprintf(f->result->file, PATH_MAX, "%s", output);
+	else if (getcwd(folder, sizeof(folder)))
+		n = snprintf(f->result->file, PATH_MAX, "%s/%s", folder, output);
+	else
+		return kms_err_sys(err, -errno, "current folder", NULL);
+	return n < PATH_MAX ? 0 : kms_err_set(err, -ENAMETOOLONG, "-o: path too long");
+}
+
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* The tracer may outlive the program: what it inherited (pipes of a shell, of make, of us) must not
+ * stay open through it. Only standard error does, until it is ready. */
+static void close_others(const struct kms_front *f, int fd)
+{
+	int kept[] = {STDERR_FILENO, fd, f->session.dir_fd, f->session.run_fd};
+	size_t n = sizeof(kept) / sizeof(kept[0]);
+	unsigned next = STDERR_FILENO;
+
+	kms_run_silence(STDIN_FILENO);
+	kms_run_silence(STDOUT_FILENO);
+	qsort(kept, n, sizeof(kept[0]), by_number);
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned)kept[i] > next)
+			(void)close_range(next, (unsigned)kept[i] - 1, 0);
+		next = (unsigned)kept[i] + 1;
+	}
+	(void)close_range(next, ~0u, 0);
+}
+
+static _Noreturn void tracer_process(struct kms_front *f, int fd)
+{
+	char command[COMMAND_BYTES];
+	struct kms_run_tracer run = {
+		.config = f->config,
+		.session = &f->session,
+		.output = f->result->file,
+		.command = command,
+		.program = f->result->pid,
+		.fd = fd,
+	};
+
+	(void)setsid();
+	close_others(f, fd);
+	command_line(f->config->argv, command);
+	_exit(kms_run_tracer_main(&run));
+}
+
+int kms_front_start_tracer(struct kms_front *f, struct kms_err *err)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		int code = -errno;
+
+		kms_session_destroy(&f->session);
+		return kms_err_sys(err, code, "socket pair", NULL);
+	}
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		tracer_process(f, pair[1]);
+	}
+	if (pid < 0)
+		kms_err_sys(err, -errno, "cannot start the tracer: fork", NULL);
+	close(pair[1]);
+	f->tracer_fd = pair[0];
+	if (pid < 0) {
+		kms_session_destroy(&f->session);
+		return -EAGAIN;
+	}
+	/* The locks of the folders are the tracer's from here on. */
+	close(f->session.dir_fd);
+	close(f->session.run_fd);
+	f->result->tracer_pid = pid;
+	return 0;
+}
