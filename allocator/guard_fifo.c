@@ -107,6 +107,8 @@ struct kms_guard_slot *kms_guard_fifo_evict(struct kms_guard *g)
 
 	for (unsigned n = 0; n < KMS_GUARD_DRAIN && (over_depth(g) || over_bytes(g)); n++) {
 		slot = g->fifo_first;
+		if (!slot)
+			break;
 		if (!refused_lately(g))
 			g->figure.limited_by =
 				over_depth(g) ? KMS_LIMITED_DEPTH : KMS_LIMITED_BYTES;

@@ -37,6 +37,7 @@ bool kms_guard_wanted(const struct kms_heap *heap)
 	return false;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): guard.c writes there */
 bool kms_guard_readable(const struct kms_heap *heap, uintptr_t p, uintptr_t *start, uintptr_t *end)
 {
 	(void)heap, (void)p, (void)start, (void)end;

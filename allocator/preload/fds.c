@@ -15,7 +15,11 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-int __close(int fd);
+/* The names of libc's parameters are reserved ones.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
+/** libc's close with its cancellation point, under the name that nobody interposes. */
+int kms_libc_close(int fd) __asm__("__close");
 
 static bool is_ours(int fd)
 {
@@ -30,7 +34,7 @@ static int bad_fd(void)
 
 EXPORT int close(int fd)
 {
-	return is_ours(fd) ? bad_fd() : __close(fd);
+	return is_ours(fd) ? bad_fd() : kms_libc_close(fd);
 }
 
 EXPORT int dup2(int old, int fresh)
@@ -87,3 +91,5 @@ EXPORT void closefrom(int first)
 	if (next)
 		next(first);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

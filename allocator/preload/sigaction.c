@@ -13,6 +13,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* The names of libc's parameters are reserved ones.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 enum {
 	OUR_FLAGS = SA_SIGINFO | SA_NODEFER,
 	/* What the kernel looks at when it delivers a signal. */
@@ -64,7 +67,7 @@ static void install(int sig)
 	};
 
 	sigemptyset(&ours.sa_mask);
-	(void)__sigaction(sig, &ours, NULL);
+	(void)kms_libc_sigaction(sig, &ours, NULL);
 }
 
 void kms_signals_after_fork(void)
@@ -104,11 +107,11 @@ static void adopt(int sig)
 {
 	struct sigaction action;
 
-	if (__sigaction(sig, NULL, &action) || !has_handler(&action))
+	if (kms_libc_sigaction(sig, NULL, &action) || !has_handler(&action))
 		return;
 	program.masked[sig] = (uint8_t)kms_signals_strip(&action.sa_mask);
 	if (program.masked[sig])
-		(void)__sigaction(sig, &action, NULL);
+		(void)kms_libc_sigaction(sig, &action, NULL);
 }
 
 void kms_signals_adopt_actions(void (*handler)(int, siginfo_t *, void *))
@@ -117,7 +120,7 @@ void kms_signals_adopt_actions(void (*handler)(int, siginfo_t *, void *))
 	for (int sig = 1; sig < SIGNALS; sig++) {
 		if (!kms_signal_bit(sig)) {
 			adopt(sig);
-		} else if (__sigaction(sig, NULL, record_of(sig)) == 0) {
+		} else if (kms_libc_sigaction(sig, NULL, record_of(sig)) == 0) {
 			install(sig);
 		}
 	}
@@ -131,14 +134,14 @@ static int set_other(int sig, const struct sigaction *act, struct sigaction *old
 	int result;
 
 	if (sig <= 0 || sig >= SIGNALS)
-		return __sigaction(sig, act, old);
+		return kms_libc_sigaction(sig, act, old);
 	before = program.masked[sig];
 	if (act) {
 		stripped = *act;
 		if (has_handler(act))
 			bits = kms_signals_strip(&stripped.sa_mask);
 	}
-	result = __sigaction(sig, act ? &stripped : NULL, old);
+	result = kms_libc_sigaction(sig, act ? &stripped : NULL, old);
 	if (result == 0 && old)
 		kms_signals_unstrip(&old->sa_mask, before);
 	if (result == 0 && act)
@@ -151,7 +154,7 @@ EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old
 	struct sigaction copy;
 
 	if (!kms_signals_started())
-		return __sigaction(sig, act, old);
+		return kms_libc_sigaction(sig, act, old);
 	if (!kms_signal_bit(sig))
 		return set_other(sig, act, old);
 	if (act) {
@@ -249,7 +252,9 @@ EXPORT sighandler_t sigset(int sig, sighandler_t handler)
 	sigemptyset(&one);
 	sigaddset(&one, sig);
 	if (sigaction(sig, hold ? NULL : &action, &old) ||
-	    sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &one, &mask))
+	    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &one, &mask))
 		return SIG_ERR;
 	return sigismember(&mask, sig) ? SIG_HOLD : old.sa_handler;
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

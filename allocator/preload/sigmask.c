@@ -16,6 +16,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* The names of libc's parameters are reserved ones.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 enum {
 	KERNEL_MASK_BYTES = 8,
 	/* libc keeps the first two real-time signals for itself. */
@@ -122,14 +125,17 @@ EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 	return change(how, set, old);
 }
 
-EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+static int with_errno(int error)
 {
-	int error = change(how, set, old);
-
 	if (!error)
 		return 0;
 	errno = error;
 	return -1;
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return with_errno(change(how, set, old));
 }
 
 static int change_one(int how, int sig)
@@ -137,9 +143,7 @@ static int change_one(int how, int sig)
 	sigset_t set;
 
 	sigemptyset(&set);
-	if (sigaddset(&set, sig))
-		return -1;
-	return sigprocmask(how, &set, NULL);
+	return sigaddset(&set, sig) ? -1 : with_errno(change(how, &set, NULL));
 }
 
 EXPORT int sighold(int sig)
@@ -151,3 +155,5 @@ EXPORT int sigrelse(int sig)
 {
 	return change_one(SIG_UNBLOCK, sig);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -98,7 +98,7 @@ static void die(int sig, siginfo_t *info, bool fault)
 	struct sigaction action = {.sa_handler = SIG_DFL};
 	sigset_t set;
 
-	(void)__sigaction(sig, &action, NULL);
+	(void)kms_libc_sigaction(sig, &action, NULL);
 	if (fault)
 		return;
 	sigemptyset(&set);

@@ -33,8 +33,9 @@ static inline void kms_signals_thread(void)
 
 /* Between the three files. */
 
-/** libc's sigaction under the name that nobody interposes. */
-int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+/** libc's sigaction, under the name that nobody interposes. */
+int kms_libc_sigaction(int sig, const struct sigaction *act,
+		       struct sigaction *old) __asm__("__sigaction");
 
 enum kms_guard_signals {
 	KMS_SIGNAL_SEGV = 1, /* bits, as in the TLS word of sigmask.c */

@@ -14,9 +14,7 @@
 #include "allocator/port/process.h"
 #include "allocator/region.h"
 
-enum {
-	GUARD_PAGE_BYTES = 4096,
-};
+#define GUARD_PAGE_BYTES ((size_t)4096)
 
 static inline const struct kms_guard_stat *guard_figures(void)
 {

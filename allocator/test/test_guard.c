@@ -194,7 +194,7 @@ static void a_report_names_the_neighbours_and_shows_bytes(void **state)
 		block[i] = kmem_alloc(760, KM_SLEEP);
 	assert_ptr_equal(block[1], block[0] + 2 * GUARD_PAGE_BYTES);
 	memset(block[1], 0x5e, 760);
-	block[1][-9] ^= 1;
+	*(block[1] - 9) ^= 1;
 	kmem_free(block[0], 760);
 	kmem_free(block[1], 760);
 	f = fault_log_at(0);

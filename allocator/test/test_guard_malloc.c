@@ -20,7 +20,7 @@ static unsigned char *hidden(void *p)
 	return p;
 }
 
-static unsigned char *block_end(unsigned char *p, size_t size)
+static unsigned char *block_end(const unsigned char *p, size_t size)
 {
 	uintptr_t last = (uintptr_t)p + size - 1;
 
@@ -99,54 +99,65 @@ static int a_page_before_a_block_of_pages_traps(void *arg)
 	return 0;
 }
 
+static void expect_aligned(size_t align, size_t size)
+{
+	unsigned char *p = memalign(align, size);
+
+	KT_CHECK(p && (uintptr_t)p % align == 0, "%p for %zu", (void *)p, align);
+	KT_CHECK(guard_owns(p) == (align <= 1 << 16), "align %zu", align);
+	memset(p, 1, size);
+	if (!guard_owns(p) || align == 16) {
+		free(p);
+		return;
+	}
+	p[size] ^= 1;
+	free(p);
+	expect(KMS_FAULT_OVERFLOW, p + size, size);
+}
+
 static int every_alignment_is_kept(void *arg)
 {
 	(void)arg;
 	guard_case_begin();
 	for (size_t align = 16; align <= 1 << 18; align *= 2) {
-		for (size_t size = 1; size < 40000; size = size * 3 + 1) {
-			unsigned char *p = memalign(align, size);
-
-			KT_CHECK(p && (uintptr_t)p % align == 0, "%p for %zu", (void *)p, align);
-			KT_CHECK(guard_owns(p) == (align <= 1 << 16), "align %zu", align);
-			memset(p, 1, size);
-			if (guard_owns(p) && align > 16) {
-				p[size] ^= 1;
-				free(p);
-				expect(KMS_FAULT_OVERFLOW, p + size, size);
-			} else {
-				free(p);
-			}
-		}
+		for (size_t size = 1; size < 40000; size = size * 3 + 1)
+			expect_aligned(align, size);
 	}
 	guard_set("kmem_guard_align", 1);
 	KT_CHECK((uintptr_t)memalign(64, 5) % 64 == 0, "memalign is a promise");
 	return 0;
 }
 
+static unsigned char *grow(unsigned char *p, size_t old_size, size_t size)
+{
+	unsigned char *fresh = realloc(p, size);
+
+	KT_CHECK(fresh && fresh != p && guard_owns(fresh), "%p", (void *)fresh);
+	for (size_t i = 0; i < old_size; i++)
+		KT_CHECK(fresh[i] == 42, "byte %zu of %zu", i, size);
+	memset(fresh, 42, size);
+	return fresh;
+}
+
 static int realloc_moves_and_keeps_what_was_there(void *arg)
 {
-	unsigned char *p, *old;
+	unsigned char *p = NULL, *old, *fresh;
+	size_t size = 0;
 
 	(void)arg;
 	guard_case_begin();
-	p = malloc(10);
-	memset(p, 42, 10);
-	for (size_t size = 20; size < 100000; size *= 2) {
-		old = p;
-		p = realloc(p, size);
-		KT_CHECK(p && p != old && guard_owns(p), "%p", (void *)p);
-		for (size_t i = 0; i < size / 2; i++)
-			KT_CHECK(p[i] == 42, "byte %zu of %zu", i, size);
-		memset(p, 42, size);
+	for (size_t next = 10; next < 100000; next *= 2) {
+		p = grow(p, size, next);
+		size = next;
 	}
-	p = realloc(hidden(old = p), 5);
+	old = p;
+	p = realloc(hidden(old), 5);
 	KT_CHECK(p[4] == 42, "shrunk");
 	guard_write(hidden(old), 1);
-	KT_CHECK(guard_last_fault()->kind == KMS_FAULT_USE_AFTER_FREE, "old block is open");
-	KT_CHECK(realloc(hidden(old), 5) == NULL, "a freed block was resized");
-	KT_CHECK(guard_last_fault()->kind == KMS_FAULT_DOUBLE_FREE, "kind %u",
-		 guard_last_fault()->kind);
+	expect(KMS_FAULT_USE_AFTER_FREE, old, size);
+	fresh = realloc(hidden(old), 5);
+	KT_CHECK(fresh == NULL, "a freed block was resized");
+	expect(KMS_FAULT_DOUBLE_FREE, old, size);
 	free(p);
 	return 0;
 }
@@ -185,12 +196,12 @@ static void *thread_body(void *arg)
 
 	for (int i = 0; i < ROUNDS; i++) {
 		size_t size = (size_t)rand_r(&seed) % 6000;
-		unsigned char *p = malloc(size);
+		unsigned char *p = malloc(size), *fresh;
 
 		memset(p, 1, size);
-		p = realloc(p, size + 100);
-		KT_CHECK(size == 0 || p[size - 1] == 1, "content");
-		free(p);
+		fresh = realloc(p, size + 100);
+		KT_CHECK(fresh && (size == 0 || fresh[size - 1] == 1), "content");
+		free(fresh);
 	}
 	return NULL;
 }

@@ -36,11 +36,33 @@ static void expect_good_end(pid_t pid)
 		 (unsigned)status);
 }
 
-static void limit(int what, rlim_t value)
+static void limit(__rlimit_resource_t what, rlim_t value)
 {
 	const struct rlimit both = {value, value};
 
 	KT_CHECK(setrlimit(what, &both) == 0, "%s", strerror(errno));
+}
+
+/* In a forked child of a process with these blocks and so many in its FIFO. */
+static _Noreturn void inheriting_child(unsigned char *freed, unsigned char *live, uint64_t used)
+{
+	pid_t pid;
+
+	KT_CHECK(guard_figures()->used == used, "the FIFO is not inherited");
+	KT_CHECK(live[99] == 7, "live block");
+	guard_write(freed + 1, 1);
+	KT_CHECK(guard_last_fault() && guard_last_fault()->address == (uintptr_t)freed + 1,
+		 "the parent's freed block is open in the child");
+	kmem_free(live, 100);
+	(void)guard_read(live);
+	KT_CHECK(guard_last_fault()->address == (uintptr_t)live, "its own free");
+	guard_case_expect_caught();
+	pid = fork();
+	if (pid == 0)
+		guard_case_expect_caught();
+	else
+		expect_good_end(pid);
+	exit(0);
 }
 
 static int a_child_is_guarded_too(void *arg)
@@ -57,24 +79,8 @@ static int a_child_is_guarded_too(void *arg)
 	kmem_free(freed, 100);
 	used = guard_figures()->used;
 	pid = fork();
-	if (pid == 0) {
-		KT_CHECK(guard_figures()->used == used, "the FIFO is not inherited");
-		KT_CHECK(live[99] == 7, "live block");
-		guard_write(freed + 1, 1);
-		KT_CHECK(guard_last_fault()->kind == KMS_FAULT_USE_AFTER_FREE &&
-				 guard_last_fault()->address == (uintptr_t)freed + 1,
-			 "the parent's freed block is open in the child");
-		kmem_free(live, 100);
-		(void)guard_read(live);
-		KT_CHECK(guard_last_fault()->address == (uintptr_t)live, "its own free");
-		guard_case_expect_caught();
-		pid = fork();
-		if (pid == 0)
-			guard_case_expect_caught();
-		else
-			expect_good_end(pid);
-		exit(0);
-	}
+	if (pid == 0)
+		inheriting_child(freed, live, used);
 	expect_good_end(pid);
 	KT_CHECK(guard_faults() == 0 && guard_figures()->used == used && live[0] == 7,
 		 "the child changed its parent");
@@ -145,7 +151,23 @@ static int a_raw_fork_is_found_out(void *arg)
 	return 0;
 }
 
-/* The child cannot have a descriptor of its own: it goes on without a guard, and says so. */
+/* In a forked child that cannot have a descriptor of its own: it has no guard, and says so. */
+static _Noreturn void plain_child(unsigned char *live)
+{
+	bool off = guard_backend == KMS_GUARD_UFFD;
+	void *p = kmem_alloc(100, KM_SLEEP);
+
+	KT_CHECK(guard_owns(p) == !off, "guarded");
+	KT_CHECK(guard_figures()->depth == (off ? 0 : GUARD_CASE_DEPTH), "depth");
+	KT_CHECK(!off || guard_figures()->limited_by == KMS_LIMITED_MEMORY, "not said");
+	KT_CHECK(live[99] == 7, "live block");
+	kmem_free(live, 100);
+	kmem_free(p, 100);
+	guard_flush(GUARD_CASE_DEPTH);
+	KT_CHECK(guard_faults() == 0, "%d findings", (int)guard_faults());
+	exit(0);
+}
+
 static int a_child_that_cannot_start_again_is_plain(void *arg)
 {
 	unsigned char *live;
@@ -157,20 +179,8 @@ static int a_child_that_cannot_start_again_is_plain(void *arg)
 	memset(live, 7, 100);
 	limit(RLIMIT_NOFILE, 16);
 	pid = fork();
-	if (pid == 0) {
-		bool off = guard_backend == KMS_GUARD_UFFD;
-		void *p = kmem_alloc(100, KM_SLEEP);
-
-		KT_CHECK(guard_owns(p) == !off, "guarded");
-		KT_CHECK(guard_figures()->depth == (off ? 0 : GUARD_CASE_DEPTH), "depth");
-		KT_CHECK(!off || guard_figures()->limited_by == KMS_LIMITED_MEMORY, "not said");
-		KT_CHECK(live[99] == 7, "live block");
-		kmem_free(live, 100);
-		kmem_free(p, 100);
-		guard_flush(GUARD_CASE_DEPTH);
-		KT_CHECK(guard_faults() == 0, "%d findings", (int)guard_faults());
-		_exit(0);
-	}
+	if (pid == 0)
+		plain_child(live);
 	expect_good_end(pid);
 	guard_case_expect_caught();
 	return 0;
@@ -198,7 +208,7 @@ static int other_programs_can_be_started(void *arg)
 
 static int sweeps_of_descriptors_spare_ours(void *arg)
 {
-	int ours, other;
+	int ours;
 
 	(void)arg;
 	guard_case_begin();
@@ -211,20 +221,42 @@ static int sweeps_of_descriptors_spare_ours(void *arg)
 	closefrom(3);
 	guard_case_expect_caught();
 	KT_CHECK(kms_guard_fd() == ours, "it was moved");
+	return 0;
+}
+
+static int our_descriptor_is_none_of_the_programs(void *arg)
+{
+	int ours;
+
+	(void)arg;
+	guard_case_begin();
+	ours = kms_guard_fd();
 	if (ours < 0)
-		return 0;
+		return 0; /* this back end needs none */
 	KT_CHECK(ours >= HIGH_FD, "a low number: %d", ours);
 	KT_CHECK(fcntl(ours, F_GETFD) == FD_CLOEXEC, "not closed by exec");
 	KT_CHECK(close(ours) == -1 && errno == EBADF, "close");
 	KT_CHECK(dup2(ours, 5) == -1 && errno == EBADF, "dup2");
 	KT_CHECK(close_range((unsigned)ours, (unsigned)ours, 0) == 0, "close_range");
-	/* The program wants this very number. */
-	other = open("/dev/null", O_RDONLY);
+	guard_case_expect_caught();
+	return 0;
+}
+
+static int its_number_is_given_up_to_the_program(void *arg)
+{
+	int ours, other = open("/dev/null", O_RDONLY);
+
+	(void)arg;
+	guard_case_begin();
+	ours = kms_guard_fd();
+	if (ours < 0)
+		return 0; /* this back end needs none */
 	KT_CHECK(dup2(other, ours) == ours, "%s", strerror(errno));
 	KT_CHECK(kms_guard_fd() != ours && kms_guard_fd() >= 0, "not moved");
 	guard_case_expect_caught();
 	ours = kms_guard_fd();
 	KT_CHECK(dup3(other, ours, O_CLOEXEC) == ours, "%s", strerror(errno));
+	KT_CHECK(kms_guard_fd() != ours && kms_guard_fd() >= 0, "not moved");
 	guard_case_expect_caught();
 	return 0;
 }
@@ -329,32 +361,43 @@ static int locked_memory_is_guarded(void *arg)
 	return 0;
 }
 
-static int map_entries_are_a_budget(void *arg)
+static void hold_many(void **block)
 {
-	static void *block[MANY_BLOCKS];
-	const struct kms_guard_stat *f;
-	void *map;
-
-	(void)arg;
-	guard_case_begin();
-	f = guard_figures();
 	for (int i = 0; i < MANY_BLOCKS; i++) {
 		block[i] = kmem_alloc(GUARD_CASE_BYTES, KM_SLEEP);
 		KT_CHECK(block[i], "block %d", i);
 		memset(block[i], 1, GUARD_CASE_BYTES);
 	}
+}
+
+/* What a program may want of its map entries. */
+static void use_maps(void)
+{
+	const int bytes = 1 << 20;
+	char *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	KT_CHECK(map != MAP_FAILED, "%s", strerror(errno));
+	for (int i = 0; i < bytes; i += 2 * (int)GUARD_PAGE_BYTES)
+		KT_CHECK(mprotect(map + i, GUARD_PAGE_BYTES, PROT_NONE) == 0, "%s",
+			 strerror(errno));
+}
+
+static int map_entries_are_a_budget(void *arg)
+{
+	static void *block[MANY_BLOCKS];
+	const struct kms_guard_stat *f;
+
+	(void)arg;
+	guard_case_begin();
+	f = guard_figures();
+	hold_many(block);
 	if (guard_backend == KMS_GUARD_MPROTECT && f->maps_max < 2 * MANY_BLOCKS) {
 		KT_CHECK(f->unguarded > 0 && f->live > MANY_BLOCKS / 10, "%d live", (int)f->live);
 		KT_CHECK(f->limited_by == KMS_LIMITED_MAPS, "limited by %u", f->limited_by);
 	} else {
 		KT_CHECK(f->unguarded == 0 && f->live == MANY_BLOCKS, "%d live", (int)f->live);
 	}
-	/* The program has room left. */
-	map = mmap(NULL, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	KT_CHECK(map != MAP_FAILED, "%s", strerror(errno));
-	for (int i = 0; i < 1 << 20; i += 2 * GUARD_PAGE_BYTES)
-		KT_CHECK(mprotect((char *)map + i, GUARD_PAGE_BYTES, PROT_NONE) == 0, "%s",
-			 strerror(errno));
+	use_maps();
 	for (int i = 0; i < MANY_BLOCKS; i++)
 		kmem_free(block[i], GUARD_CASE_BYTES);
 	guard_case_expect_caught();
@@ -368,6 +411,8 @@ static const struct guard_case cases[] = {
 	{"a child that cannot start again is plain", a_child_that_cannot_start_again_is_plain, 0},
 	{"other programs can be started",            other_programs_can_be_started,            0},
 	{"sweeps of descriptors spare ours",         sweeps_of_descriptors_spare_ours,         0},
+	{"our descriptor is none of the program's",  our_descriptor_is_none_of_the_programs,   0},
+	{"its number is given up to the program",    its_number_is_given_up_to_the_program,    0},
 	{"a descriptor lost is replaced",            a_descriptor_lost_is_replaced,            0},
 	{"few descriptors leave another back end",   few_descriptors_leave_another_back_end,   0},
 	{"little address space is survived",         little_address_space_is_survived,         0},
