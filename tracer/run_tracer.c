@@ -77,7 +77,6 @@ struct state {
 	void *server;
 	int program_fd; /* says when the program is over if the front cannot; -1 without pidfds */
 	bool front_gone;
-	bool said_missing;
 	bool program_over;
 	bool cancelled;
 	bool in_background;
@@ -90,6 +89,14 @@ static void say(void *arg, const char *line)
 	(void)kms_run_send(run->fd, KMS_WORD_SAY, 0, line);
 }
 
+static void program_over(struct state *s, int wait_status)
+{
+	if (s->program_over)
+		return;
+	s->program_over = true;
+	kms_tracer_exited(s->tracer, s->run->program, wait_status);
+}
+
 static void hear_message(struct state *s)
 {
 	struct kms_run_message m;
@@ -98,10 +105,8 @@ static void hear_message(struct state *s)
 		s->front_gone = true;
 		return;
 	}
-	if (m.word == KMS_WORD_EXITED) {
-		kms_tracer_exited(s->tracer, s->run->program, m.value);
-		s->program_over = true;
-	}
+	if (m.word == KMS_WORD_EXITED)
+		program_over(s, m.value);
 	s->cancelled |= m.word == KMS_WORD_CANCEL;
 }
 
@@ -116,7 +121,7 @@ static void hear_front(struct state *s)
 	if (poll(p, 2, WAIT_MS) > 0 && p[0].revents)
 		hear_message(s);
 	if (p[1].revents || (s->front_gone && s->program_fd < 0 && kill(s->run->program, 0) < 0))
-		s->program_over = true;
+		program_over(s, -1); /* how, only the front could say */
 }
 
 /* The first process is over: is anybody else left? */
@@ -134,14 +139,18 @@ static void after_program(struct state *s)
 	}
 }
 
-static void say_missing(struct state *s)
+/* A program that is not traced although it was started so. */
+static void say_untraced(const struct state *s, enum kms_tracer_wait what)
 {
-	if (s->said_missing || s->program_over)
-		return;
-	s->said_missing = true;
-	say((void *)s->run,
-	    "the program runs, but nothing of it is traced: it has its own malloc, or "
-	    "its environment was cleared");
+	static const char *const lines[] = {
+		[KMS_TRACER_MISSING] = "the program runs, but nothing of it is traced: its "
+				       "environment was cleared, or it is loaded in another way",
+		[KMS_TRACER_SILENT] = "the program runs, but has allocated nothing that is traced: "
+				      "it may have a malloc of its own",
+	};
+
+	if ((size_t)what < sizeof(lines) / sizeof(lines[0]) && lines[what] && !s->program_over)
+		say((void *)s->run, lines[what]);
 }
 
 static void stay(struct state *s)
@@ -151,8 +160,7 @@ static void stay(struct state *s)
 
 		hear_front(s);
 		what = kms_tracer_wait(s->tracer, 0);
-		if (what == KMS_TRACER_MISSING)
-			say_missing(s);
+		say_untraced(s, what);
 		if (!s->program_over)
 			continue;
 		after_program(s);
