@@ -42,6 +42,9 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
 	case SQLITE_TRANSACTION:
 	case SQLITE_SAVEPOINT:
 		return SQLITE_OK;
+	case SQLITE_UPDATE:
+		/* how virtual tables (events, json_each) declare their columns; doing it is refused */
+		return a && sqlite3_stricmp(a, "sqlite_master") == 0 ? SQLITE_OK : SQLITE_DENY;
 	case SQLITE_FUNCTION:
 		return b && sqlite3_stricmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
 	case SQLITE_PRAGMA:

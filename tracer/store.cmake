@@ -40,6 +40,32 @@ target_sources(kms_tracer PRIVATE
 kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/001_init.sql kms_sql_001_init)
 target_link_libraries(kms_tracer PUBLIC kms::sqlite3 kms::zstd m)
 
+# The table `events` for other programs: the reading half once more, calling SQLite through its host. Base is linked in.
+kms_library(kmemscope_sqlite SHARED SOURCES
+	block_decode.c
+	block_parse.c
+	block.c
+	chunk_dir.c
+	chunk_read.c
+	db.c
+	filter.c
+	scan.c
+	store_names.c
+	table_page.c
+	trace.c
+	trace_blocks.c
+	trace_spans.c
+	trace_tables.c
+	u64map.c
+	vtab.c
+	vtab_extension.c
+	vtab_functions.c
+	LIBS kms_base kms::zstd m)
+target_compile_definitions(kmemscope_sqlite PRIVATE KMS_SQLITE_EXTENSION)
+set_target_properties(kmemscope_sqlite PROPERTIES PREFIX "")
+target_link_options(kmemscope_sqlite PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,defs)
+kms_product(kmemscope_sqlite)
+
 # Event streams that look like programs, for these tests and for bench/.
 kms_library(kms_tracer_workload SOURCES test/workload.c LIBS kms_tracer_synth)
 
@@ -47,3 +73,9 @@ kms_test(test_chunk LABEL unit SOURCES test/test_chunk.c LIBS kms_tracer kms_tra
 kms_library(kms_tracer_trace_build SOURCES test/trace_build.c LIBS kms_tracer kms_tracer_synth)
 kms_test(test_store LABEL unit SOURCES test/test_store.c LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_store_parts LABEL unit SOURCES test/test_store_parts.c LIBS kms_tracer kms_tracer_synth)
+kms_test(test_vtab LABEL unit SOURCES test/test_vtab.c
+	LIBS kms_tracer kms_tracer_trace_build kms_tracer_workload)
+if(TARGET test_vtab)
+	add_dependencies(test_vtab kmemscope_sqlite)
+endif()
+kms_test(test_file LABEL unit SOURCES test/test_file.c LIBS kms_tracer kms_tracer_trace_build)

@@ -9,6 +9,7 @@
 
 enum {
 	STACK_TEXT_BYTES = 1 << 20,
+	FUNCTION_BYTES = 4096,
 };
 
 static uint64_t hash_text(uint64_t hash, const char *text)
@@ -27,6 +28,31 @@ static uint64_t hash_frame(const struct kms_view_frame *frame)
 	return hash_text(hash, frame->file);
 }
 
+/* Names come from files that the target chose; the schema's JSON escapes quotes only. */
+static const char *printable(const char *text, char *copy, size_t room)
+{
+	size_t i;
+
+	if (!text)
+		return NULL;
+	for (i = 0; text[i] && i < room - 1; i++)
+		copy[i] = (unsigned char)text[i] < ' ' ? '?' : text[i];
+	copy[i] = '\0';
+	return copy;
+}
+
+static int add_symbol(struct kms_store *store, const struct kms_view_frame *frame)
+{
+	char module[PATH_MAX], function[FUNCTION_BYTES], file[PATH_MAX];
+
+	return STORE_ROW(
+		&store->rows, STORE_SYMBOL, KMS_INT(store->next_symbol), KMS_INT(frame->address),
+		KMS_TEXT(printable(frame->module, module, sizeof(module))), KMS_INT(frame->offset),
+		KMS_TEXT(printable(frame->function, function, sizeof(function))),
+		KMS_TEXT(printable(frame->file, file, sizeof(file))), KMS_INT(frame->line),
+		KMS_INT(frame->inlined));
+}
+
 static int symbol_id(struct kms_store *store, const struct kms_view_frame *frame, uint64_t *id)
 {
 	uint64_t hash = hash_frame(frame);
@@ -37,10 +63,7 @@ static int symbol_id(struct kms_store *store, const struct kms_view_frame *frame
 		*id = *known;
 		return 0;
 	}
-	result = STORE_ROW(&store->rows, STORE_SYMBOL, KMS_INT(store->next_symbol),
-			   KMS_INT(frame->address), KMS_TEXT(frame->module), KMS_INT(frame->offset),
-			   KMS_TEXT(frame->function), KMS_TEXT(frame->file), KMS_INT(frame->line),
-			   KMS_INT(frame->inlined));
+	result = add_symbol(store, frame);
 	if (!result)
 		result = kms_u64map_set(&store->symbols, hash, (uint64_t)store->next_symbol);
 	*id = (uint64_t)store->next_symbol++;

@@ -310,23 +310,32 @@ SELECT s.id AS stack_id, j.key AS depth, y.address, y.module, y."offset", y.func
 	y.inlined
 FROM stacks s, json_each(s.symbols) j JOIN symbols y ON y.id = j.value;
 
--- A stack as the API writes it.
+-- A stack as the API writes it: a JSON array. No JSON functions: where the schema is not trusted (and a reader of
+-- foreign files does not) views may not call them before SQLite 3.41.
 CREATE VIEW stack_json AS
 SELECT s.id AS stack_id, (
-	SELECT json_group_array(json_object(
-		'address', printf('0x%x', f.address), 'module', f.module, 'offset', f."offset",
-		'function', f.function, 'file', f.file, 'line', f.line,
-		'inlined', json(CASE f.inlined WHEN 0 THEN 'false' ELSE 'true' END)))
-	FROM (SELECT * FROM frames WHERE stack_id = s.id ORDER BY depth) f) AS stack
+	SELECT '[' || coalesce(group_concat(frame), '') || ']'
+	FROM (SELECT printf('{"address":"0x%x","module":%s,"offset":%d,"function":%s,"file":%s,"line":%d,"inlined":%s}',
+		address,
+		CASE WHEN module IS NULL THEN 'null'
+			ELSE '"' || replace(replace(module, '\', '\\'), '"', '\"') || '"' END,
+		"offset",
+		CASE WHEN function IS NULL THEN 'null'
+			ELSE '"' || replace(replace(function, '\', '\\'), '"', '\"') || '"' END,
+		CASE WHEN file IS NULL THEN 'null'
+			ELSE '"' || replace(replace(file, '\', '\\'), '"', '\"') || '"' END,
+		line,
+		CASE inlined WHEN 0 THEN 'false' ELSE 'true' END) AS frame
+	FROM frames WHERE stack_id = s.id ORDER BY depth)) AS stack
 FROM stacks s;
 
 CREATE VIEW leaks AS
 SELECT l.target, l.id, l.score, l.bytes, l.count, l.age_p50_us, l.growth_bytes_per_s, l.cache,
 	(SELECT stack FROM stack_json j WHERE j.stack_id = l.stack_id) AS stack,
-	json_object('growth_bytes_per_s', l.growth_bytes_per_s,
-		'age_over_lifetime', l.age_over_lifetime, 'freed', l.freed,
-		'never_freed', json(CASE l.never_freed WHEN 0 THEN 'false' ELSE 'true' END),
-		'at_exit', json(CASE l.at_exit WHEN 0 THEN 'false' ELSE 'true' END)) AS evidence,
+	printf('{"growth_bytes_per_s":%!.15g,"age_over_lifetime":%!.15g,"freed":%d,"never_freed":%s,"at_exit":%s}',
+		l.growth_bytes_per_s, l.age_over_lifetime, l.freed,
+		CASE l.never_freed WHEN 0 THEN 'false' ELSE 'true' END,
+		CASE l.at_exit WHEN 0 THEN 'false' ELSE 'true' END) AS evidence,
 	l.state, l.stack_id, l.allocs, l.folded
 FROM leak_rows l ORDER BY l.rank;
 
@@ -340,9 +349,9 @@ SELECT f.target, f.id, f.kind, f.address, f.access, f.size, f.cache, f."offset",
 	(SELECT stack FROM stack_json j WHERE j.stack_id = f.stack_id) AS stack,
 	(SELECT stack FROM stack_json j WHERE j.stack_id = f.alloc_stack_id) AS alloc_stack,
 	(SELECT stack FROM stack_json j WHERE j.stack_id = f.free_stack_id) AS free_stack,
-	(SELECT json_group_array(json_object('alloc_ns', o.alloc_ns, 'free_ns', o.free_ns,
-		'bytes', o.bytes, 'alloc_stack_id', o.alloc_stack_id,
-		'free_stack_id', o.free_stack_id, 'thread', o.thread))
-	FROM (SELECT * FROM fault_owners WHERE fault = f.id ORDER BY n) o) AS owners,
+	(SELECT '[' || coalesce(group_concat(owner), '') || ']'
+	FROM (SELECT printf('{"alloc_ns":%d,"free_ns":%d,"bytes":%d,"alloc_stack_id":%d,"free_stack_id":%d,"thread":%d}',
+		o.alloc_ns, o.free_ns, o.bytes, o.alloc_stack_id, o.free_stack_id, o.thread) AS owner
+	FROM fault_owners o WHERE o.fault = f.id ORDER BY o.n)) AS owners,
 	f.report, f.time_ns, f.thread_name, f.stack_id, f.alloc_stack_id, f.free_stack_id
 FROM fault_rows f;

@@ -95,7 +95,8 @@ void tb_put(struct tb *tb, uint32_t ring, struct enc_event event)
 	tb->produced += event.kind == KMS_EVENT_LOST ? event.value : 1;
 }
 
-static void grow_slab(struct tb *tb, uint32_t ring)
+/* In every target: each has the same addresses. */
+static void grow_slab(struct tb *tb)
 {
 	struct enc_event e = {
 		.kind = KMS_EVENT_SLAB_GROW,
@@ -109,7 +110,8 @@ static void grow_slab(struct tb *tb, uint32_t ring)
 		.time_ns = tb->time_ns,
 	};
 
-	tb_put(tb, ring, e);
+	for (uint32_t ring = 0; ring < tb->targets; ring++)
+		tb_put(tb, ring, e);
 	tb->n_slabs++;
 }
 
@@ -148,16 +150,16 @@ void tb_run(struct tb *tb, size_t n)
 		uint32_t ring = (uint32_t)pick % tb->n_rings;
 
 		tb->time_ns += rng_below(&tb->rng, 200);
-		if (tb->n_slabs < tb->targets * 3u || rng_below(&tb->rng, 2000) == 0)
-			grow_slab(tb, tb->n_slabs % tb->targets);
+		if (tb->n_slabs < 3 || rng_below(&tb->rng, 2000) == 0)
+			grow_slab(tb);
 		if (rng_below(&tb->rng, 50) == 0 && tb->n_nodes < 100000)
 			tb->n_nodes++;
 		tb_put(tb, ring, random_event(tb));
 	}
 }
 
-static struct kms_batch_table *add_table(struct tb *tb, uint32_t image, uint32_t section,
-					 uint32_t first, uint32_t count, uint32_t entry_bytes)
+struct kms_batch_table *tb_table(struct tb *tb, uint32_t image, uint32_t section, uint32_t first,
+				 uint32_t count, uint32_t entry_bytes)
 {
 	struct kms_batch_table *t =
 		kms_batch_add_table(tb->batch, section, first, count, entry_bytes);
@@ -173,7 +175,7 @@ static void send_nodes(struct tb *tb)
 
 	for (uint32_t image = 1; n && image <= tb->targets; image++) {
 		struct kms_batch_table *t =
-			add_table(tb, image, KMS_SEC_NODE, first, n, sizeof(struct kms_node));
+			tb_table(tb, image, KMS_SEC_NODE, first, n, sizeof(struct kms_node));
 
 		for (uint32_t i = 0; i < n; i++) {
 			struct kms_node node = {
@@ -191,7 +193,7 @@ static void send_nodes(struct tb *tb)
 static void send_names(struct tb *tb, uint32_t image)
 {
 	struct kms_batch_table *t =
-		add_table(tb, image, KMS_SEC_CACHE, 0, 3, sizeof(struct kms_cache_entry));
+		tb_table(tb, image, KMS_SEC_CACHE, 0, 3, sizeof(struct kms_cache_entry));
 
 	for (uint32_t i = 0; i < 3; i++) {
 		struct kms_cache_entry cache = {
@@ -200,7 +202,7 @@ static void send_names(struct tb *tb, uint32_t image)
 		strcpy(cache.name, cache_names[i]);
 		memcpy(t->data + i * sizeof(cache), &cache, sizeof(cache));
 	}
-	t = add_table(tb, image, KMS_SEC_THREAD, 0, tb->n_rings, sizeof(struct kms_thread));
+	t = tb_table(tb, image, KMS_SEC_THREAD, 0, tb->n_rings, sizeof(struct kms_thread));
 	for (uint32_t i = 0; i < tb->n_rings; i++) {
 		struct kms_thread thread = {.tid = TB_FIRST_TID + i, .name = "worker", .ready = 1};
 
@@ -213,7 +215,7 @@ uint32_t tb_string(struct tb *tb, uint32_t image, const char *text)
 	uint32_t length = (uint32_t)strlen(text), units = 1 + (length + 7) / 8;
 	struct kms_string_head head = {.ready = length + 1};
 	uint32_t first = 2;
-	struct kms_batch_table *t = add_table(tb, image, KMS_SEC_STRING, first, units, 8);
+	struct kms_batch_table *t = tb_table(tb, image, KMS_SEC_STRING, first, units, 8);
 
 	memset(t->data, 0, (size_t)units * 8);
 	memcpy(t->data, &head, sizeof(head));
@@ -281,6 +283,11 @@ struct kms_batch *tb_poll(struct tb *tb, bool all)
 	send_nodes(tb);
 	send_rings(tb);
 	return take_batch(tb);
+}
+
+void tb_complete(struct tb *tb, uint32_t ring)
+{
+	send_block(tb, ring, true);
 }
 
 struct kms_batch *tb_end(struct tb *tb)

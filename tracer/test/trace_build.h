@@ -58,6 +58,10 @@ void tb_run(struct tb *tb, size_t n);
 /** Writes one event into a ring. Takes a block more if it does not fit. */
 void tb_put(struct tb *tb, uint32_t ring, struct enc_event event);
 
+/** Adds entries of an image's table to the next batch; zero until the caller writes them. */
+struct kms_batch_table *tb_table(struct tb *tb, uint32_t image, uint32_t section, uint32_t first,
+				 uint32_t count, uint32_t entry_bytes);
+
 /** Adds a string to an image's table; returns its index. For tests with one string only. */
 uint32_t tb_string(struct tb *tb, uint32_t image, const char *text);
 
@@ -67,6 +71,9 @@ uint32_t tb_string(struct tb *tb, uint32_t image, const char *text);
  * Owner:  the caller puts it
  */
 struct kms_batch *tb_poll(struct tb *tb, bool all);
+
+/** Puts the ring's open block, whatever it holds, into the next batch as complete. */
+void tb_complete(struct tb *tb, uint32_t ring);
 
 /** The same as the run ends: every block complete, targets exited. */
 struct kms_batch *tb_end(struct tb *tb);
