@@ -3,13 +3,13 @@
  * use_after_free SIZE MODE CHURN-SIZE FREES: frees a block, then does FREES pairs of CHURN-SIZE,
  * then reads or writes the block's first byte.
  *
- * MODE: read, write; legal: reads before the free; reuse: allocates blocks of SIZE and keeps them
- * until one has the victim's address, then reads; fresh: the pairs must not touch the address.
+ * MODE: read, write; legal: reads before the free; reuse: allocates blocks of SIZE until
+ * one has the victim's address, keeps that one, then reads; fresh: the pairs must not touch the address.
  */
 #include "tests/detect/front.h"
 
 enum {
-	KEEP_MAX = 4096,
+	TRIES_MAX = 40000,
 };
 
 static NAMED char *make_block(size_t bytes)
@@ -61,12 +61,16 @@ static NAMED char *make_next_owner(size_t bytes)
 	return p;
 }
 
-/* Allocates until the address is in use again. The blocks stay allocated. */
+/* Allocates until the address is in use again, and keeps that block. The others are freed, so that
+ * the FIFO goes on giving addresses back. */
 static size_t allocate_until(const char *address, size_t bytes)
 {
-	for (size_t i = 1; i <= KEEP_MAX; i++) {
-		if (make_next_owner(bytes) == address)
+	for (size_t i = 1; i <= TRIES_MAX; i++) {
+		char *p = make_next_owner(bytes);
+
+		if (p == address)
 			return i;
+		FRONT_FREE(p, bytes);
 	}
 	return 0;
 }
@@ -90,7 +94,7 @@ int main(int argc, char **argv)
 	give_back(p, bytes);
 	churn(churn_bytes, frees);
 	if (!strcmp(mode, "reuse"))
-		owner = allocate_until(p, bytes);
+		owner = reuse_address(p, bytes);
 	printf("{\"block\": \"%p\", \"bytes\": %zu, \"owner\": %zu}\n", (void *)p, bytes, owner);
 	fflush(stdout);
 	if (!strcmp(mode, "write"))
