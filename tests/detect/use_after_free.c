@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 	give_back(p, bytes);
 	churn(churn_bytes, frees);
 	if (!strcmp(mode, "reuse"))
-		owner = reuse_address(p, bytes);
+		owner = allocate_until(p, bytes);
 	printf("{\"block\": \"%p\", \"bytes\": %zu, \"owner\": %zu}\n", (void *)p, bytes, owner);
 	fflush(stdout);
 	if (!strcmp(mode, "write"))
