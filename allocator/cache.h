@@ -9,6 +9,12 @@
 
 #include "allocator/impl.h"
 
+/** KMS_ATTR_KMEM for events of a cache of the kmem(9) front, else 0. */
+static inline uint32_t kms_front_attr(const struct kms_cache *cache)
+{
+	return cache->name[0] == 'k' ? KMS_ATTR_KMEM : 0;
+}
+
 struct kms_cache_plan {
 	const char *name;
 	uint32_t object_bytes; /* largest request without checks */

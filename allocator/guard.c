@@ -159,6 +159,26 @@ static void find_stack(struct kms_local *t, struct kms_request_info *info)
 		info->node = kms_stack_capture(t->stack, &info->frame);
 }
 
+/* A run of slots serves one cache; its slab event says which, once. */
+static void tell_run(struct kms_local *t, struct kms_guard_run *run)
+{
+	const struct kms_span *span = run->span;
+	const uint64_t numbers[5] = {span->base >> KMS_PAGE_SHIFT, span->pages, span->cache,
+				     span->first_bytes, span->stride_bytes};
+
+	if (KMS_LIKELY(__atomic_load_n(&run->told, __ATOMIC_RELAXED)) || !t->trace)
+		return;
+	if (!__atomic_exchange_n(&run->told, 1, __ATOMIC_ACQ_REL))
+		kms_ring_emit_code(t, KMS_REC_SLAB_GROW, 5, numbers);
+}
+
+static uint32_t event_flags(const struct kms_heap *heap, const struct kms_span *span,
+			    const struct kms_request_info *info)
+{
+	return span->checks | info->attrs | KMS_ATTR_GUARDED |
+	       kms_front_attr(heap->cache[span->cache]);
+}
+
 static void publish_alloc(struct kms_local *t, const struct kms_guard_slot *slot, uintptr_t block,
 			  size_t size, const struct kms_request_info *info)
 {
@@ -169,7 +189,7 @@ static void publish_alloc(struct kms_local *t, const struct kms_guard_slot *slot
 
 	if (t->trace)
 		last_ring = kms_record(t, KMS_REC_FORM_ALLOC, block, side, size, info->node,
-				       span->checks | info->attrs | KMS_ATTR_GUARDED);
+				       event_flags(t->heap, span, info));
 	side->size_bytes = (uint32_t)size;
 	side->alloc_stack = info->node;
 	side->generation++;
@@ -218,6 +238,7 @@ void *kms_guard_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 	if (t->checks & KMS_CHECK_POISON && !(info->attrs & KMS_ATTR_ZERO))
 		kms_pattern_fill((void *)block, size);
 	find_stack(t, info);
+	tell_run(t, slot->run);
 	publish_alloc(t, slot, block, size, info);
 	return (void *)block;
 }
@@ -243,7 +264,7 @@ static void publish_free(struct kms_local *t, const struct kms_guard_slot *slot,
 
 	if (t->trace)
 		last_ring = kms_record(t, KMS_REC_FORM_FREE, block, side, side->size_bytes,
-				       info->node, span->checks | info->attrs | KMS_ATTR_GUARDED);
+				       info->node, event_flags(t->heap, span, info));
 	side->free_stack = info->node;
 	side->generation++;
 	side->last_ring = last_ring;

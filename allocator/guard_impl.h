@@ -73,6 +73,7 @@ struct kms_guard_run {
 	struct kms_guard_run *next;  /* all runs; constant */
 	uintptr_t end;               /* of its part of the reservation */
 	uint32_t used;               /* slots ever handed out; atomic */
+	uint32_t told;               /* its slab event was written; atomic */
 	struct kms_guard_slot *slot; /* span->count */
 };
 

@@ -89,6 +89,7 @@ void *kms_large_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 {
 	struct kms_side *side;
 	struct kms_span *span;
+	uint32_t front = kms_front_attr(t->heap->cache[cache_index]);
 	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 	bool zeroed;
 	uint8_t *p;
@@ -124,7 +125,7 @@ void *kms_large_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 	kms_large_set_size(span, side, size);
 	if (t->trace)
 		last_ring = kms_record(t, KMS_REC_FORM_ALLOC, (uintptr_t)p, side, size, info->node,
-				       checks | info->attrs);
+				       checks | info->attrs | front);
 	side->alloc_stack = info->node;
 	side->generation++;
 	side->last_ring = last_ring;
@@ -150,7 +151,8 @@ bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info)
 	kms_fault_check_zones(t, span, p, side, &info->frame, KMS_ACCESS_FREE);
 	if (t->trace)
 		(void)kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, info->node,
-				 span->checks | info->attrs);
+				 span->checks | info->attrs |
+					  kms_front_attr(t->heap->cache[span->cache]));
 	t->counter[span->cache].frees++;
 	t->counter[span->cache].free_bytes += size;
 	tell_span(t, span, false);

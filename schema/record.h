@@ -118,6 +118,8 @@ enum kms_attr_bits {
 	KMS_ATTR_NOSLEEP = 1 << 12,
 	KMS_ATTR_FOREIGN = 1 << 13, /* size unknown: block from before the trace */
 	KMS_ATTR_GUARDED = 1 << 14,
+	KMS_ATTR_KMEM = 1 << 15, /* kmem(9) block in pages of its own or guarded; a block of a slab has
+				  * the front of its slab */
 	KMS_ATTR_SHIFT = 8,
 };
 

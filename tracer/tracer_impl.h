@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tracer's parts; private to tracer*.c. */
+#ifndef KMS_TRACER_TRACER_IMPL_H
+#define KMS_TRACER_TRACER_IMPL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "tracer/file.h"
+#include "tracer/images.h"
+#include "tracer/model.h"
+#include "tracer/queue.h"
+#include "tracer/reader.h"
+#include "tracer/stack_book.h"
+#include "tracer/store.h"
+#include "tracer/symbols.h"
+#include "tracer/tracer.h"
+
+/** One of the two threads that take batches from the reader. */
+struct tracer_consumer {
+	struct kms_tracer *tracer;
+	struct kms_queue queue;
+	pthread_t thread;
+	bool is_running;
+	bool has_last; /* the batch being emitted is in the queue already */
+	uint64_t synced; /* SYNC batches seen; under tracer->lock */
+};
+
+struct kms_tracer {
+	struct kms_tracer_config config; /* strings are in the arrays below */
+	char output[PATH_MAX];
+	char run_dir[PATH_MAX];
+	struct kms_images *images;
+	struct kms_reader *reader;
+	struct kms_model *model;      /* fed by the model thread */
+	struct kms_store *store;      /* of the store thread until that has ended */
+	struct kms_stack_book *stacks; /* fed by the model thread */
+	struct tracer_consumer to_store, to_model;
+	struct kms_view_ops ops;
+	uint64_t started_ns;
+
+	pthread_mutex_t lock; /* guards what follows; taken last */
+	pthread_cond_t changed;
+	bool is_exited; /* kms_tracer_exited() was called for the first process */
+	uint64_t exited_ns;
+	bool missing_said;
+	int store_error; /* first error of the store, 0 none */
+	bool stacks_full_said;
+
+	pthread_mutex_t symbols_lock; /* guards symbols, while it is made */
+	struct kms_symbols *symbols;
+	bool symbols_failed;
+	_Atomic uint64_t synced_ns; /* when a view last asked for all that was written */
+	pthread_mutex_t file_lock; /* guards file, while it is opened */
+	struct kms_file *file;     /* our own trace, for queries of events */
+};
+
+/** One line for the user. */
+void tracer_say(struct kms_tracer *tracer, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** The symbol resolver, started when it is first needed; NULL if it cannot be. Any thread. */
+struct kms_symbols *tracer_symbols(struct kms_tracer *tracer);
+
+/** tracer_view.c: the functions of kms_tracer_view(). */
+void tracer_view_init(struct kms_tracer *tracer);
+
+/** tracer_final.c: writes what the file keeps of the end: names of the stacks that matter, tables. */
+int tracer_final(struct kms_tracer *tracer, struct kms_err *err);
+
+#endif
