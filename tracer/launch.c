@@ -86,7 +86,7 @@ static bool gains_rights(const char *path, const struct stat *st)
 
 static int refuse(struct kms_err *err, const char *path, const char *why)
 {
-	kms_err_set(err, -ENOTSUP, "cannot trace %s: %s", path, why);
+	kms_err_set(err, -ENOTSUP, "cannot trace %.96s: %s", path, why);
 	kms_err_subject(err, path);
 	return KMS_RUN_FAILED;
 }
@@ -150,7 +150,7 @@ static bool interpreter(const char *head, char path[PATH_MAX])
 
 static int no_interpreter(const char *script, const char *path, struct kms_err *err)
 {
-	kms_err_set(err, -ENOENT, "%s: its interpreter '%s' is not found; see its first line",
+	kms_err_set(err, -ENOENT, "%.96s: its interpreter '%.64s' is not found; see its first line",
 		    script, path);
 	kms_err_subject(err, path);
 	return KMS_RUN_NOT_FOUND;
@@ -203,7 +203,7 @@ static int check_chain(const char *program, struct kms_err *err)
 
 static int cannot_execute(const char *program, int code, struct kms_err *err)
 {
-	kms_err_set(err, code, "cannot execute %s: %s%s", program, strerror(-code),
+	kms_err_set(err, code, "cannot execute %.128s: %s%s", program, strerror(-code),
 		    code == -EACCES ? "; is it executable (chmod +x), and are its folders open?"
 				    : "");
 	kms_err_subject(err, program);
@@ -216,15 +216,15 @@ int kms_launch_check(const char *program, char path[PATH_MAX], struct kms_err *e
 	struct stat st;
 
 	if (result == -ENOENT || result == -ENOTDIR) {
-		kms_err_set(err, -ENOENT, "program '%s' not found; give a path or a name in PATH",
-			    program);
+		kms_err_set(err, -ENOENT,
+			    "program '%.128s' not found; give a path or a name in PATH", program);
 		kms_err_subject(err, program);
 		return KMS_RUN_NOT_FOUND;
 	}
 	if (result < 0)
 		return cannot_execute(program, result, err);
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		kms_err_set(err, -EISDIR, "cannot execute %s: it is a folder", program);
+		kms_err_set(err, -EISDIR, "cannot execute %.128s: it is a folder", program);
 		return KMS_RUN_NOT_EXEC;
 	}
 	if (access(path, X_OK) < 0)
