@@ -50,7 +50,8 @@ struct kms_run_config {
 	const char *const *settings; /* n_settings times NAME=VALUE, as for --set */
 	size_t n_settings;
 	bool first_only; /* --follow-fork no: only the program's own process */
-	/** In the tracer: starts the API server; NULL with err set if it cannot. */
+	/** In the tracer: starts the API server; NULL with err set if it cannot. The view is valid
+	 * until serve_stop has returned. */
 	void *(*serve_start)(void *arg, const struct kms_view *view, const char *socket_path,
 			     struct kms_err *err);
 	/** In the tracer, at its end: with what serve_start returned. */

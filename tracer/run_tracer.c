@@ -74,6 +74,7 @@ void kms_run_silence(int fd)
 struct state {
 	const struct kms_run_tracer *run;
 	struct kms_tracer *tracer;
+	struct kms_view view; /* the server borrows it */
 	void *server;
 	int program_fd; /* says when the program is over if the front cannot; -1 without pidfds */
 	bool front_gone;
@@ -208,15 +209,13 @@ static int start(struct state *s, struct kms_err *err)
 		.file = run->output,
 		.started_wall_ns = wall_ns(),
 	};
-	struct kms_view view;
-
 	s->tracer = kms_tracer_start(&tracer_config, err);
 	if (!s->tracer)
 		return err->code;
-	view = kms_tracer_view(s->tracer);
+	s->view = kms_tracer_view(s->tracer);
 	if (config->serve_start) {
 		s->server =
-			config->serve_start(config->serve_arg, &view, run->session->socket, err);
+			config->serve_start(config->serve_arg, &s->view, run->session->socket, err);
 		if (!s->server)
 			return err->code;
 	}
