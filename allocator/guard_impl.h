@@ -24,7 +24,7 @@ enum kms_guard_limits {
 	KMS_GUARD_SLOT_BYTES = 16 << 20,   /* largest slot */
 	KMS_GUARD_ALIGN_BYTES = 64 << 10,  /* largest alignment */
 	KMS_GUARD_GRANULE_SHIFT = 16,      /* runs begin and end at multiples of 64 KiB */
-	KMS_GUARD_EXTENT_BYTES = 64 << 20, /* the reservation is taken in so much at a time */
+	KMS_GUARD_EXTENT_BYTES = 64 << 20, /* alignment and least size of the reservation */
 	KMS_GUARD_RUN_BYTES = 512 << 10,   /* first run of a pool; later ones grow to 8 MiB */
 	KMS_GUARD_RUN_DOUBLINGS = 4,
 	KMS_GUARD_MAPS_EVERY = 1 << 14, /* guarded frees between looks at the map entries */

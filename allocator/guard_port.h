@@ -24,6 +24,9 @@ struct kms_guard_ops {
 	uint32_t id; /* enum kms_guard_backend */
 	bool missing_traps; /* an open page whose memory was given back (madvise) traps like a closed one */
 
+	/** The reservation is taken in by so much at a time: a power of two, at most 64 MiB. */
+	size_t step_bytes;
+
 	/** Can it work here? Prepares what it needs. 0, or a negative error and nothing changed. */
 	int (*start)(void);
 

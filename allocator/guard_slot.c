@@ -72,7 +72,7 @@ static bool take_in(struct kms_guard *g, size_t bytes)
 		return true;
 	need -= g->taken_bytes;
 	/* Little memory or a limit: then exactly what is needed. */
-	return take_more(g, round_up(need, KMS_GUARD_EXTENT_BYTES)) || take_more(g, need);
+	return take_more(g, round_up(need, g->ops->step_bytes)) || take_more(g, need);
 }
 
 /* The checks of a pool's blocks: its cache says whether they have the manual's header. */

@@ -174,6 +174,7 @@ static int marker_after_fork(void *start, size_t bytes)
 
 const struct kms_guard_ops kms_guard_marker_ops = {
 	.id = KMS_GUARD_MARKER,
+	.step_bytes = 2 << 20, /* each marker is work, at first and at each fork */
 	.start = marker_start,
 	.extend = marker_extend,
 	.open = marker_open,
@@ -291,6 +292,7 @@ static void mprotect_maps(uint64_t *used, uint64_t *max)
 
 const struct kms_guard_ops kms_guard_mprotect_ops = {
 	.id = KMS_GUARD_MPROTECT,
+	.step_bytes = 64 << 20,
 	.start = mprotect_start,
 	.extend = mprotect_extend,
 	.open = mprotect_open,

@@ -260,6 +260,7 @@ void kms_guard_fd_vacate(int fd)
 const struct kms_guard_ops kms_guard_uffd_ops = {
 	.id = KMS_GUARD_UFFD,
 	.missing_traps = true,
+	.step_bytes = 64 << 20,
 	.start = uffd_start,
 	.extend = uffd_extend,
 	.open = uffd_open,
