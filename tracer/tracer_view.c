@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "tracer/process.h"
 #include "tracer/tracer_impl.h"
 
 enum {
