@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fmt.h"
@@ -127,6 +128,16 @@ static void add_stack(struct kms_buf *out, struct kms_stacks *stacks, uint64_t s
 		kms_buf_add_str(out, "    (outer frames not recorded)\n");
 }
 
+/* A moment of the run, precise enough to tell events apart. */
+static struct kms_fmt moment(uint64_t ns)
+{
+	struct kms_fmt out;
+
+	snprintf(out.text, sizeof(out.text), "%" PRIu64 ".%06" PRIu64 " s", ns / 1000000000,
+		 ns / 1000 % 1000000);
+	return out;
+}
+
 static const char *plural(uint64_t n)
 {
 	return n == 1 ? "" : "s";
@@ -245,7 +256,7 @@ static void add_access(struct kms_buf *out, struct kms_stacks *stacks,
 	kms_buf_addf(out, "%s %s", name_of(nouns, COUNT_OF(nouns), raw->access),
 		     kms_fmt_addr(raw->address).text);
 	add_thread(out, fault);
-	kms_buf_addf(out, ", %s into the run, target %" PRIu32 ":\n", kms_fmt_ns(raw->time_ns).text,
+	kms_buf_addf(out, ", %s into the run, target %" PRIu32 ":\n", moment(raw->time_ns).text,
 		     fault->target);
 	add_stack(out, stacks, fault->stack_id);
 	if (raw->text[0]) {
@@ -280,23 +291,36 @@ static void add_past(struct kms_buf *out, struct kms_stacks *stacks,
 		kms_buf_add_str(out, "\nallocated");
 		if (owner)
 			kms_buf_addf(out, " by thread %" PRIu32 " at %s", owner->thread,
-				     kms_fmt_ns(owner->alloc_ns).text);
+				     moment(owner->alloc_ns).text);
 		kms_buf_add_str(out, ":\n");
 		add_stack(out, stacks, fault->alloc_stack_id);
 	}
 	if (fault->free_stack_id) {
 		kms_buf_add_str(out, "\nfreed");
 		if (owner && owner->free_ns)
-			kms_buf_addf(out, " at %s", kms_fmt_ns(owner->free_ns).text);
+			kms_buf_addf(out, " at %s", moment(owner->free_ns).text);
 		kms_buf_add_str(out, ":\n");
 		add_stack(out, stacks, fault->free_stack_id);
 	}
 }
 
+static void add_neighbour(struct kms_buf *out, const struct kms_fault *raw, unsigned int side)
+{
+	uint64_t bytes = raw->neighbour_bytes[side];
+
+	if (!raw->neighbour[side])
+		return;
+	kms_buf_addf(out, "  %-12s %s, ", side == 0 ? "block before" : "block after",
+		     kms_fmt_addr(raw->neighbour[side]).text);
+	if (bytes)
+		kms_buf_addf(out, "%" PRIu64 " byte%s, ", bytes, plural(bytes));
+	kms_buf_addf(out, "%s\n",
+		     name_of(state_names, COUNT_OF(state_names), raw->neighbour_state[side]));
+}
+
 static void add_block(struct kms_buf *out, const struct kms_view_fault *fault)
 {
 	const struct kms_fault *raw = &fault->raw;
-	static const char *const sides[] = {"block before", "block after"};
 
 	if (!raw->block)
 		return;
@@ -308,12 +332,7 @@ static void add_block(struct kms_buf *out, const struct kms_view_fault *fault)
 	}
 	kms_buf_addf(out, ", %s\n", name_of(state_names, COUNT_OF(state_names), raw->block_state));
 	for (unsigned int i = 0; i < 2; i++)
-		if (raw->neighbour[i])
-			kms_buf_addf(out, "  %-12s %s, %" PRIu64 " byte%s, %s\n", sides[i],
-				     kms_fmt_addr(raw->neighbour[i]).text, raw->neighbour_bytes[i],
-				     plural(raw->neighbour_bytes[i]),
-				     name_of(state_names, COUNT_OF(state_names),
-					     raw->neighbour_state[i]));
+		add_neighbour(out, raw, i);
 }
 
 /* What stands between two bytes of the dump: brackets around the faulty one. */
@@ -368,10 +387,10 @@ static void add_owner(struct kms_buf *out, struct kms_stacks *stacks,
 {
 	kms_buf_addf(out, "  %zu. %" PRIu64 " byte%s, thread %" PRIu32 ", allocated at %s", number,
 		     owner->bytes, plural(owner->bytes), owner->thread,
-		     kms_fmt_ns(owner->alloc_ns).text);
+		     moment(owner->alloc_ns).text);
 	add_caller(out, stacks, owner->alloc_stack_id, " in ");
 	if (owner->free_ns) {
-		kms_buf_addf(out, ", freed at %s", kms_fmt_ns(owner->free_ns).text);
+		kms_buf_addf(out, ", freed at %s", moment(owner->free_ns).text);
 		add_caller(out, stacks, owner->free_stack_id, " in ");
 	} else {
 		kms_buf_add_str(out, ", still live");

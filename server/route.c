@@ -4,8 +4,10 @@
  */
 #include "server/exchange.h"
 
-#define TARGET KMS_PARAM_BIT(KMS_PARAM_TARGET)
-#define PAGE   (KMS_PARAM_BIT(KMS_PARAM_LIMIT) | KMS_PARAM_BIT(KMS_PARAM_CURSOR))
+#define TARGET    KMS_PARAM_BIT(KMS_PARAM_TARGET)
+#define SUM       KMS_PARAM_BIT(KMS_PARAM_SUM)
+#define MIN_BYTES KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES)
+#define PAGE      (KMS_PARAM_BIT(KMS_PARAM_LIMIT) | KMS_PARAM_BIT(KMS_PARAM_CURSOR))
 #define LEAKS                                                                                      \
 	(KMS_PARAM_BIT(KMS_PARAM_STATE) | KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES) |                     \
 	 KMS_PARAM_BIT(KMS_PARAM_MIN_SCORE))
@@ -14,22 +16,31 @@
 	 KMS_PARAM_BIT(KMS_PARAM_TO) | KMS_PARAM_BIT(KMS_PARAM_KIND) |                             \
 	 KMS_PARAM_BIT(KMS_PARAM_SITE))
 
+#define GET(path, params, handle)                                                                  \
+	{                                                                                          \
+		"GET", path, params, handle                                                        \
+	}
+#define PATCH(path, params, handle)                                                                \
+	{                                                                                          \
+		"PATCH", path, params, handle                                                      \
+	}
+
 const struct kms_route kms_routes[] = {
-	{"GET",              "/healthz", 0, kms_res_healthz},
-	{"GET",		 "/readyz", 0, kms_res_readyz},
-	{"GET",		  "/openapi.json", 0, kms_res_openapi},
-	{"GET","/api/v1/targets", PAGE, kms_res_targets},
-	{"GET",    "/api/v1/stats", TARGET, kms_res_stats},
-	{"GET",              "/api/v1/caches", TARGET | PAGE | KMS_PARAM_BIT(KMS_PARAM_SUM), kms_res_caches},
-	{"GET",		 "/api/v1/caches/{name}", TARGET, kms_res_cache},
-	{"GET",		  "/api/v1/guard", TARGET, kms_res_guard},
-	{"PATCH",         "/api/v1/guard", TARGET, kms_res_guard_patch},
-	{"GET",   "/api/v1/leaks", TARGET | PAGE | LEAKS, kms_res_leaks},
-	{"GET",              "/api/v1/leaks/{id}", TARGET, kms_res_leak},
-	{"GET",            "/api/v1/faults", TARGET | PAGE, kms_res_faults},
-	{"GET",		  "/api/v1/faults/{id}", 0, kms_res_fault},
-	{"GET","/api/v1/events", TARGET | PAGE | EVENTS, kms_res_events},
-	{"GET",    "/api/v1/sites", TARGET | PAGE | KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES), kms_res_sites},
-	{"GET",              "/api/v1/stacks/{id}", 0, kms_res_stack},
-	{0	   },
+	GET("/healthz", 0, kms_res_healthz),
+	GET("/readyz", 0, kms_res_readyz),
+	GET("/openapi.json", 0, kms_res_openapi),
+	GET("/api/v1/targets", PAGE, kms_res_targets),
+	GET("/api/v1/stats", TARGET, kms_res_stats),
+	GET("/api/v1/caches", TARGET | PAGE | SUM, kms_res_caches),
+	GET("/api/v1/caches/{name}", TARGET, kms_res_cache),
+	GET("/api/v1/guard", TARGET, kms_res_guard),
+	PATCH("/api/v1/guard", TARGET, kms_res_guard_patch),
+	GET("/api/v1/leaks", TARGET | PAGE | LEAKS, kms_res_leaks),
+	GET("/api/v1/leaks/{id}", TARGET, kms_res_leak),
+	GET("/api/v1/faults", TARGET | PAGE, kms_res_faults),
+	GET("/api/v1/faults/{id}", 0, kms_res_fault),
+	GET("/api/v1/events", TARGET | PAGE | EVENTS, kms_res_events),
+	GET("/api/v1/sites", TARGET | PAGE | MIN_BYTES, kms_res_sites),
+	GET("/api/v1/stacks/{id}", 0, kms_res_stack),
+	{0},
 };

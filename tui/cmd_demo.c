@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fmt.h"
 #include "tui/cmd.h"
 #include "tui/view.h"
 
@@ -23,41 +24,29 @@ struct demo_values {
 	const char *bugs;
 	const char *journal;
 	const char *output;
-	struct kms_opt_list set;
 };
 
 #define AT(member) offsetof(struct demo_values, member)
 
 static const struct kms_opt options[] = {
-	{"seed",					      0, KMS_OPT_NUMBER, AT(seed), "N",
-	 "what is done, and where; same seed, same calls (1)", 0, 0},
-	{"bugs",				     0, KMS_OPT_TEXT, AT(bugs), "LIST",
-	 "planted bugs, joined by commas; all or none (all)", 0, 0},
-	{"ops",						0, KMS_OPT_NUMBER, AT(ops), "N", "operations of each driver", 1000, 0},
-	{"seconds",						  0, KMS_OPT_NUMBER, AT(seconds), "N", "how long; 0: as fast as it goes (4)", 0,
-	 30},
-	{"wait",						   0, KMS_OPT_FLAG, AT(wait), NULL, "wait at the end until stdin is closed", 0, 0},
-	{"forever",              0, KMS_OPT_FLAG, AT(forever), NULL, "round after round, until killed", 0, 0},
-	{"verbose",					   0, KMS_OPT_FLAG, AT(verbose), NULL, "the kernel's console on stderr", 0, 0},
-	{"journal", 0, KMS_OPT_TEXT, AT(journal), "FILE", "one JSON line for each bug carried out",
-	 0, 0},
-	{"set",						  0, KMS_OPT_LIST, AT(set), "VAR=VALUE", "start value of a variable; may be repeated",
-	 0, 0},
-	{"output",					       'o', KMS_OPT_TEXT, AT(output), "FILE", "trace file (kmemscope.demo.PID.kms)", 0,
-	 0},
-	{"json",				     0, KMS_OPT_FLAG, AT(json), NULL,
-	 "bodies of /stats, /faults and /leaks as one object", 0, 0},
-	{"kernel-only",						0, KMS_OPT_FLAG, AT(kernel_only), NULL, "the kernel alone, not traced", 0,
-	 0},
-	{"no-color",					       0, KMS_OPT_FLAG, AT(no_color), NULL, "no colours (NO_COLOR does the same)", 0,
-	 0},
-	{"qemu",						   0, KMS_OPT_LATER, 0, NULL, NULL, 0, 0},
-	{0},
+	KMS_ROW_NUMBER("seed", 0, AT(seed), "N", 0, 0,
+		       "what is done, and where; same seed, same calls (1)"),
+	KMS_ROW_TEXT("bugs", 0, AT(bugs), "LIST",
+		     "planted bugs, joined by commas; all or none (all)"),
+	KMS_ROW_NUMBER("ops", 0, AT(ops), "N", 1000, 0, "operations of each driver"),
+	KMS_ROW_NUMBER("seconds", 0, AT(seconds), "N", 0, 30,
+		       "how long; 0: as fast as it goes (4)"),
+	KMS_ROW_FLAG("wait", 0, AT(wait), "wait at the end until stdin is closed"),
+	KMS_ROW_FLAG("forever", 0, AT(forever), "round after round, until killed"),
+	KMS_ROW_FLAG("verbose", 0, AT(verbose), "the kernel's console on stderr"),
+	KMS_ROW_TEXT("journal", 0, AT(journal), "FILE", "one JSON line for each bug carried out"),
+	KMS_ROW_TEXT("output", 'o', AT(output), "FILE", "trace file (kmemscope.demo.PID.kms)"),
+	KMS_ROW_FLAG("json", 0, AT(json), "bodies of /stats, /faults and /leaks as one object"),
+	KMS_ROW_FLAG("kernel-only", 0, AT(kernel_only), "the kernel alone, not traced"),
+	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
+	KMS_ROW_LATER("qemu", 0),
+	KMS_ROW_END,
 };
-/* The guard makes a use after free show at the access, not when the block is reused. */
-static const char *const demo_settings[] = {"kmem_guard_depth=30000"};
-
-#define DEMO_SETTINGS (sizeof(demo_settings) / sizeof(demo_settings[0]))
 
 /* One call of demo. */
 struct demo {
@@ -133,33 +122,22 @@ static void say_started(void *arg)
 static int trace_kernel(struct demo *demo)
 {
 	const struct demo_values *values = demo->values;
-	const char **settings = calloc(DEMO_SETTINGS + values->set.n, sizeof(*settings));
 	struct kms_err err = KMS_ERR_INIT;
 	struct kms_run_request request = {
 		.argv = demo->argv,
 		.output = values->output,
-		.settings = settings,
-		.n_settings = DEMO_SETTINGS + values->set.n,
 		.info = &demo->info,
 		.started = values->json ? NULL : say_started,
 		.arg = demo,
 	};
 	int status;
 
-	if (!settings) {
-		kms_cli_error(demo->cli, "out of memory");
-		return KMS_EXIT_FAILED;
-	}
 	if (!request.output) {
 		snprintf(demo->output, sizeof(demo->output), "kmemscope.demo.%d.kms",
 			 (int)getpid());
 		request.output = demo->output;
 	}
-	memcpy(settings, demo_settings, sizeof(demo_settings));
-	for (size_t i = 0; i < values->set.n; i++)
-		settings[DEMO_SETTINGS + i] = values->set.item[i];
 	status = demo->cli->hooks->run(&request, &err);
-	free(settings);
 	if (err.code)
 		return kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
 	if (status)
@@ -177,50 +155,89 @@ static const struct part {
 	{"leaks",  "/api/v1/leaks?limit=20",    kms_show_leaks },
 };
 
-#define PARTS (sizeof(parts) / sizeof(parts[0]))
+enum {
+	PART_STATS,
+	PART_FAULTS,
+	PART_LEAKS,
+	PARTS,
+};
 
-/* One part as text, or, for --json, as a member of the one object. */
-static int print_part(struct demo *demo, struct kms_client *client, const struct part *part)
+/* The three bodies as members of one object, each as it is. */
+static void print_json(const struct demo *demo, const struct kms_reply *replies)
+{
+	for (size_t i = 0; i < PARTS; i++) {
+		fprintf(demo->cli->out, "%s\"%s\":", i ? "," : "{", parts[i].name);
+		kms_cli_write(demo->cli->out, replies[i].body, replies[i].body_bytes);
+	}
+	fputs("}\n", demo->cli->out);
+}
+
+/* A line for each finding, at the end, where it stays on the screen. */
+static void add_findings(struct kms_text *text, cJSON *const *documents)
+{
+	const cJSON *leak;
+	uint64_t faults = kms_json_number(documents[PART_FAULTS], "total");
+	uint64_t suspects = kms_json_number(documents[PART_LEAKS], "suspects");
+
+	kms_text_style(text, KMS_STYLE_HEAD, "\n%" PRIu64 " finding%s\n", faults + suspects,
+		       kms_plural(faults + suspects));
+	kms_show_headlines(text, kms_json_member(documents[PART_FAULTS], "items"), 0);
+	cJSON_ArrayForEach(leak, kms_json_member(documents[PART_LEAKS], "items"))
+	{
+		if (!kms_json_flag(leak, "suspect"))
+			continue;
+		kms_text_addf(text, "    LEAK: %s in %s blocks, allocated in ",
+			      kms_fmt_bytes(kms_json_number(leak, "bytes")).text,
+			      kms_fmt_count(kms_json_number(leak, "count")).text);
+		kms_text_frame(text, kms_stack_caller(kms_json_member(leak, "stack")));
+		kms_text_addf(text, "\n");
+	}
+}
+
+static void print_text(const struct demo *demo, const struct kms_reply *replies)
 {
 	static const struct kms_view_values no_values;
-	struct kms_err err = KMS_ERR_INIT;
-	struct kms_reply reply;
+	cJSON *documents[PARTS];
 	struct kms_text text;
-	cJSON *document;
 
-	if (kms_client_get(client, part->path, NULL, &reply, &err) < 0)
-		return kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
-	if (demo->values->json) {
-		fprintf(demo->cli->out, "%s\"%s\":", part == parts ? "{" : ",", part->name);
-		kms_cli_write(demo->cli->out, reply.body, reply.body_bytes);
-	} else {
-		document = cJSON_ParseWithLength(reply.body, reply.body_bytes);
-		kms_text_init(&text, demo->cli);
-		part->show(&text, document, &no_values);
-		kms_text_addf(&text, "\n");
-		kms_text_print(&text, demo->cli->out);
-		cJSON_Delete(document);
+	kms_text_init(&text, demo->cli);
+	for (size_t i = 0; i < PARTS; i++) {
+		documents[i] = cJSON_ParseWithLength(replies[i].body, replies[i].body_bytes);
+		if (i)
+			kms_text_addf(&text, "\n");
+		parts[i].show(&text, documents[i], &no_values);
 	}
-	free(reply.body);
-	return KMS_EXIT_OK;
+	add_findings(&text, documents);
+	kms_text_addf(&text, "\nmore: kmemscope leaks|faults|caches|guard|sql ... ");
+	kms_text_path(&text, demo->info.file);
+	kms_text_addf(&text, "\n");
+	kms_text_print(&text, demo->cli->out);
+	for (size_t i = 0; i < PARTS; i++)
+		cJSON_Delete(documents[i]);
 }
 
 static int report(struct demo *demo)
 {
 	struct kms_source source = {.kind = KMS_SOURCE_FILE};
+	struct kms_reply replies[PARTS] = {0};
 	struct kms_err err = KMS_ERR_INIT;
 	struct kms_client *client;
-	int status = KMS_EXIT_OK;
+	int ret;
 
 	snprintf(source.path, sizeof(source.path), "%s", demo->info.file);
-	if (kms_client_open(demo->cli->hooks, &source, &client, &err) < 0)
+	ret = kms_client_open(demo->cli->hooks, &source, &client, &err);
+	if (ret < 0)
 		return kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
-	for (size_t i = 0; i < PARTS && status == KMS_EXIT_OK; i++)
-		status = print_part(demo, client, &parts[i]);
+	for (size_t i = 0; i < PARTS && ret == 0; i++)
+		ret = kms_client_get(client, parts[i].path, NULL, &replies[i], &err);
 	kms_client_close(client);
-	if (status == KMS_EXIT_OK && demo->values->json)
-		fputs("}\n", demo->cli->out);
-	return status;
+	if (ret == 0 && demo->values->json)
+		print_json(demo, replies);
+	else if (ret == 0)
+		print_text(demo, replies);
+	for (size_t i = 0; i < PARTS; i++)
+		free(replies[i].body);
+	return ret < 0 ? kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED) : KMS_EXIT_OK;
 }
 
 static int run_demo(struct kms_cli *cli, void *v, char **args, int n_args)

@@ -17,14 +17,15 @@ struct sql_values {
 	bool no_color;
 };
 
+#define AT(member) offsetof(struct sql_values, member)
+
 static const struct kms_opt options[] = {
-	{"header",					      0, KMS_OPT_FLAG, offsetof(struct sql_values, header), NULL,
-	 "column names first, also when stdout is no terminal", 0, 0},
-	{"fail-if-rows",					 0, KMS_OPT_FLAG, offsetof(struct sql_values, fail_if_rows), NULL,
-	 "exit 3 if the query gives a row: a check for CI", 0, 0},
-	{"no-color",					      0, KMS_OPT_FLAG, offsetof(struct sql_values, no_color), NULL,
-	 "no colours (NO_COLOR does the same)", 0, 0},
-	{0},
+	KMS_ROW_FLAG("header", 0, AT(header),
+		     "column names first, also when stdout is no terminal"),
+	KMS_ROW_FLAG("fail-if-rows", 0, AT(fail_if_rows),
+		     "exit 3 if the query gives a row: for CI"),
+	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
+	KMS_ROW_END,
 };
 
 /* Where rows go. */

@@ -8,73 +8,65 @@
 
 #define AT(member) offsetof(struct kms_view_values, member)
 
-static const struct kms_opt no_options[] = {{0}};
+static const struct kms_opt no_options[] = {KMS_ROW_END};
 
-static const struct kms_opt plain_options[] = {KMS_VIEW_OPTIONS, {0}};
+static const struct kms_opt plain_options[] = {KMS_VIEW_OPTIONS, KMS_ROW_END};
 
-static const struct kms_opt target_options[] = {KMS_VIEW_OPTIONS, KMS_VIEW_TARGET, {0}};
+static const struct kms_opt target_options[] = {KMS_VIEW_OPTIONS, KMS_VIEW_TARGET, KMS_ROW_END};
 
-static const struct kms_opt list_options[] = {KMS_VIEW_OPTIONS, KMS_VIEW_LIMIT, {0}};
+static const struct kms_opt list_options[] = {KMS_VIEW_OPTIONS, KMS_VIEW_LIMIT, KMS_ROW_END};
 
 static const struct kms_opt site_options[] = {
 	KMS_VIEW_OPTIONS,
 	KMS_VIEW_TARGET,
 	KMS_VIEW_LIMIT,
-	{"min-bytes",   0, KMS_OPT_SIZE, AT(min_bytes), "BYTES", "only sites with so many live bytes",
-	  0, 0},
-	{0},
+	KMS_ROW_SIZE("min-bytes", 0, AT(min_bytes), "BYTES", "only sites with so many live bytes"),
+	KMS_ROW_END,
 };
 
 static const struct kms_opt cache_options[] = {
-	KMS_VIEW_OPTIONS,
-	KMS_VIEW_TARGET,
-	KMS_VIEW_LIMIT,
-	{"all",         0, KMS_OPT_FLAG, AT(all), NULL, "unused caches too", 0, 0},
-	{0},
+	KMS_VIEW_OPTIONS, KMS_VIEW_TARGET,
+	KMS_VIEW_LIMIT,   KMS_ROW_FLAG("all", 0, AT(all), "unused caches too"),
+	KMS_ROW_END,
 };
 
 static const struct kms_opt leak_options[] = {
 	KMS_VIEW_OPTIONS,
 	KMS_VIEW_TARGET,
 	KMS_VIEW_LIMIT,
-	{"min-bytes",   0, KMS_OPT_SIZE, AT(min_bytes), "BYTES", "only suspects with so many bytes",
-	  0, 0},
-	{"all", 0, KMS_OPT_FLAG, AT(all), NULL, "every site with live blocks, not suspects only", 0,
-	  0},
-	{"id",      0, KMS_OPT_TEXT, AT(id), "ID", "only this suspect", 0, 0},
-	{"leak-threshold",             0, KMS_OPT_SIZE, AT(leak_threshold), "BYTES",
-	  "exit 3 if suspects hold more bytes together", 0, 0},
-	{"error-exitcode",             0, KMS_OPT_NUMBER, AT(error_exitcode), "N",
-	  "exit with N instead; alone: for any suspect", 1, 255},
-	{"suppressions",            0, KMS_OPT_LATER, 0, "FILE", NULL, 0, 0},
-	{0     },
+	KMS_ROW_SIZE("min-bytes", 0, AT(min_bytes), "BYTES", "only suspects with so many bytes"),
+	KMS_ROW_FLAG("all", 0, AT(all), "every site with live blocks, not suspects only"),
+	KMS_ROW_TEXT("id", 0, AT(id), "ID", "only this suspect"),
+	KMS_ROW_SIZE("leak-threshold", 0, AT(leak_threshold), "BYTES",
+		     "exit 3 if suspects hold more bytes together"),
+	KMS_ROW_NUMBER("error-exitcode", 0, AT(error_exitcode), "N", 1, 255,
+		       "exit with N instead; alone: for any suspect"),
+	KMS_ROW_LATER("suppressions", 0),
+	KMS_ROW_END,
 };
 
 static const struct kms_opt fault_options[] = {
 	KMS_VIEW_OPTIONS,
 	KMS_VIEW_TARGET,
 	KMS_VIEW_LIMIT,
-	{"id",          0, KMS_OPT_TEXT, AT(id), "N", "only fault N, with every owner of its address", 0, 0},
-	{"error-exitcode", 0, KMS_OPT_NUMBER, AT(error_exitcode), "N",
-	  "exit with N if there is a fault", 1, 255},
-	{0         },
+	KMS_ROW_TEXT("id", 0, AT(id), "N", "only fault N, with every owner of its address"),
+	KMS_ROW_NUMBER("error-exitcode", 0, AT(error_exitcode), "N", 1, 255,
+		       "exit with N if there is a fault"),
+	KMS_ROW_END,
 };
 
 static const struct kms_opt event_options[] = {
-	{"json",            0, KMS_OPT_FLAG, AT(json), NULL, "the API's JSON, unchanged", 0, 0},
-	{"format",     0, KMS_OPT_CHOICE, AT(format), "table|json|ndjson|csv", "another format", 0, 0},
-	{"limit",             'n', KMS_OPT_NUMBER, AT(limit), "N", "at most N events (100)", 1, 0},
+	KMS_ROW_FLAG("json", 0, AT(json), "the API's JSON, unchanged"),
+	KMS_ROW_CHOICE("format", 0, AT(format), "table|json|ndjson|csv", "another format"),
+	KMS_ROW_NUMBER("limit", 'n', AT(limit), "N", 1, 0, "at most N events (100)"),
 	KMS_VIEW_TARGET,
-	{"address",                0, KMS_OPT_TEXT, AT(address), "HEX", "only of this address", 0, 0},
-	{"from",		 0, KMS_OPT_TEXT, AT(from), "TIME", "from this run time on: 1500ms, 2s, or ns", 0,
-	 0},
-	{"to",            0, KMS_OPT_TEXT, AT(to), "TIME", "up to this run time", 0, 0},
-	{"kind",       0, KMS_OPT_TEXT, AT(kind), "KINDS", "only these kinds: alloc,free,fault,...", 0,
-	 0},
-	{"site", 0, KMS_OPT_TEXT, AT(site), "STACK", "only of this stack id", 0, 0},
-	{"no-color",                0, KMS_OPT_FLAG, AT(no_color), NULL, "no colours (NO_COLOR does the same)", 0,
-	 0},
-	{0	  },
+	KMS_ROW_TEXT("address", 0, AT(address), "HEX", "only of this address"),
+	KMS_ROW_TEXT("from", 0, AT(from), "TIME", "from this run time on: 1500ms, 2s, or ns"),
+	KMS_ROW_TEXT("to", 0, AT(to), "TIME", "up to this run time"),
+	KMS_ROW_TEXT("kind", 0, AT(kind), "KINDS", "only these kinds: alloc,free,fault,..."),
+	KMS_ROW_TEXT("site", 0, AT(site), "STACK", "only of this stack id"),
+	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
+	KMS_ROW_END,
 };
 
 static const char source_args[] = "[SESSION|FILE.kms]";

@@ -43,6 +43,40 @@ struct kms_opt {
 	uint64_t min, max; /* of numbers; max 0: UINT64_MAX */
 };
 
+/* Rows, each with what its kind needs. */
+#define KMS_ROW_FLAG(name, letter, at, help)                                                       \
+	{                                                                                          \
+		name, letter, KMS_OPT_FLAG, at, NULL, help, 0, 0                                   \
+	}
+#define KMS_ROW_TEXT(name, letter, at, value, help)                                                \
+	{                                                                                          \
+		name, letter, KMS_OPT_TEXT, at, value, help, 0, 0                                  \
+	}
+#define KMS_ROW_NUMBER(name, letter, at, value, min, max, help)                                    \
+	{                                                                                          \
+		name, letter, KMS_OPT_NUMBER, at, value, help, min, max                            \
+	}
+#define KMS_ROW_SIZE(name, letter, at, value, help)                                                \
+	{                                                                                          \
+		name, letter, KMS_OPT_SIZE, at, value, help, 0, 0                                  \
+	}
+#define KMS_ROW_CHOICE(name, letter, at, choices, help)                                            \
+	{                                                                                          \
+		name, letter, KMS_OPT_CHOICE, at, choices, help, 0, 0                              \
+	}
+#define KMS_ROW_LIST(name, letter, at, value, help)                                                \
+	{                                                                                          \
+		name, letter, KMS_OPT_LIST, at, value, help, 0, 0                                  \
+	}
+#define KMS_ROW_LATER(name, letter)                                                                \
+	{                                                                                          \
+		name, letter, KMS_OPT_LATER, 0, NULL, NULL, 0, 0                                   \
+	}
+#define KMS_ROW_END                                                                                \
+	{                                                                                          \
+		NULL, 0, KMS_OPT_FLAG, 0, NULL, NULL, 0, 0                                         \
+	}
+
 /** A parsed command line. */
 struct kms_parsed {
 	char **args; /* what is no option, in order; borrowed from argv, which was reordered */

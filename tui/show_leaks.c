@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Leak suspects and faults as text. */
+/* Leak suspects as text. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/fmt.h"
@@ -29,12 +28,14 @@ static void add_paragraph(struct kms_text *text, const char *words, size_t inden
 	kms_text_addf(text, "\n");
 }
 
-static void add_suspect(struct kms_text *text, const cJSON *leak, int number, int frames)
+static void add_suspect(struct kms_text *text, const cJSON *leak, int number,
+			const struct kms_suspects *how)
 {
 	uint64_t count = kms_json_number(leak, "count");
 	const char *words = kms_json_text(kms_json_member(leak, "evidence"), "words");
 	const char *state = kms_json_text(leak, "state");
 
+	kms_text_addf(text, "%*s", how->indent, "");
 	if (number)
 		kms_text_style(text, KMS_STYLE_DIM, "%d. ", number);
 	kms_text_style(text, KMS_STYLE_BAD, "%s",
@@ -49,29 +50,29 @@ static void add_suspect(struct kms_text *text, const cJSON *leak, int number, in
 	kms_text_style(text, KMS_STYLE_DIM, "  id ");
 	kms_text_name(text, kms_json_text(leak, "id"));
 	kms_text_style(text, KMS_STYLE_DIM, "  target %" PRIu64, kms_json_number(leak, "target"));
-	kms_text_addf(text, "\n   ");
+	kms_text_addf(text, "\n%*s", how->indent + 3, "");
 	if (*words)
-		add_paragraph(text, words, 3, 100);
+		add_paragraph(text, words, (size_t)how->indent + 3, 100);
 	else
 		kms_text_addf(text, "median age %s\n",
 			      kms_fmt_ns(kms_json_number(leak, "age_p50_us") * 1000).text);
-	kms_text_stack(text, kms_json_member(leak, "stack"), frames, 3);
+	kms_text_stack(text, kms_json_member(leak, "stack"), how->frames, how->indent + 3);
 }
 
-int kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames)
+int kms_show_suspects(struct kms_text *text, const cJSON *items, const struct kms_suspects *how)
 {
 	const cJSON *leak;
 	int shown = 0;
 
 	cJSON_ArrayForEach(leak, items)
 	{
-		if (max > 0 && shown == max)
+		if (how->max && shown == how->max)
 			break;
-		if (max >= 0 && !kms_json_flag(leak, "suspect"))
+		if (!how->all && !kms_json_flag(leak, "suspect"))
 			continue;
-		if (shown++)
+		if (shown++ && !how->frames)
 			kms_text_addf(text, "\n");
-		add_suspect(text, leak, shown, frames);
+		add_suspect(text, leak, shown, how);
 	}
 	return shown;
 }
@@ -107,12 +108,13 @@ void kms_show_leaks(struct kms_text *text, const cJSON *document,
 {
 	const cJSON *items = kms_json_member(document, "items");
 	uint64_t wanted = kms_json_number(document, values->all ? "total" : "suspects");
+	const struct kms_suspects how = {.all = values->all};
 	uint64_t shown;
 
 	kms_show_leak_totals(text, document);
 	if (wanted)
 		kms_text_addf(text, "\n");
-	shown = (uint64_t)kms_show_suspects(text, items, values->all ? -1 : 0, 0);
+	shown = (uint64_t)kms_show_suspects(text, items, &how);
 	if (shown < wanted)
 		kms_text_addf(text, "\n%s more: --limit N shows them\n",
 			      kms_fmt_count(wanted - shown).text);
@@ -122,64 +124,5 @@ void kms_show_leak(struct kms_text *text, const cJSON *document,
 		   const struct kms_view_values *values)
 {
 	(void)values;
-	add_suspect(text, document, 0, 0);
-}
-
-void kms_show_headlines(struct kms_text *text, const cJSON *items, int max)
-{
-	const cJSON *fault;
-	int i = 0;
-
-	cJSON_ArrayForEach(fault, items)
-	{
-		if (max && i++ == max)
-			break;
-		kms_text_addf(text, "   ");
-		kms_text_name(text, kms_json_text(fault, "headline"));
-		kms_text_addf(text, "\n");
-	}
-}
-
-/* A report: the first line stands out; the server has made every line printable. */
-static void add_report(struct kms_text *text, const cJSON *fault)
-{
-	const char *report = kms_json_text(fault, "report");
-	size_t length = strcspn(report, "\n");
-
-	kms_text_style(text, KMS_STYLE_BAD, "%.*s", (int)length, report);
-	for (report += length; *report; report += length) {
-		kms_text_addf(text, "\n");
-		report++;
-		length = strcspn(report, "\n");
-		kms_buf_add_printable(&text->buf, report, length);
-	}
-}
-
-void kms_show_faults(struct kms_text *text, const cJSON *document,
-		     const struct kms_view_values *values)
-{
-	const cJSON *items = kms_json_member(document, "items");
-	const cJSON *fault;
-	uint64_t total = kms_json_number(document, "total");
-	int shown = cJSON_GetArraySize(items);
-	int i = 0;
-
-	(void)values;
-	kms_text_style(text, KMS_STYLE_HEAD, "%s fault%s\n", kms_fmt_count(total).text,
-		       kms_plural(total));
-	cJSON_ArrayForEach(fault, items)
-	{
-		kms_text_style(text, KMS_STYLE_DIM, "\n=== %d of %" PRIu64 " ===\n", ++i, total);
-		add_report(text, fault);
-	}
-	if ((uint64_t)shown < total)
-		kms_text_addf(text, "\n%s more: --limit N shows them\n",
-			      kms_fmt_count(total - (uint64_t)shown).text);
-}
-
-void kms_show_fault(struct kms_text *text, const cJSON *document,
-		    const struct kms_view_values *values)
-{
-	(void)values;
-	add_report(text, document);
+	add_suspect(text, document, 0, &(struct kms_suspects){0});
 }

@@ -56,7 +56,7 @@ static void add_run(struct kms_text *text, const cJSON *document)
 		kms_text_addf(text, "\n");
 	}
 	add_label(text, "trace");
-	kms_text_name(text, kms_json_text(snapshot, "file"));
+	kms_text_path(text, kms_json_text(snapshot, "file"));
 	kms_text_addf(text, " (%s)\n",
 		      bytes_of(kms_json_member(document, "tracer"), "db_bytes").text);
 }
@@ -109,7 +109,7 @@ static void add_events(struct kms_text *text, const cJSON *document)
 		kms_text_addf(text, "\n");
 	}
 	add_label(text, "ring");
-	kms_text_addf(text, "%.0f%% full; waited %s times, %s in all\n",
+	kms_text_addf(text, "%.0f%% full; the program waited %s times for the tracer, %s in all\n",
 		      100 * kms_json_fraction(ring, "fill"), count_of(ring, "waits").text,
 		      kms_fmt_ns(kms_json_number(ring, "waited_us") * 1000).text);
 }
@@ -136,11 +136,15 @@ void kms_show_stats(struct kms_text *text, const cJSON *document,
 	add_memory(text, document);
 	add_events(text, document);
 	add_guard_line(text, kms_json_member(document, "guard"));
-	add_label(text, "cost");
-	if (kms_json_fraction(cost, "ns_per_event") > 0)
-		kms_text_addf(text, "%.1f ns per event; ", kms_json_fraction(cost, "ns_per_event"));
-	kms_text_addf(text, "figures %s old\n",
-		      kms_fmt_ns(kms_json_number(tracer, "lag_us") * 1000).text);
+	if (kms_json_fraction(cost, "ns_per_event") > 0) {
+		add_label(text, "cost");
+		kms_text_addf(text, "%.1f ns per event\n", kms_json_fraction(cost, "ns_per_event"));
+	}
+	if (!kms_json_flag(kms_json_member(document, "snapshot"), "finished")) {
+		add_label(text, "behind");
+		kms_text_addf(text, "%s\n",
+			      kms_fmt_ns(kms_json_number(tracer, "lag_us") * 1000).text);
+	}
 }
 
 static void add_depth(struct kms_text *text, const cJSON *document)
@@ -173,6 +177,14 @@ static void add_window(struct kms_text *text, const cJSON *document)
 	if (*limit && strcmp(limit, "none") != 0)
 		kms_text_addf(text, ", limited by: %s", limit);
 	kms_text_addf(text, "\n");
+}
+
+/* Never on, and nobody asked for it. */
+static bool is_off(const cJSON *document)
+{
+	return !kms_json_number(document, "depth") &&
+	       !kms_json_number(document, "depth_requested") &&
+	       !kms_json_number(document, "frees") && !kms_json_number(document, "live");
 }
 
 /* One row for each target, where there are several. */
@@ -209,6 +221,11 @@ void kms_show_guard(struct kms_text *text, const cJSON *document,
 	const cJSON *items = kms_json_member(document, "items");
 
 	(void)values;
+	if (is_off(document)) {
+		kms_text_addf(text,
+			      "the guard is off: `kmemscope run --guard-depth N` turns it on\n");
+		return;
+	}
 	add_depth(text, document);
 	add_label(text, "held");
 	kms_text_addf(text,

@@ -115,15 +115,12 @@ void kms_show_sites(struct kms_text *text, const cJSON *document,
 	static const char *const heads[] = {">LIVE",   ">BLOCKS", ">ALLOCS",      ">FREES",
 					    ">TARGET", ">STACK",  "ALLOCATED IN", NULL};
 	struct kms_table table;
-	struct kms_text caller;
 	const cJSON *site;
 
 	(void)values;
 	kms_table_init(&table, heads);
 	cJSON_ArrayForEach(site, kms_json_member(document, "items"))
 	{
-		kms_buf_init(&caller.buf, 4096);
-		kms_text_frame(&caller, kms_stack_caller(kms_json_member(site, "stack")));
 		kms_table_cell(&table, "%s",
 			       kms_fmt_bytes(kms_json_number(site, "live_bytes")).text);
 		kms_table_cell(&table, "%s",
@@ -132,8 +129,7 @@ void kms_show_sites(struct kms_text *text, const cJSON *document,
 		kms_table_cell(&table, "%s", kms_fmt_count(kms_json_number(site, "frees")).text);
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(site, "target"));
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(site, "stack_id"));
-		kms_table_cell(&table, "%s", kms_buf_text(&caller.buf));
-		kms_buf_deinit(&caller.buf);
+		kms_table_frame(&table, text, kms_stack_caller(kms_json_member(site, "stack")));
 	}
 	kms_table_print(&table, text, 0);
 	add_rest(text, document);

@@ -3,7 +3,6 @@
 #include "tui/summary.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -108,30 +107,19 @@ static void add_faults(struct kms_text *text, const cJSON *faults)
 	kms_text_style(text, KMS_STYLE_BAD, "%s\n", kms_fmt_count(total).text);
 	kms_show_headlines(text, kms_json_member(faults, "items"), TOP_FAULTS);
 	if (total > TOP_FAULTS)
-		kms_text_addf(text, "   ... %s more\n", kms_fmt_count(total - TOP_FAULTS).text);
+		kms_text_addf(text, "    ... %s more\n", kms_fmt_count(total - TOP_FAULTS).text);
 }
 
 static void add_leaks(struct kms_text *text, const cJSON *leaks)
 {
+	const struct kms_suspects how = {.max = TOP_LEAKS, .frames = TOP_FRAMES, .indent = 4};
 	uint64_t suspects = kms_json_number(leaks, "suspects");
 
 	add_label(text, "leaks");
 	kms_show_leak_totals(text, leaks);
-	kms_show_suspects(text, kms_json_member(leaks, "items"), TOP_LEAKS, TOP_FRAMES);
+	kms_show_suspects(text, kms_json_member(leaks, "items"), &how);
 	if (suspects > TOP_LEAKS)
-		kms_text_addf(text, "   ... %s more\n", kms_fmt_count(suspects - TOP_LEAKS).text);
-}
-
-/* A path as short as it can be from the current folder. */
-static const char *shorten(const char *path)
-{
-	char cwd[PATH_MAX];
-	size_t n;
-
-	if (!getcwd(cwd, sizeof(cwd)))
-		return path;
-	n = strlen(cwd);
-	return strncmp(path, cwd, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+		kms_text_addf(text, "    ... %s more\n", kms_fmt_count(suspects - TOP_LEAKS).text);
 }
 
 /* Where it is and how to see more. */
@@ -141,7 +129,7 @@ static void add_way_on(struct kms_text *text, const struct kms_run_info *info,
 	const cJSON *tracer = kms_json_member(summary->stats, "tracer");
 
 	add_label(text, "trace");
-	kms_text_name(text, shorten(info->file));
+	kms_text_path(text, info->file);
 	if (tracer)
 		kms_text_addf(text, " (%s)",
 			      kms_fmt_bytes(kms_json_number(tracer, "db_bytes")).text);
@@ -155,7 +143,7 @@ static void add_way_on(struct kms_text *text, const struct kms_run_info *info,
 	}
 	add_label(text, "more");
 	kms_text_addf(text, "kmemscope leaks|faults|stats|caches|sql ... ");
-	kms_text_name(text, shorten(info->file));
+	kms_text_path(text, info->file);
 	kms_text_addf(text, "\n");
 }
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fmt.h"
 #include "base/utf8.h"
@@ -25,6 +26,10 @@ void kms_text_init(struct kms_text *text, const struct kms_cli *cli)
 {
 	kms_buf_init(&text->buf, TEXT_LIMIT_BYTES);
 	text->color = cli->color;
+	if (!getcwd(text->folder, sizeof(text->folder) - 1) || strcmp(text->folder, "/") == 0)
+		text->folder[0] = '\0';
+	else
+		memcpy(text->folder + strlen(text->folder), "/", 2);
 }
 
 void kms_text_deinit(struct kms_text *text)
@@ -55,17 +60,35 @@ void kms_text_name(struct kms_text *text, const char *name)
 		kms_buf_add_printable(&text->buf, name, strlen(name));
 }
 
+void kms_text_path(struct kms_text *text, const char *path)
+{
+	size_t n = strlen(text->folder);
+
+	kms_text_name(text, n && strncmp(path, text->folder, n) == 0 ? path + n : path);
+}
+
+void kms_text_on(struct kms_text *text, enum kms_style style)
+{
+	if (text->color)
+		kms_buf_add_str(&text->buf, styles[style]);
+}
+
+void kms_text_off(struct kms_text *text)
+{
+	if (text->color)
+		kms_buf_add_str(&text->buf, "\x1b[0m");
+}
+
 void kms_text_style(struct kms_text *text, enum kms_style style, const char *fmt, ...)
 {
 	va_list args;
 
-	if (text->color)
-		kms_buf_add_str(&text->buf, styles[style]);
+	kms_text_on(text, style);
 	va_start(args, fmt);
 	kms_buf_addv(&text->buf, fmt, args);
 	va_end(args);
-	if (text->color && style != KMS_STYLE_PLAIN)
-		kms_buf_add_str(&text->buf, "\x1b[0m");
+	if (style != KMS_STYLE_PLAIN)
+		kms_text_off(text);
 }
 
 void kms_table_init(struct kms_table *table, const char *const *heads)
@@ -157,12 +180,10 @@ void kms_table_print(struct kms_table *table, struct kms_text *text, int indent)
 
 	measure(table, widths);
 	kms_text_addf(text, "%*s", indent, "");
-	if (text->color)
-		kms_buf_add_str(&text->buf, styles[KMS_STYLE_HEAD]);
+	kms_text_on(text, KMS_STYLE_HEAD);
 	for (size_t column = 0; column < table->n_columns; column++)
 		add_cell(text, table, column, table->head[column], widths[column]);
-	if (text->color)
-		kms_buf_add_str(&text->buf, "\x1b[0m");
+	kms_text_off(text);
 	kms_buf_add_char(&text->buf, '\n');
 	for (size_t row = 0; row < table->n_cells; row += table->n_columns) {
 		kms_text_addf(text, "%*s", indent, "");
@@ -231,7 +252,7 @@ void kms_text_frame(struct kms_text *text, const cJSON *frame)
 	kms_text_name(text, function);
 	kms_text_addf(text, "%s", place ? " (" : "");
 	if (*function && *file) {
-		kms_text_name(text, file);
+		kms_text_path(text, file);
 		if (kms_json_number(frame, "line"))
 			kms_text_addf(text, ":%" PRIu64, kms_json_number(frame, "line"));
 	} else if (*module) {
@@ -241,6 +262,16 @@ void kms_text_frame(struct kms_text *text, const cJSON *frame)
 		kms_text_name(text, kms_json_text(frame, "address"));
 	}
 	kms_text_addf(text, "%s", place ? ")" : "");
+}
+
+void kms_table_frame(struct kms_table *table, const struct kms_text *text, const cJSON *frame)
+{
+	struct kms_text cell = *text; /* for its folder */
+
+	kms_buf_init(&cell.buf, CELL_LIMIT_BYTES);
+	kms_text_frame(&cell, frame);
+	kms_table_cell(table, "%s", kms_buf_text(&cell.buf));
+	kms_buf_deinit(&cell.buf);
 }
 
 void kms_text_stack(struct kms_text *text, const cJSON *stack, int max, int indent)

@@ -5,6 +5,7 @@
 #ifndef KMS_TUI_TEXT_H
 #define KMS_TUI_TEXT_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,8 @@ enum kms_style {
 struct kms_text {
 	struct kms_buf buf;
 	bool color;
+	char folder
+		[PATH_MAX]; /* the current one and a slash; paths below it are shown from there */
 };
 
 /** An empty text for the command's output; freed by kms_text_print() or kms_text_deinit(). */
@@ -41,6 +44,13 @@ void kms_text_addf(struct kms_text *text, const char *fmt, ...)
 
 /** A foreign string, made printable; NULL adds nothing. */
 void kms_text_name(struct kms_text *text, const char *name);
+
+/** A path, as short as it can be from the current folder. */
+void kms_text_path(struct kms_text *text, const char *path);
+
+/** Begins and ends a style, for text that is put together in between. */
+void kms_text_on(struct kms_text *text, enum kms_style style);
+void kms_text_off(struct kms_text *text);
 
 /** Formatted text of our own in a style. */
 void kms_text_style(struct kms_text *text, enum kms_style style, const char *fmt, ...)
@@ -82,6 +92,9 @@ bool kms_json_flag(const cJSON *object, const char *name);
  * API.
  */
 void kms_text_frame(struct kms_text *text, const cJSON *frame);
+
+/** Adds a frame as the next cell; paths as in @text. */
+void kms_table_frame(struct kms_table *table, const struct kms_text *text, const cJSON *frame);
 
 /** Lines of a stack, innermost frame first, at most @max (0 all), each behind @indent blanks. */
 void kms_text_stack(struct kms_text *text, const cJSON *stack, int max, int indent);

@@ -27,38 +27,20 @@ struct kms_view_values {
 
 /** Rows of options that every view has. */
 #define KMS_VIEW_OPTIONS                                                                           \
-	{"json",                                                                                   \
-	 0,                                                                                        \
-	 KMS_OPT_FLAG,                                                                             \
-	 offsetof(struct kms_view_values, json),                                                   \
-	 NULL,                                                                                     \
-	 "the API's JSON, unchanged",                                                              \
-	 0,                                                                                        \
-	 0},                                                                                       \
-		{"no-color",                                                                       \
-		 0,                                                                                \
-		 KMS_OPT_FLAG,                                                                     \
-		 offsetof(struct kms_view_values, no_color),                                       \
-		 NULL,                                                                             \
-		 "no colours (NO_COLOR does the same)",                                            \
-		 0,                                                                                \
-		 0},                                                                               \
-	{                                                                                          \
-		"strict", 0, KMS_OPT_FLAG, offsetof(struct kms_view_values, strict), NULL,         \
-			"exit 5 if events were lost, 4 if the target or tracer was", 0, 0          \
-	}
+	KMS_ROW_FLAG("json", 0, offsetof(struct kms_view_values, json),                            \
+		     "the API's JSON, unchanged"),                                                 \
+		KMS_ROW_FLAG("no-color", 0, offsetof(struct kms_view_values, no_color),            \
+			     "no colours (NO_COLOR does the same)"),                               \
+		KMS_ROW_FLAG("strict", 0, offsetof(struct kms_view_values, strict),                \
+			     "exit 5 if events were lost, 4 if the target or tracer was")
 
 #define KMS_VIEW_TARGET                                                                            \
-	{                                                                                          \
-		"target", 0, KMS_OPT_NUMBER, offsetof(struct kms_view_values, target), "N",        \
-			"only target N (see `kmemscope targets`)", 1, UINT32_MAX                   \
-	}
+	KMS_ROW_NUMBER("target", 0, offsetof(struct kms_view_values, target), "N", 1, UINT32_MAX,  \
+		       "only target N (see `kmemscope targets`)")
 
 #define KMS_VIEW_LIMIT                                                                             \
-	{                                                                                          \
-		"limit", 'n', KMS_OPT_NUMBER, offsetof(struct kms_view_values, limit), "N",        \
-			"at most N rows, 1 to 1000", 1, 1000                                       \
-	}
+	KMS_ROW_NUMBER("limit", 'n', offsetof(struct kms_view_values, limit), "N", 1, 1000,        \
+		       "at most N rows, 1 to 1000")
 
 /** Writes a document as text. */
 typedef void kms_show_fn(struct kms_text *text, const cJSON *document,
@@ -68,11 +50,16 @@ kms_show_fn kms_show_leaks, kms_show_leak, kms_show_faults, kms_show_fault;
 kms_show_fn kms_show_caches, kms_show_targets, kms_show_sites, kms_show_stack;
 kms_show_fn kms_show_stats, kms_show_guard;
 
-/**
- * The suspects of a list as blocks of lines, with @frames frames each (0 all): at most @max, 0 all of
- * them, -1 all rows. Returns how many were shown.
- */
-int kms_show_suspects(struct kms_text *text, const cJSON *items, int max, int frames);
+/** How suspects are shown; all zero: all of them, whole. */
+struct kms_suspects {
+	int max;    /* at most so many, 0 all */
+	int frames; /* of a stack, 0 all; else there is no blank line between suspects */
+	int indent; /* blanks before each line */
+	bool all;   /* every row, suspect or not */
+};
+
+/** The suspects of a list as blocks of lines. Returns how many were shown. */
+int kms_show_suspects(struct kms_text *text, const cJSON *items, const struct kms_suspects *how);
 
 /** "3 leak suspects: 48 KiB in 1,000 blocks; 120 other sites hold 1.2 MiB" */
 void kms_show_leak_totals(struct kms_text *text, const cJSON *document);

@@ -231,7 +231,10 @@ static void release(void *ctx, const struct kms_snapshot *snapshot)
 	atomic_fetch_sub(&f->borrowed, 1);
 }
 
+#define LEAKY "/opt/app/leaky"
+
 /* Frames by stack id. */
+/* clang-format off: it would align columns that are not there */
 static const struct {
 	uint64_t id;
 	size_t n;
@@ -239,21 +242,22 @@ static const struct {
 } stacks[] = {
 	{FIXTURE_STACK_LEAK,
 	 3,			{{0x7f0000001010, "/usr/lib/libkmem_malloc.so", 0x1010, "malloc", NULL, 0, false},
-	  {0x555500001234, "/opt/app/leaky", 0x1234, "leak_one", "leaky.c", 12, true},
-	  {0x555500001250, "/opt/app/leaky", 0x1250, "main", "leaky.c", 40, false}}                  },
+	  {0x555500001234, LEAKY, 0x1234, "leak_one", "leaky.c", 12, true},
+	  {0x555500001250, LEAKY, 0x1250, "main", "leaky.c", 40, false}}                  },
 	{FIXTURE_STACK_ACCESS,
-	 2,			{{0x555500002234, "/opt/app/leaky", 0x2234, "consume", "uaf.c", 31, false},
-	  {0x555500001250, "/opt/app/leaky", 0x1250, "main", "uaf.c", 50, false}}                    },
+	 2,			{{0x555500002234, LEAKY, 0x2234, "consume", "uaf.c", 31, false},
+	  {0x555500001250, LEAKY, 0x1250, "main", "uaf.c", 50, false}}                    },
 	{FIXTURE_STACK_ALLOC,
-	 2,			{{0x555500003234, "/opt/app/leaky", 0x3234, "make_node", "uaf.c", 10, false},
-	  {0x555500001250, "/opt/app/leaky", 0x1250, "main", "uaf.c", 48, false}}                    },
-	{FIXTURE_STACK_FREE,
-	 1,			{{0x555500004234, "/opt/app/leaky", 0x4234, "drop_node", "uaf.c", 20, false}}},
+	 2,			{{0x555500003234, LEAKY, 0x3234, "make_node", "uaf.c", 10, false},
+	  {0x555500001250, LEAKY, 0x1250, "main", "uaf.c", 48, false}}                    },
+	{FIXTURE_STACK_FREE,    1, {{0x555500004234, LEAKY, 0x4234, "drop_node", "uaf.c", 20, false}}},
 	{FIXTURE_STACK_BARE,
 	 2,			{{0x7f0000002010, "/usr/bin/python3.11", 0x2010, NULL, NULL, 0, false},
-	  {0xffff8000deadb000, NULL, 0, NULL, NULL, 0, false}}                                       },
-	{FIXTURE_STACK_HOSTILE, 1, {{0x1000, HOSTILE, 0x10, HOSTILE, HOSTILE, 1, false}}                        },
+	  {0xffff8000deadb000, NULL, 0, NULL, NULL, 0, false}}                            },
+	{FIXTURE_STACK_HOSTILE, 1, {{0x1000, HOSTILE, 0x10, HOSTILE, HOSTILE, 1, false}}             },
 };
+
+/* clang-format on */
 
 static int stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err)
 {

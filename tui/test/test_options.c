@@ -23,15 +23,15 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static const struct kms_opt table[] = {
-	{"quiet",       'q', KMS_OPT_FLAG, AT(quiet), NULL, "", 0, 0},
-	{"verbose", 'v', KMS_OPT_FLAG, AT(verbose), NULL, "", 0, 0},
-	{"output",         'o', KMS_OPT_TEXT, AT(output), "FILE", "", 0, 0},
-	{"depth",            0, KMS_OPT_NUMBER, AT(depth), "N", "", 1, 512},
-	{"bytes",             'b', KMS_OPT_SIZE, AT(bytes), "BYTES", "", 0, 0},
-	{"mode",          0, KMS_OPT_CHOICE, AT(mode), "drop|wait", "", 0, 0},
-	{"set",  's', KMS_OPT_LIST, AT(set), "VAR=VALUE", "", 0, 0},
-	{"http",           0, KMS_OPT_LATER, 0, "PORT", NULL, 0, 0},
-	{0	   },
+	KMS_ROW_FLAG("quiet", 'q', AT(quiet), ""),
+	KMS_ROW_FLAG("verbose", 'v', AT(verbose), ""),
+	KMS_ROW_TEXT("output", 'o', AT(output), "FILE", ""),
+	KMS_ROW_NUMBER("depth", 0, AT(depth), "N", 1, 512, ""),
+	KMS_ROW_SIZE("bytes", 'b', AT(bytes), "BYTES", ""),
+	KMS_ROW_CHOICE("mode", 0, AT(mode), "drop|wait", ""),
+	KMS_ROW_LIST("set", 's', AT(set), "VAR=VALUE", ""),
+	KMS_ROW_LATER("http", 0),
+	KMS_ROW_END,
 };
 
 /* Parses a line of words; the last one must be NULL. */
