@@ -19,6 +19,8 @@
 #include "base/io.h"
 #include "tracer/run.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): called before any thread begins; streams of our own */
+
 extern char **environ;
 
 enum {
@@ -203,7 +205,7 @@ static int check_chain(const char *program, struct kms_err *err)
 
 static int cannot_execute(const char *program, int code, struct kms_err *err)
 {
-	kms_err_set(err, code, "cannot execute %.128s: %s%s", program, strerror(-code),
+	kms_err_set(err, code, "cannot execute %.128s: %s%s", program, strerrordesc_np(-code),
 		    code == -EACCES ? "; is it executable (chmod +x), and are its folders open?"
 				    : "");
 	kms_err_subject(err, program);
@@ -347,3 +349,5 @@ void kms_launch_environment_free(char **environment)
 		free(environment[i]);
 	free(environment);
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */

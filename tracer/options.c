@@ -61,13 +61,16 @@ static unsigned distance(const char *a, const char *b)
 static void add_near_names(const char *name, struct kms_buf *out)
 {
 	const char *wanted = short_name(name);
+	unsigned far[KMS_VARIABLE_COUNT];
 	unsigned found = 0;
 
 	if (strlen(wanted) >= NAME_BYTES)
 		return;
+	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++)
+		far[i] = distance(wanted, short_name(infos[i].name));
 	for (unsigned limit = 1; limit <= NEAR_DISTANCE && found < NEAR_NAMES; limit++) {
 		for (unsigned i = 0; i < KMS_VARIABLE_COUNT && found < NEAR_NAMES; i++) {
-			if (distance(wanted, short_name(infos[i].name)) != limit)
+			if (far[i] != limit)
 				continue;
 			kms_buf_addf(out, "%s%s", found ? ", " : "; near: ", infos[i].name);
 			found++;
@@ -134,7 +137,7 @@ int kms_options_set(struct kms_options *options, const char *assignment, struct 
 	const char *equal = strchr(assignment, '=');
 	char name[ITEM_BYTES];
 	unsigned variable;
-	uint64_t value;
+	uint64_t value = 0;
 	int result;
 
 	if (!equal)

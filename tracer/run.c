@@ -221,6 +221,7 @@ static void cancel(struct kms_front *f)
 
 static int prepare(struct kms_front *f, struct kms_err *err)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the caller has one thread */
 	const char *given = getenv("KMEM_OPTIONS");
 	int result = given ? kms_options_parse(&f->options, given, err) : 0;
 
@@ -261,7 +262,7 @@ static int run_to_end(struct kms_front *f, struct kms_err *err)
 	code = release_program(f);
 	if (code) {
 		restore_signals(&old);
-		kms_err_set(err, -code, "cannot execute %s: %s", f->program, strerror(code));
+		kms_err_set(err, -code, "cannot execute %s: %s", f->program, strerrordesc_np(code));
 		cancel(f);
 		return code == ENOENT ? KMS_RUN_NOT_FOUND : KMS_RUN_NOT_EXEC;
 	}

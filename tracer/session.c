@@ -22,6 +22,8 @@
 #include "base/io.h"
 #include "tracer/images.h"
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): called before any thread begins; streams of our own */
+
 enum {
 	PROGRAM_BYTES = 64,
 	NAME_BYTES = PROGRAM_BYTES + 24,
@@ -78,7 +80,7 @@ int kms_session_root(char path[PATH_MAX], int create, struct kms_err *err)
 	if (!create && lstat(path, &st) < 0) {
 		int code = -errno;
 
-		kms_err_set(err, code, "session folder %.128s: %s", path, strerror(-code));
+		kms_err_set(err, code, "session folder %.128s: %s", path, strerrordesc_np(-code));
 		kms_err_subject(err, path);
 		return code;
 	}
@@ -109,7 +111,11 @@ static int safe_name(const char *root, const char *program, pid_t pid, char out[
 				   "XDG_RUNTIME_DIR to a shorter one",
 				   root);
 	for (; base[n] && n < PROGRAM_BYTES && n < room - taken; n++)
-		out[n] = strchr(kept, base[n]) ? base[n] : '_';
+		out[n] = base[n];
+	for (size_t i = 0; i < n; i++) {
+		if (!strchr(kept, out[i]))
+			out[i] = '_';
+	}
 	if (n == 0)
 		n = 1;
 	if (!base[0] || base[0] == '.' || base[0] == '-')
@@ -338,7 +344,7 @@ int kms_session_publish(const struct kms_session *session, const struct kms_sess
 	if (result == 0)
 		return 0;
 	kms_err_set(err, result, "cannot write %.128s/session.json: %s", session->dir,
-		    strerror(-result));
+		    strerrordesc_np(-result));
 	kms_err_subject(err, session->dir);
 	return result;
 }
@@ -357,3 +363,5 @@ void kms_session_destroy(struct kms_session *session)
 	}
 	session->dir_fd = session->run_fd = -1;
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */

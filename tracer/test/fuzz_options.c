@@ -30,7 +30,9 @@ static void check_round_trip(const struct kms_options *options)
 	kms_options_format(options, &text);
 	assert(kms_buf_status(&text) == 0);
 	assert(kms_options_parse(&again, kms_buf_text(&text), NULL) == 0);
-	assert(memcmp(&again, options, sizeof(again)) == 0);
+	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++)
+		assert(again.is_set[i] == options->is_set[i] &&
+		       again.value[i] == options->value[i]);
 	kms_buf_deinit(&text);
 }
 
