@@ -3,6 +3,7 @@
  * Frames of a stack: with symbols where the tracer kept them, else from the trie and the modules.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,12 +63,8 @@ void file_stack_free(void *ctx, struct kms_view_stack *stack)
 
 static void take_row(struct build *b, sqlite3_stmt *row)
 {
-	struct kms_view_frame *f;
+	struct kms_view_frame *f = add_frame(b);
 
-	b->out->cut = sqlite3_column_int(row, 7) != 0;
-	if (sqlite3_column_type(row, 0) == SQLITE_NULL)
-		return; /* a stack without frames */
-	f = add_frame(b);
 	if (!f)
 		return;
 	f->address = (uint64_t)sqlite3_column_int64(row, 0);
@@ -79,23 +76,41 @@ static void take_row(struct build *b, sqlite3_stmt *row)
 	f->inlined = sqlite3_column_int(row, 6) != 0;
 }
 
-/* Frames that the tracer resolved; *found tells whether it kept this stack. */
+/* Whether the tracer kept this stack, which may have no frames. */
+static bool find_stack(struct build *b, sqlite3 *db, uint64_t stack_id)
+{
+	sqlite3_stmt *stmt = NULL;
+	bool found = false;
+
+	if (sqlite3_prepare_v2(db, "SELECT cut FROM stacks WHERE id = ?1", -1, &stmt, NULL) !=
+	    SQLITE_OK)
+		return false;
+	if (sqlite3_bind_int64(stmt, 1, (sqlite3_int64)stack_id) == SQLITE_OK &&
+	    sqlite3_step(stmt) == SQLITE_ROW) {
+		found = true;
+		b->out->cut = sqlite3_column_int(stmt, 0) != 0;
+	}
+	(void)sqlite3_finalize(stmt); /* what cannot be read is not there */
+	return found;
+}
+
+/*
+ * Frames that the tracer resolved; *found tells whether it kept this stack. The view is asked alone:
+ * beside an outer join SQLite would first make all of its rows.
+ */
 static void from_symbols(struct build *b, sqlite3 *db, uint64_t stack_id, bool *found)
 {
 	static const char sql[] =
-		"SELECT f.address, f.module, f.\"offset\", f.function, f.file, f.line, f.inlined, s.cut "
-		"FROM stacks s LEFT JOIN frames f ON f.stack_id = s.id WHERE s.id = ?1 "
-		"ORDER BY f.depth";
+		"SELECT address, module, \"offset\", function, file, line, inlined "
+		"FROM frames WHERE stack_id = ?1 ORDER BY depth";
 	sqlite3_stmt *stmt = NULL;
 
-	*found = false;
-	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
+	*found = find_stack(b, db, stack_id);
+	if (!*found || sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
 		return;
 	if (sqlite3_bind_int64(stmt, 1, (sqlite3_int64)stack_id) == SQLITE_OK)
-		while (b->out->n_frames < FRAMES_MAX && sqlite3_step(stmt) == SQLITE_ROW) {
-			*found = true;
+		while (b->out->n_frames < FRAMES_MAX && sqlite3_step(stmt) == SQLITE_ROW)
 			take_row(b, stmt);
-		}
 	(void)sqlite3_finalize(stmt); /* what cannot be read has no symbols */
 }
 
