@@ -21,6 +21,7 @@ enum {
 	FORKS = 30,
 	MANY_BLOCKS = 40000,
 	HIGH_FD = 900,
+	SOME_MAPS = 600, /* most of them made by use_maps */
 };
 
 extern char **environ;
@@ -44,11 +45,14 @@ static void limit(__rlimit_resource_t what, rlim_t value)
 }
 
 /* In a forked child of a process with these blocks and so many in its FIFO. */
-static _Noreturn void inheriting_child(unsigned char *freed, unsigned char *live, uint64_t used)
+static _Noreturn void inheriting_child(unsigned char *freed, unsigned char *live, uint64_t used,
+				       int fd)
 {
 	pid_t pid;
 
 	KT_CHECK(guard_figures()->used == used, "the FIFO is not inherited");
+	KT_CHECK(kms_guard_fd() == fd && (fd < 0 || fcntl(fd + 1, F_GETFD) == -1),
+		 "the parent's descriptor is still open");
 	KT_CHECK(live[99] == 7, "live block");
 	guard_write(freed + 1, 1);
 	KT_CHECK(guard_last_fault() && guard_last_fault()->address == (uintptr_t)freed + 1,
@@ -70,9 +74,11 @@ static int a_child_is_guarded_too(void *arg)
 	unsigned char *freed, *live;
 	uint64_t used;
 	pid_t pid;
+	int fd;
 
 	(void)arg;
 	guard_case_begin();
+	fd = kms_guard_fd();
 	freed = kmem_alloc(100, KM_SLEEP);
 	live = kmem_alloc(100, KM_SLEEP);
 	memset(live, 7, 100);
@@ -80,7 +86,7 @@ static int a_child_is_guarded_too(void *arg)
 	used = guard_figures()->used;
 	pid = fork();
 	if (pid == 0)
-		inheriting_child(freed, live, used);
+		inheriting_child(freed, live, used, fd);
 	expect_good_end(pid);
 	KT_CHECK(guard_faults() == 0 && guard_figures()->used == used && live[0] == 7,
 		 "the child changed its parent");
@@ -386,10 +392,12 @@ static int map_entries_are_a_budget(void *arg)
 {
 	static void *block[MANY_BLOCKS];
 	const struct kms_guard_stat *f;
+	uint64_t before, after, max;
 
 	(void)arg;
 	guard_case_begin();
 	f = guard_figures();
+	kms_guard_count_maps(&before, &max);
 	hold_many(block);
 	if (guard_backend == KMS_GUARD_MPROTECT && f->maps_max < 2 * MANY_BLOCKS) {
 		KT_CHECK(f->unguarded > 0 && f->live > MANY_BLOCKS / 10, "%d live", (int)f->live);
@@ -401,6 +409,9 @@ static int map_entries_are_a_budget(void *arg)
 	for (int i = 0; i < MANY_BLOCKS; i++)
 		kmem_free(block[i], GUARD_CASE_BYTES);
 	guard_case_expect_caught();
+	kms_guard_count_maps(&after, &max);
+	KT_CHECK(after < before + SOME_MAPS, "%d map entries for closed slots",
+		 (int)(after - before));
 	return 0;
 }
 

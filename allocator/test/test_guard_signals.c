@@ -212,6 +212,7 @@ static int no_mask_hides_a_trap(void *arg)
 
 	(void)arg;
 	guard_case_begin();
+	guard_case_expect_caught();
 	sigfillset(&all);
 	KT_CHECK(pthread_sigmask(SIG_BLOCK, &all, &old) == 0, "block");
 	KT_CHECK(!sigismember(&old, SIGSEGV), "old mask");
@@ -268,11 +269,22 @@ static int a_thread_that_blocked_before_is_watched(void *arg)
 	return 0;
 }
 
+static unsigned char *stale;
+
 static void touching_handler(int sig)
 {
+	uint64_t before = guard_faults();
+
 	(void)sig;
-	guard_case_expect_caught();
-	got.count++;
+	guard_write(stale, 1);
+	got.count += guard_faults() == before + 1;
+}
+
+static void raise_with_stale_block(int sig)
+{
+	stale = kmem_alloc(GUARD_CASE_BYTES, KM_SLEEP);
+	kmem_free(stale, GUARD_CASE_BYTES);
+	raise(sig);
 }
 
 static int a_handler_that_blocks_everything_is_watched(void *arg)
@@ -283,9 +295,9 @@ static int a_handler_that_blocks_everything_is_watched(void *arg)
 	sigfillset(&action.sa_mask);
 	KT_CHECK(sigaction(SIGUSR1, &action, NULL) == 0, "before");
 	guard_case_begin();
-	raise(SIGUSR1);
+	raise_with_stale_block(SIGUSR1);
 	KT_CHECK(sigaction(SIGUSR2, &action, NULL) == 0, "after");
-	raise(SIGUSR2);
+	raise_with_stale_block(SIGUSR2);
 	KT_CHECK(got.count == 2, "count %d", got.count);
 	KT_CHECK(sigaction(SIGUSR2, NULL, &old) == 0, "read back");
 	KT_CHECK(sigismember(&old.sa_mask, SIGSEGV) && sigismember(&old.sa_mask, SIGBUS), "mask");
