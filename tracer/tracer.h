@@ -15,9 +15,13 @@
 
 #include "base/err.h"
 #include "schema/snapshot.h"
+#include "tracer/file.h"
+#include "tracer/launch.h"
 #include "tracer/options.h"
 #include "tracer/run.h"
 #include "tracer/session.h"
+#include "tracer/sql.h"
+#include "tracer/symbols.h"
 
 struct kms_tracer;
 
@@ -44,20 +48,28 @@ struct kms_tracer *kms_tracer_start(const struct kms_tracer_config *config, stru
 /** The live view; valid until kms_tracer_stop(). */
 struct kms_view kms_tracer_view(struct kms_tracer *tracer);
 
-/** Tells how a process ended; @wait_status as from waitpid(). Its target carries it from then on. */
+/**
+ * Tells how a process ended; its target carries it from then on. The run can be over only when the
+ * first process has ended.
+ * Shape:  wait_status as from waitpid(); -1 not known
+ */
 void kms_tracer_exited(struct kms_tracer *tracer, pid_t pid, int wait_status);
 
 /** What kms_tracer_wait() waited for. */
 enum kms_tracer_wait {
 	KMS_TRACER_TIMEOUT = 0,
 	KMS_TRACER_OVER = 1,    /* no process of the run is left and nothing is unread */
-	KMS_TRACER_MISSING = 2, /* the first process lives for a second and has no region */
+	KMS_TRACER_MISSING = 2, /* the first process lives for a second and has no region; once */
+	KMS_TRACER_SILENT = 3,  /* it has one and has not allocated anything; once */
 };
 
 /** Waits until the run is over, or something is to be said; any one thread. */
 enum kms_tracer_wait kms_tracer_wait(struct kms_tracer *tracer, int timeout_ms);
 
-/** Processes that are traced and live. */
+/** Whether something could not be written to the file. */
+bool kms_tracer_store_failed(struct kms_tracer *tracer);
+
+/** Processes that are traced and live, or are about to execute a program that may be. */
 uint32_t kms_tracer_live(struct kms_tracer *tracer);
 
 /**

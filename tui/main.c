@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "schema/region.h"
 #include "server/server.h"
@@ -175,25 +174,11 @@ static int run(const struct kms_run_request *request, struct kms_err *err)
 	return status;
 }
 
-/* Where the library lies beside this program: bin/kmemscope, lib/libkmem_malloc.so. */
 static const char *library_path(void)
 {
 	static char path[PATH_MAX];
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
 
-	if (n < 0)
-		return NULL;
-	self[n] = '\0';
-	for (int up = 0; up < 2; up++) {
-		slash = strrchr(self, '/');
-		if (slash)
-			*slash = '\0';
-	}
-	if (snprintf(path, sizeof(path), "%s/lib/libkmem_malloc.so", self) >= (int)sizeof(path))
-		return NULL;
-	return access(path, R_OK) == 0 ? path : NULL;
+	return kms_launch_library(path, NULL) == 0 ? path : NULL;
 }
 
 static const struct kms_hooks hooks = {
