@@ -129,7 +129,7 @@ int kms_chunk_dir_read(const void *dir, size_t dir_bytes, struct kms_chunk_block
 {
 	static const struct kms_chunk_block nothing;
 	const uint8_t *p = dir;
-	const uint8_t *end = p + dir_bytes;
+	const uint8_t *end = dir_bytes ? p + dir_bytes : p; /* an empty blob has no address */
 	uint64_t n;
 
 	if (dir_bytes < 2 || *p++ != KMS_CHUNK_VERSION || !kms_varint_get(&p, end, &n) ||

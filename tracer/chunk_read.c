@@ -352,7 +352,7 @@ int kms_chunk_read(struct kms_chunk_reader *reader, const struct kms_chunk_block
 	const uint8_t *p = data;
 	int result;
 
-	if (n > KMS_CHUNK_BLOCKS_MAX)
+	if (n > KMS_CHUNK_BLOCKS_MAX || !data_bytes)
 		return -EBADMSG;
 	result = load_streams(reader, p, p + data_bytes, n);
 	if (result < 0)

@@ -134,5 +134,7 @@ int kms_file_connect(const char *path, sqlite3 **out, struct kms_err *err)
 	}
 	if (result < 0)
 		kms_err_subject(err, path);
+	else
+		kms_err_clear(err); /* of the first try */
 	return result;
 }

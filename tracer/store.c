@@ -111,10 +111,12 @@ void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *ev
 /* A finished trace is one file: no log beside it, readable from where nothing can be written. */
 static void leave_wal(struct kms_store *store)
 {
-	/* Fails while somebody reads; then the log stays, which readers know how to use. */
+	/* Fails while somebody reads; then the log stays, which readers know how to use. The change of
+	 * mode is a transaction; with its journal in memory no journal can be left behind, which a
+	 * reader would have to roll back and may not. */
 	(void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	store_unprepare(store->stmt);
-	(void)kms_db_exec(store->db, "PRAGMA busy_timeout=0; PRAGMA journal_mode=delete", NULL);
+	(void)kms_db_exec(store->db, "PRAGMA busy_timeout=0; PRAGMA journal_mode=memory", NULL);
 }
 
 int kms_store_close(struct kms_store *store, struct kms_err *err)
@@ -126,7 +128,9 @@ int kms_store_close(struct kms_store *store, struct kms_err *err)
 	result = store_finish_blocks(store, err);
 	later = store_make_chunk(store, true, result ? NULL : err);
 	result = result ? result : later;
-	later = store_flush(store, NULL, result == 0, result ? NULL : err);
+	later = store_flush(store, NULL, result == 0, NULL);
+	if (later < 0) /* the last word: worth a second try */
+		later = store_flush(store, NULL, result == 0, result ? NULL : err);
 	result = result ? result : later;
 	if (!result)
 		leave_wal(store);

@@ -130,6 +130,9 @@ static int fill_new(sqlite3 *db, const struct kms_store_config *config, struct k
 		result = kms_schema_migrate(db, 0, err);
 	if (!result)
 		result = write_first_meta(db, config, err);
+	/* Here, so that nothing is left to be written, and to fail, once the old trace has gone. */
+	if (!result)
+		result = kms_db_exec(db, "PRAGMA journal_mode=wal", err);
 	return result;
 }
 

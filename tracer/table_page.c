@@ -128,10 +128,10 @@ static int unpack_body(struct kms_table_page *page, const uint8_t *p, size_t sto
 int kms_table_page_unpack(struct kms_table_page *page, const void *packed, size_t bytes)
 {
 	const uint8_t *p = packed;
-	const uint8_t *end = p + bytes;
+	const uint8_t *end = bytes ? p + bytes : p; /* an empty blob has no address */
 	uint64_t entry_bytes, entries;
 
-	if (bytes < 1 || *p++ != PAGE_VERSION || !kms_varint_get(&p, end, &entry_bytes) ||
+	if (!bytes || *p++ != PAGE_VERSION || !kms_varint_get(&p, end, &entry_bytes) ||
 	    !kms_varint_get(&p, end, &entries))
 		return -EBADMSG;
 	if (!entry_bytes || entry_bytes != kms_table_entry_bytes(page->section) ||

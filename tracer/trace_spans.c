@@ -151,8 +151,8 @@ static bool serves(const struct kms_cache_entry *cache, bool is_kmem)
 /* The smallest cache of the front that such a block fits into. */
 static const char *guess(struct kms_trace *trace, const struct kms_trace_where *where)
 {
-	bool is_kmem = where->flags & (KMS_CHECK_HEADER | KMS_ATTR_INTR | KMS_ATTR_NOSLEEP |
-				       KMS_ATTR_KMEM);
+	bool is_kmem = where->flags &
+		       (KMS_CHECK_HEADER | KMS_ATTR_INTR | KMS_ATTR_NOSLEEP | KMS_ATTR_KMEM);
 	uint64_t need = where->size + (where->flags & KMS_CHECK_REDZONE ? REDZONE_BYTES : 0) +
 			(where->flags & KMS_CHECK_HEADER ? HEADER_BYTES : 0);
 	uint64_t best_bytes = UINT64_MAX;
