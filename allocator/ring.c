@@ -8,6 +8,7 @@ enum {
 	WAIT_SLICE_NS = 10 * 1000 * 1000,
 	STALL_NS = 500 * 1000 * 1000,
 	POPULATE_BLOCKS = 8,
+	PREFIX_BYTES = 24, /* at most: time 11, checks 2, generation 2, flags 2 */
 };
 
 static const uint32_t no_tick;
@@ -291,7 +292,8 @@ void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t addres
 	uint8_t checks = (uint8_t)flags;
 	uint8_t *out;
 
-	if (w->cursor > w->limit && !kms_ring_make_room(local))
+	/* With its stamp and prefixes the record must stay in one block. */
+	if (w->cursor + PREFIX_BYTES > w->limit && !kms_ring_make_room(local))
 		return;
 	if (kms_ring_time_due(w) || (flags & KMS_ATTR_GUARDED))
 		kms_ring_stamp(local);

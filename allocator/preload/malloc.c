@@ -252,8 +252,9 @@ static bool power_of_two(size_t v)
 static void *aligned(size_t align, size_t size, struct kms_request_info *info)
 {
 	info->attrs = KMS_ATTR_ALIGNED;
+	/* No such alignment can be had: fails like a size that cannot, and is recorded like it. */
 	if (align > (size_t)1 << 40)
-		return no_memory();
+		size = SIZE_MAX;
 	return allocate(size, align < KMS_MALLOC_ALIGN ? KMS_MALLOC_ALIGN : align, info);
 }
 
@@ -269,13 +270,27 @@ EXPORT void *memalign(size_t align, size_t size)
 	return aligned(power, size, &info);
 }
 
+/* A call refused for its arguments is a failed call too. */
+static int refuse(size_t size, struct kms_request_info *info)
+{
+	struct kms_local *t = kms_front_local();
+
+	if (!t)
+		return EINVAL;
+	kms_enter(t);
+	info->node = kms_capture(t, &info->frame);
+	kms_alloc_failed(t, size, info);
+	kms_leave(t);
+	return EINVAL;
+}
+
 EXPORT void *aligned_alloc(size_t align, size_t size)
 {
 	struct kms_request_info info = {0};
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (!power_of_two(align)) {
-		errno = EINVAL;
+		errno = refuse(size, &info);
 		return NULL;
 	}
 	return aligned(align, size, &info);
@@ -289,7 +304,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (!power_of_two(align) || align % sizeof(void *))
-		return EINVAL;
+		return refuse(size, &info);
 	p = aligned(align, size, &info);
 	errno = saved_errno;
 	if (!p)
