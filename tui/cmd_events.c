@@ -34,8 +34,10 @@ static void add_event(struct kms_table *table, const cJSON *event)
 
 	kms_buf_init(&flags, 512);
 	cJSON_ArrayForEach(flag, kms_json_member(event, "flags"))
+	{
 		kms_buf_addf(&flags, "%s%s", flags.used_bytes ? " " : "",
 			     cJSON_IsString(flag) ? flag->valuestring : "");
+	}
 	kms_table_cell(table, "%" PRIu64, kms_json_number(event, "seq"));
 	kms_table_cell(table, "%.6f", (double)kms_json_number(event, "time_ns") / 1e9);
 	kms_table_cell(table, "%s", kms_json_text(event, "kind"));
