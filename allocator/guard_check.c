@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The pattern around a guarded block: behind it up to the end of its page, before it (and before
- * the header of kmem) as far as its page goes, but no more than 64 bytes.
+ * the header of kmem) as far as its page goes, but no more than 32 bytes.
  */
 #include "allocator/guard_impl.h"
 #include "allocator/port.h"

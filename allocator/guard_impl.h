@@ -20,7 +20,7 @@
 enum kms_guard_limits {
 	KMS_GUARD_DEPTH_UNIT = 512,
 	KMS_GUARD_DRAIN = 32,              /* evictions per call */
-	KMS_GUARD_FRONT_BYTES = 64,        /* pattern before a block, as far as its page goes */
+	KMS_GUARD_FRONT_BYTES = 32,        /* pattern before a block, as far as its page goes */
 	KMS_GUARD_SLOT_BYTES = 16 << 20,   /* largest slot */
 	KMS_GUARD_ALIGN_BYTES = 64 << 10,  /* largest alignment */
 	KMS_GUARD_GRANULE_SHIFT = 16,      /* runs begin and end at multiples of 64 KiB */

@@ -76,7 +76,7 @@ static int bytes_around_a_block_are_checked_at_free(void *arg)
 			expect(KMS_FAULT_OVERFLOW, p + at, size);
 		}
 	}
-	for (int at = 1; at <= 64; at++) {
+	for (int at = 1; at <= 32; at++) {
 		unsigned char *p = hidden(malloc(300));
 
 		p[-at] ^= 1;
