@@ -2,7 +2,7 @@
 /*
  * A second, trivial kmem(9) for tests: malloc with a header, nothing shared with the real one.
  *
- * It counts what a program asks for, and refuses the same frees as libkmem does, so that "how many
+ * It counts what a program asks for, and finds the same faults as libkmem does, so that "how many
  * allocations and frees must the trace hold" has an answer that does not come from the tracer. The
  * counts are written as JSON to the file named by KMEM_COUNT_FILE when the program ends.
  * One lock; not for speed.
@@ -66,10 +66,12 @@ void kmem_intr_free(void *p, size_t size)
 	struct head *head = (struct head *)p - 1;
 
 	pthread_mutex_lock(&count.lock);
+	/* Damage and a wrong size are found, and the block is freed all the same; a second free is
+	 * not carried out. */
 	if (head->magic != MAGIC_LIVE || head->size != size ||
-	    ((unsigned char *)p)[size] != TAIL_BYTE) {
+	    ((unsigned char *)p)[head->size] != TAIL_BYTE)
 		count.refused++;
-	} else {
+	if (head->magic != MAGIC_FREE) {
 		head->magic = MAGIC_FREE;
 		count.frees++;
 	}
