@@ -58,6 +58,7 @@ struct kms_image_slot {
 	int pidfd;                  /* -1 none */
 	bool is_dead;               /* the process ended; what its rings hold is all that comes */
 	bool is_over;               /* and everything of it was read */
+	bool is_executing;          /* lived when nobody had the region any more */
 	bool is_active;             /* had events since its counters were sent */
 	bool is_new;                /* what its parent wrote before the fork may still be unread */
 	uint64_t unseen_ns;         /* since when there is no process of this pid for us; 0 */
@@ -148,6 +149,12 @@ static inline uint64_t kms_image_key(const struct kms_image *image, uint32_t slo
 {
 	return (uint64_t)image->ordinal << 32 | slot;
 }
+
+/**
+ * The descriptor of a slot's process if it lives on after the image has ended: it executes another
+ * program. Owner: the caller closes it. -1: it does not.
+ */
+int kms_image_take_executing(struct kms_image *image, uint32_t slot);
 
 /** Processes of the image that live. */
 uint32_t kms_image_live(const struct kms_image *image);

@@ -30,12 +30,17 @@ static void copy_look(void *arg)
 	const struct kms_slot *slot = kms_region_at(job->region, KMS_SEC_SLOT, job->slot);
 
 	/* pairs with the target's release store of LIVE: the members below are those of the claim */
+	uint32_t claims = kms_load_acquire_u32(&slot->claims);
+
 	job->state = kms_load_acquire_u32(&slot->state);
-	job->claims = kms_load_u32_relaxed(&slot->claims);
-	job->pid = kms_load_u32_relaxed(&slot->pid);
-	job->parent_slot = kms_load_u32_relaxed(&slot->parent_slot);
-	job->stop_state = kms_load_u32_relaxed(&slot->stop_state);
-	job->claim_ns = kms_load_u64_relaxed(&slot->claim_ns);
+	job->pid = kms_load_acquire_u32(&slot->pid);
+	job->parent_slot = kms_load_acquire_u32(&slot->parent_slot);
+	job->stop_state = kms_load_acquire_u32(&slot->stop_state);
+	job->claim_ns = kms_load_acquire_u64(&slot->claim_ns);
+	job->claims = kms_load_acquire_u32(&slot->claims);
+	/* A new claim began meanwhile: the state is still that of the one before. */
+	if (job->claims != claims)
+		job->state = KMS_SLOT_CLAIMED;
 }
 
 static void forget_process(struct kms_image_slot *slot)
@@ -157,6 +162,7 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	slot->target = target;
 	slot->is_dead = slot->is_over = slot->is_active = false;
 	slot->is_new = image->has_new = true;
+	slot->is_executing = false;
 	slot->unseen_ns = slot->counters_ns = 0;
 	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);
 	return 0;
@@ -238,8 +244,26 @@ void kms_image_slots_settle(struct kms_image *image)
 
 void kms_image_slots_all_dead(struct kms_image *image)
 {
-	for (uint32_t i = 0; i < image->n_slots; i++)
-		image->slot[i].is_dead = true;
+	for (uint32_t i = 0; i < image->n_slots; i++) {
+		struct kms_image_slot *slot = &image->slot[i];
+
+		slot->is_executing =
+			!slot->is_dead && slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
+		slot->is_dead = true;
+	}
+}
+
+int kms_image_take_executing(struct kms_image *image, uint32_t slot)
+{
+	struct kms_image_slot *s = &image->slot[slot];
+	int fd = s->is_executing ? s->pidfd : -1;
+
+	if (fd < 0)
+		return -1;
+	/* a duplicate would stay in the set after its number was closed */
+	(void)epoll_ctl(image->env->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* may have fired */
+	s->pidfd = -1;
+	return fd;
 }
 
 static bool has_unread(const struct kms_image *image, uint32_t slot)
@@ -265,7 +289,8 @@ void kms_image_slots_finish(struct kms_image *image)
 			continue;
 		}
 		slot->is_over = true;
-		forget_process(slot);
+		if (!slot->is_executing)
+			forget_process(slot);
 		kms_targets_set_state(image->env->targets, slot->target, KMS_STATE_EXITED);
 	}
 }

@@ -36,6 +36,15 @@ static const uint64_t rescan_ns = 500000000;
 /* A file that does not become a region for so long, and that nobody has open, never will. */
 static const uint64_t unfinished_ns = 2000000000;
 
+/* A program executed may take so long until its region is there; one that makes none never will. */
+static const uint64_t in_flight_ns = 3000000000;
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd); /* nothing was written that matters */
+}
+
 static int watch_fd(struct kms_images *images, int fd, uint64_t key)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = key};
@@ -83,6 +92,7 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	(void)pthread_mutex_init(&images->lock, NULL); /* default attributes cannot fail */
 	kms_list_init(&images->list);
 	kms_list_init(&images->pending);
+	kms_list_init(&images->in_flight);
 	kms_targets_init(&images->targets);
 	images->dir_fd = images->folder_fd = images->wake_fd = images->env.epoll_fd = -1;
 	images->env.targets = &images->targets;
@@ -102,10 +112,11 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	return images;
 }
 
-static void close_fd(int fd)
+static void drop_in_flight(struct in_flight *one)
 {
-	if (fd >= 0)
-		(void)close(fd); /* nothing was written that matters */
+	kms_list_remove(&one->link);
+	close_fd(one->pidfd);
+	free(one);
 }
 
 void kms_images_destroy(struct kms_images *images)
@@ -118,6 +129,8 @@ void kms_images_destroy(struct kms_images *images)
 		kms_image_close(KMS_CONTAINER_OF(link, struct kms_image, link));
 	while ((link = kms_list_pop_front(&images->pending)) != NULL)
 		free(KMS_CONTAINER_OF(link, struct pending, link));
+	while ((link = kms_list_first(&images->in_flight)) != NULL)
+		drop_in_flight(KMS_CONTAINER_OF(link, struct in_flight, link));
 	close_fd(images->wake_fd);
 	close_fd(images->folder_fd);
 	close_fd(images->env.epoll_fd);
@@ -305,8 +318,56 @@ static void open_pending(struct kms_images *images, uint64_t now_ns)
 	kms_list_append_all(&images->list, &opened);
 }
 
+/* Waits for the next region of each process that lives on after its image. */
+static void note_in_flight(struct kms_images *images, struct kms_image *image, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < image->n_slots; i++) {
+		int fd = kms_image_take_executing(image, i);
+		struct in_flight *one = fd < 0 ? NULL : calloc(1, sizeof(*one));
+
+		if (!one) {
+			close_fd(fd);
+			continue;
+		}
+		one->pidfd = fd;
+		one->pid = image->slot[i].target->info.pid;
+		one->since_ns = now_ns;
+		kms_list_push_back(&images->in_flight, &one->link);
+	}
+}
+
+static bool has_image(const struct kms_images *images, const struct in_flight *one)
+{
+	for (struct kms_list *it = kms_list_first(&images->list); it;
+	     it = kms_list_next(&images->list, it)) {
+		if (KMS_CONTAINER_OF(it, struct kms_image, link)->region.head.pid == one->pid)
+			return true;
+	}
+	return false;
+}
+
+static void check_in_flight(struct kms_images *images, uint64_t now_ns)
+{
+	struct kms_list *next;
+
+	images->state.in_flight = 0;
+	for (struct kms_list *it = kms_list_first(&images->in_flight); it; it = next) {
+		struct in_flight *one = KMS_CONTAINER_OF(it, struct in_flight, link);
+
+		next = kms_list_next(&images->in_flight, it);
+		if (kms_process_has_ended(one->pidfd) || has_image(images, one) ||
+		    now_ns - one->since_ns > in_flight_ns) {
+			drop_in_flight(one);
+			images->state.changed_ns = now_ns;
+		} else {
+			images->state.in_flight++;
+		}
+	}
+}
+
 static void remove_ended(struct kms_images *images, struct kms_image *image, uint64_t now_ns)
 {
+	note_in_flight(images, image, now_ns);
 	if (unlinkat(images->dir_fd, image->name, 0) && errno != ENOENT)
 		refuse_name(images, image->name, now_ns); /* else it would be opened again */
 	kms_image_close(image);
@@ -366,12 +427,13 @@ int kms_images_poll(struct kms_images *images, const struct kms_images_ask *ask,
 		rescan(images, ask->now_ns);
 	open_pending(images, ask->now_ns);
 	result = poll_all(images, &ring_ask, batch, news);
+	check_in_flight(images, ask->now_ns);
 	if (!result)
 		result = kms_targets_send(&images->targets, batch);
 	if (news->more)
 		rotate(images);
 	images->state.first_seen = images->env.first_seen;
-	images->state.allocs_first = images->env.allocs_first;
+	images->state.first_allocates = images->env.allocs_first > 0;
 	(void)pthread_mutex_unlock(&images->lock);
 	news->any = !kms_batch_is_empty(batch);
 	return result;

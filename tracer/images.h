@@ -73,13 +73,14 @@ void kms_images_exited(struct kms_images *images, pid_t pid, int32_t wait_status
 
 /** State of the run as of the last poll. Any thread. */
 struct kms_images_state {
-	uint32_t open;         /* images that are not over */
-	uint32_t live;         /* processes that live */
-	uint32_t opened;       /* images so far */
-	uint32_t unfinished;   /* files that may yet become regions */
-	bool first_seen;       /* a region of first_pid was there */
-	uint64_t allocs_first; /* its alloc events */
-	uint64_t changed_ns;   /* when an image was last opened or closed */
+	uint32_t open;        /* images that are not over */
+	uint32_t live;        /* processes that live */
+	uint32_t opened;      /* images so far */
+	uint32_t unfinished;  /* files that may yet become regions */
+	uint32_t in_flight;   /* processes that execute a program which has no region yet */
+	bool first_seen;      /* a region of first_pid was there */
+	bool first_allocates; /* and it has allocated something */
+	uint64_t changed_ns;  /* when an image was last opened or closed */
 };
 
 void kms_images_state(struct kms_images *images, struct kms_images_state *out);

@@ -16,12 +16,21 @@ struct pending {
 	bool is_refused; /* it will never be one */
 };
 
+/** A process that lives and let its region go: it executes another program, which may make one. */
+struct in_flight {
+	struct kms_list link;
+	int pidfd;
+	uint32_t pid;
+	uint64_t since_ns;
+};
+
 struct kms_images {
 	pthread_mutex_t lock; /* guards all below but the descriptors */
 	struct kms_image_env env;
 	struct kms_targets targets;
-	struct kms_list list;    /* struct kms_image */
-	struct kms_list pending; /* struct pending */
+	struct kms_list list;      /* struct kms_image */
+	struct kms_list pending;   /* struct pending */
+	struct kms_list in_flight; /* struct in_flight */
 	struct kms_images_state state;
 	int dir_fd;
 	int folder_fd; /* inotify */

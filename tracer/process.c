@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,13 @@ static int stat_field(pid_t pid, int field, uint64_t *value)
 	}
 	*value = strtoull(at, NULL, 10);
 	return 0;
+}
+
+bool kms_process_has_ended(int pidfd)
+{
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&ended, 1, 0) > 0;
 }
 
 pid_t kms_process_parent(pid_t pid)

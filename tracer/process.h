@@ -3,6 +3,7 @@
 #ifndef KMS_TRACER_PROCESS_H
 #define KMS_TRACER_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,6 +21,9 @@ uint64_t kms_wall_ns(void);
  * Errors: -ESRCH: it is gone; -EMFILE, -ENFILE, ...
  */
 int kms_process_watch(pid_t pid, uint64_t lived_mono_ns);
+
+/** Whether the process behind a descriptor of kms_process_watch() has ended. */
+bool kms_process_has_ended(int pidfd);
 
 /** Parent of a process; 0 if it is gone. */
 pid_t kms_process_parent(pid_t pid);

@@ -42,6 +42,7 @@ struct kms_reader {
 	uint64_t interval_ns;
 	uint64_t emitted_ns;
 	bool is_holding;
+	struct kms_images_state told;
 	struct kms_batch
 		*out[MAX_OUT]; /* n_out sent and perhaps still in use; ours is one reference */
 	size_t n_out;
@@ -205,6 +206,23 @@ static void answer_sync(struct kms_reader *reader)
 	}
 }
 
+static void tell_changes(struct kms_reader *reader)
+{
+	struct kms_images_state now;
+
+	if (!reader->config.changed)
+		return;
+	kms_images_state(reader->config.images, &now);
+	if (now.open == reader->told.open && now.live == reader->told.live &&
+	    now.unfinished == reader->told.unfinished && now.in_flight == reader->told.in_flight &&
+	    now.changed_ns == reader->told.changed_ns &&
+	    now.first_seen == reader->told.first_seen &&
+	    now.first_allocates == reader->told.first_allocates)
+		return;
+	reader->told = now;
+	reader->config.changed(reader->config.emit_arg);
+}
+
 static void *run(void *arg)
 {
 	struct kms_reader *reader = arg;
@@ -215,6 +233,7 @@ static void *run(void *arg)
 		if (!reader->is_holding)
 			adapt(reader, &news);
 		answer_sync(reader);
+		tell_changes(reader);
 		kms_images_wait(reader->config.images, reader->interval_ns);
 	}
 	poll_to_the_end(reader);

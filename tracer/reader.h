@@ -19,13 +19,15 @@
 struct kms_reader;
 
 /**
- * Shape:  emit gets a batch in order, one at a time, in the reader's thread; it takes references of
+ * Shape:  both functions get emit_arg. emit gets a batch in order, one at a time, in the reader's thread; it takes references of
  *         its own and does not block. Errors of emit: -ENOMEM, it is called again with the batch.
  */
 struct kms_reader_config {
 	struct kms_images *images; /* borrowed; polled by this reader alone */
 	int (*emit)(void *arg, struct kms_batch *batch);
 	void *emit_arg;
+	/** After a poll that changed kms_images_state(); may be NULL. */
+	void (*changed)(void *arg);
 	size_t held_bytes; /* 0: 64 MiB */
 };
 

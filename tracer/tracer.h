@@ -79,7 +79,8 @@ uint32_t kms_tracer_live(struct kms_tracer *tracer);
 int kms_tracer_sync(struct kms_tracer *tracer, int timeout_ms);
 
 /**
- * Reads what is left, writes the final tables and symbols, closes the file, frees everything.
+ * Reads what is left, writes the final tables and symbols, closes the file, frees everything. The
+ * view must not be in use any more.
  * Errors: what the store said first; the file then is not complete.
  */
 int kms_tracer_stop(struct kms_tracer *tracer, struct kms_err *err);

@@ -23,7 +23,7 @@ struct tracer_consumer {
 	struct kms_queue queue;
 	pthread_t thread;
 	bool is_running;
-	bool has_last; /* the batch being emitted is in the queue already */
+	bool has_last;   /* the batch being emitted is in the queue already */
 	uint64_t synced; /* SYNC batches seen; under tracer->lock */
 };
 
@@ -33,8 +33,8 @@ struct kms_tracer {
 	char run_dir[PATH_MAX];
 	struct kms_images *images;
 	struct kms_reader *reader;
-	struct kms_model *model;      /* fed by the model thread */
-	struct kms_store *store;      /* of the store thread until that has ended */
+	struct kms_model *model;       /* fed by the model thread */
+	struct kms_store *store;       /* of the store thread until that has ended */
 	struct kms_stack_book *stacks; /* fed by the model thread */
 	struct tracer_consumer to_store, to_model;
 	struct kms_view_ops ops;
@@ -52,8 +52,8 @@ struct kms_tracer {
 	struct kms_symbols *symbols;
 	bool symbols_failed;
 	_Atomic uint64_t synced_ns; /* when a view last asked for all that was written */
-	pthread_mutex_t file_lock; /* guards file, while it is opened */
-	struct kms_file *file;     /* our own trace, for queries of events */
+	pthread_mutex_t file_lock;  /* guards file, while it is opened */
+	struct kms_file *file;      /* our own trace, for queries of events */
 };
 
 /** One line for the user. */

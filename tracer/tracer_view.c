@@ -9,7 +9,7 @@
 #include "tracer/tracer_impl.h"
 
 enum {
-	SYNC_MS = 500, /* a query of events waits so long for those not yet written */
+	SYNC_MS = 500,               /* a query of events waits so long for those not yet written */
 	FRESH_NS = 50 * 1000 * 1000, /* a picture asked for within this shows all written before */
 };
 
