@@ -101,8 +101,7 @@ static bool check_body(struct kms_exchange *x, const cJSON *body)
 			    "{\"depth\": 30000}");
 		return false;
 	}
-	cJSON_ArrayForEach(member, body)
-	{
+	for (member = body->child; member; member = member->next) {
 		if (!check_member(x, member))
 			return false;
 	}
@@ -118,8 +117,7 @@ static void apply(struct kms_exchange *x, const cJSON *body)
 	struct kms_guard_sum sum;
 	const cJSON *member;
 
-	cJSON_ArrayForEach(member, body)
-	{
+	for (member = body->child; member; member = member->next) {
 		setting = find_setting(member->string);
 		if (view->ops->variable_set(view->ctx, x->query.target, setting->variable,
 					    (uint64_t)member->valuedouble, &err) < 0) {

@@ -182,8 +182,8 @@ static void add_findings(struct kms_text *text, cJSON *const *documents)
 	kms_text_style(text, KMS_STYLE_HEAD, "\n%" PRIu64 " finding%s\n", faults + suspects,
 		       kms_plural(faults + suspects));
 	kms_show_headlines(text, kms_json_member(documents[PART_FAULTS], "items"), 0);
-	cJSON_ArrayForEach(leak, kms_json_member(documents[PART_LEAKS], "items"))
-	{
+	for (leak = kms_json_first(kms_json_member(documents[PART_LEAKS], "items")); leak;
+	     leak = leak->next) {
 		if (!kms_json_flag(leak, "suspect"))
 			continue;
 		kms_text_addf(text, "    LEAK: %s in %s blocks, allocated in ",

@@ -33,8 +33,7 @@ static void add_event(struct kms_table *table, const cJSON *event)
 	struct kms_buf flags;
 
 	kms_buf_init(&flags, 512);
-	cJSON_ArrayForEach(flag, kms_json_member(event, "flags"))
-	{
+	for (flag = kms_json_first(kms_json_member(event, "flags")); flag; flag = flag->next) {
 		kms_buf_addf(&flags, "%s%s", flags.used_bytes ? " " : "",
 			     cJSON_IsString(flag) ? flag->valuestring : "");
 	}
@@ -67,7 +66,8 @@ static int print_table(struct kms_cli *cli, const struct kms_view_values *values
 		return KMS_EXIT_FAILED;
 	}
 	kms_table_init(&table, heads);
-	cJSON_ArrayForEach(event, kms_json_member(document, "items")) add_event(&table, event);
+	for (event = kms_json_first(kms_json_member(document, "items")); event; event = event->next)
+		add_event(&table, event);
 	cJSON_Delete(document);
 	kms_text_init(&text, cli);
 	text.color &= !values->no_color;

@@ -29,8 +29,7 @@ void kms_show_headlines(struct kms_text *text, const cJSON *items, int max)
 	const char *headline;
 	int i = 0;
 
-	cJSON_ArrayForEach(fault, items)
-	{
+	for (fault = kms_json_first(items); fault; fault = fault->next) {
 		if (max && i++ == max)
 			break;
 		headline = kms_json_text(fault, "headline");
@@ -69,8 +68,7 @@ void kms_show_faults(struct kms_text *text, const cJSON *document,
 	(void)values;
 	kms_text_style(text, KMS_STYLE_HEAD, "%s fault%s\n",
 		       total ? kms_fmt_count(total).text : "no", kms_plural(total));
-	cJSON_ArrayForEach(fault, items)
-	{
+	for (fault = kms_json_first(items); fault; fault = fault->next) {
 		kms_text_style(text, KMS_STYLE_DIM, "\n=== %d of %" PRIu64 " ===\n", ++i, total);
 		add_report(text, fault);
 	}

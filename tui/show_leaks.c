@@ -64,8 +64,7 @@ int kms_show_suspects(struct kms_text *text, const cJSON *items, const struct km
 	const cJSON *leak;
 	int shown = 0;
 
-	cJSON_ArrayForEach(leak, items)
-	{
+	for (leak = kms_json_first(items); leak; leak = leak->next) {
 		if (how->max && shown == how->max)
 			break;
 		if (!how->all && !kms_json_flag(leak, "suspect"))

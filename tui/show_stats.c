@@ -37,8 +37,8 @@ static void add_run(struct kms_text *text, const cJSON *document)
 		      kms_json_flag(snapshot, "finished") ? ", finished" : "");
 	if (kms_json_member(document, "targets")) {
 		kms_text_addf(text, "; targets: ");
-		cJSON_ArrayForEach(state, kms_json_member(document, "targets"))
-		{
+		for (state = kms_json_first(kms_json_member(document, "targets")); state;
+		     state = state->next) {
 			if (state->valuedouble <= 0)
 				continue;
 			kms_text_addf(text, "%s%.0f %s", separator, state->valuedouble,
@@ -98,8 +98,8 @@ static void add_events(struct kms_text *text, const cJSON *document)
 	kms_text_addf(text, "\n");
 	if (kms_json_member(document, "events")) {
 		add_label(text, "");
-		cJSON_ArrayForEach(kind, kms_json_member(document, "events"))
-		{
+		for (kind = kms_json_first(kms_json_member(document, "events")); kind;
+		     kind = kind->next) {
 			if (!cJSON_IsNumber(kind) || kind->valuedouble <= 0)
 				continue;
 			kms_text_addf(text, "%s%s %s", separator, kind->string,
@@ -197,8 +197,7 @@ static void add_targets(struct kms_text *text, const cJSON *items)
 	const cJSON *guard;
 
 	kms_table_init(&table, heads);
-	cJSON_ArrayForEach(guard, items)
-	{
+	for (guard = kms_json_first(items); guard; guard = guard->next) {
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(guard, "target"));
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(guard, "depth"));
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(guard, "used"));

@@ -52,8 +52,8 @@ void kms_show_caches(struct kms_text *text, const cJSON *document,
 	size_t hidden = 0;
 
 	kms_table_init(&table, heads);
-	cJSON_ArrayForEach(cache, kms_json_member(document, "items"))
-	{
+	for (cache = kms_json_first(kms_json_member(document, "items")); cache;
+	     cache = cache->next) {
 		if (values->all || is_used(cache))
 			add_cache(&table, cache);
 		else
@@ -91,8 +91,8 @@ void kms_show_targets(struct kms_text *text, const cJSON *document,
 
 	(void)values;
 	kms_table_init(&table, heads);
-	cJSON_ArrayForEach(target, kms_json_member(document, "items"))
-	{
+	for (target = kms_json_first(kms_json_member(document, "items")); target;
+	     target = target->next) {
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(target, "id"));
 		kms_table_cell(&table, "%" PRIu64, kms_json_number(target, "pid"));
 		if (kms_json_number(target, "parent"))
@@ -119,8 +119,7 @@ void kms_show_sites(struct kms_text *text, const cJSON *document,
 
 	(void)values;
 	kms_table_init(&table, heads);
-	cJSON_ArrayForEach(site, kms_json_member(document, "items"))
-	{
+	for (site = kms_json_first(kms_json_member(document, "items")); site; site = site->next) {
 		kms_table_cell(&table, "%s",
 			       kms_fmt_bytes(kms_json_number(site, "live_bytes")).text);
 		kms_table_cell(&table, "%s",

@@ -235,6 +235,11 @@ bool kms_json_flag(const cJSON *object, const char *name)
 	return cJSON_IsTrue(kms_json_member(object, name));
 }
 
+const cJSON *kms_json_first(const cJSON *list)
+{
+	return cJSON_IsArray(list) || cJSON_IsObject(list) ? list->child : NULL;
+}
+
 static const char *last_part(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -282,8 +287,7 @@ void kms_text_stack(struct kms_text *text, const cJSON *stack, int max, int inde
 
 	if (total == 0)
 		kms_text_addf(text, "%*s(no stack)\n", indent, "");
-	cJSON_ArrayForEach(frame, stack)
-	{
+	for (frame = kms_json_first(stack); frame; frame = frame->next) {
 		if (max && i == max) {
 			kms_text_addf(text, "%*s... %d more\n", indent, "", total - i);
 			break;
@@ -298,8 +302,7 @@ const cJSON *kms_stack_caller(const cJSON *stack)
 {
 	const cJSON *frame;
 
-	cJSON_ArrayForEach(frame, stack)
-	{
+	for (frame = kms_json_first(stack); frame; frame = frame->next) {
 		if (!frame->next ||
 		    strncmp(last_part(kms_json_text(frame, "module")), "libkmem", 7) != 0)
 			return frame;

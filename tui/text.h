@@ -87,6 +87,9 @@ double kms_json_fraction(const cJSON *object, const char *name);
 const char *kms_json_text(const cJSON *object, const char *name);
 bool kms_json_flag(const cJSON *object, const char *name);
 
+/** First element of an array or object, then ->next; NULL of anything else. */
+const cJSON *kms_json_first(const cJSON *list);
+
 /**
  * "function (file:line)", "function (module+0xoff)", "module+0xoff" or the address, of a frame of the
  * API.
