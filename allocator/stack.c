@@ -27,8 +27,9 @@ enum {
 	GENERATION_MASK = 15,
 	CHILD_SHIFT = 40,
 	PAGE_SHIFT = 12,
-	PROOF_PAGES = 2048, /* so far below the known stack may a frame be that belongs to it */
-	WORD_SHIFT = 16, /* in a memo's word */
+	RED_ZONE_BYTES = 128, /* below sp, where an interrupted function's words still are */
+	PROOF_PAGES = 2048,   /* so far below the known stack may a frame be that belongs to it */
+	WORD_SHIFT = 16,      /* in a memo's word */
 	MEMO_CHAIN = 4,
 	FRAME_WORDS = 3, /* at most so many entries make a frame */
 };
@@ -39,6 +40,7 @@ enum {
 	LOSES_FP = 2,    /* its caller's fp cannot be told */
 	NO_SLOT = 4,     /* its pc is no return address in memory */
 	INTERRUPTED = 8, /* its sp came from elsewhere too */
+	GUESSED = 16,    /* found by fp, without knowing that fp is one */
 };
 
 /* Where a walk is: in the frame of @pc, having come by @slot. */
@@ -110,6 +112,7 @@ static void forget(struct kms_stack *stack)
 	stack->rule_generation = (uint64_t)(stack->generation & GENERATION_MASK)
 				 << GENERATION_SHIFT;
 	stack->count = KMS_STACK_FIRST;
+	stack->too_deep = false;
 	set_root(stack, KMS_TRIE_ROOT);
 	for (unsigned i = 0; i < KMS_STACK_MEMOS; i++)
 		stack->memo[i].slot = 0;
@@ -190,7 +193,7 @@ static bool read_word(const struct walk *walk, const struct cursor *at, uint64_t
 	if (address % sizeof(*value))
 		return false;
 	if (address - stack->low < stack->size) {
-		if (!walk->apart && address < at->sp)
+		if (!walk->apart && address + RED_ZONE_BYTES < at->sp)
 			return false;
 		*value = word_at(address);
 		return true;
@@ -296,10 +299,14 @@ static enum outcome leave_chain(const struct walk *walk, struct cursor *at,
 				struct kms_stack_walked *frame)
 {
 	const struct kms_rule_wide rule = {KMS_RULE_FP, 16, -16};
+	enum outcome outcome = OUT_CUT;
 
-	if (at->fp < at->sp)
-		return frame->flags |= USES_FP, OUT_CUT;
-	return leave_known(walk, at, &rule, frame);
+	frame->flags |= USES_FP;
+	if (at->fp >= at->sp)
+		outcome = leave_known(walk, at, &rule, frame);
+	if (outcome == OUT_NEXT)
+		at->flags |= GUESSED;
+	return outcome;
 }
 
 /* Leaves the frame by any rule. */
@@ -319,8 +326,6 @@ static __attribute__((noinline)) enum outcome step_out(const struct walk *walk, 
 	case KMS_RULE_SP:
 	case KMS_RULE_FP:
 		wide = (struct kms_rule_wide){kind, cfa_words * 8, -8 * (int64_t)fp_words};
-		if (fp_words == KMS_RULE_FP_LOST)
-			wide.fp_bytes = 1;
 		return leave_known(walk, at, &wide, frame);
 	case KMS_RULE_FP_DEREF:
 		return leave_realigned(walk, at, cfa_words, frame);
@@ -330,7 +335,7 @@ static __attribute__((noinline)) enum outcome step_out(const struct walk *walk, 
 	case KMS_RULE_SIGNAL:
 		return leave_signal(walk, at, frame);
 	case KMS_RULE_END:
-		return OUT_END;
+		return cfa_words && (at->flags & GUESSED) ? OUT_BAD : OUT_END;
 	case KMS_RULE_BAD:
 		if (!(at->flags & (NO_SLOT | INTERRUPTED)))
 			return OUT_BAD;
@@ -446,8 +451,7 @@ static enum outcome walk_own(struct kms_stack *stack, struct cursor *at, uint32_
 		frame->flags = at->flags;
 		rule = quick_rule(stack, at->pc);
 		slot = at->sp + (rule & KMS_RULE_CFA_MASK) * 8 - sizeof(slot);
-		if (LIKELY(rule >> KMS_RULE_KIND_SHIFT == 0 && slot > at->slot && slot < end &&
-			   rule >> KMS_RULE_FP_SHIFT != KMS_RULE_FP_LOST)) {
+		if (LIKELY(rule >> KMS_RULE_KIND_SHIFT == 0 && slot > at->slot && slot < end)) {
 			if (rule >> KMS_RULE_FP_SHIFT) {
 				frame->save = slot + 8 - (rule >> KMS_RULE_FP_SHIFT) * 8;
 				at->fp = word_at(frame->save);
@@ -598,7 +602,8 @@ static inline bool outer_words_hold(const struct kms_stack *stack, uint32_t last
 	const struct kms_stack_entry *first = &stack->entry[KMS_STACK_FIRST];
 	uint64_t also = 0;
 
-	for (const struct kms_stack_entry *entry = &stack->entry[last]; entry >= first; entry -= 4) {
+	for (const struct kms_stack_entry *entry = &stack->entry[last]; entry >= first;
+	     entry -= 4) {
 		wrong |= word_at(entry[0].address) ^ entry[0].value;
 		also |= word_at(entry[-1].address) ^ entry[-1].value;
 		wrong |= word_at(entry[-2].address) ^ entry[-2].value;
@@ -609,8 +614,7 @@ static inline bool outer_words_hold(const struct kms_stack *stack, uint32_t last
 
 static inline bool base_holds(const struct kms_stack *stack, const struct kms_stack_memo *memo)
 {
-	return memo->base < stack->count &&
-	       stack->meta[memo->base].identity == memo->base_identity;
+	return memo->base < stack->count && stack->meta[memo->base].identity == memo->base_identity;
 }
 
 /* Is everything that the memo's answer depends on still there? */
@@ -642,8 +646,8 @@ static uint32_t follow_memos(const struct kms_stack *stack, uint64_t slot, uint6
 			return 0;
 		changed = changed_word(memo, slot);
 		if (!changed) {
-			bool good = base_holds(stack, memo) &&
-				    outer_words_hold(stack, memo->base, 0);
+			bool good =
+				base_holds(stack, memo) && outer_words_hold(stack, memo->base, 0);
 			return good ? memo->node : 0;
 		}
 		place = next_place(place, changed);
@@ -683,7 +687,7 @@ static void memorize(struct kms_stack *stack, const struct cursor *start, uint32
 	struct kms_stack_memo *memo = place_memo(stack, start->slot, start->pc);
 	uint32_t last = stack->count - 1; /* the start's own slot */
 	const struct kms_stack_entry own[2] = {
-		{start->slot, start->pc},
+		{start->slot,                    start->pc},
 		{start->slot - sizeof(uint64_t), start->fp},
 	};
 	uint32_t n = 0, from = last;
@@ -721,6 +725,7 @@ static uint32_t start_over(struct kms_stack *stack, const struct cursor *start)
 
 	(void)walk_own(stack, &at, &count, &walked);
 	set_root(stack, (uint32_t)KMS_TRIE_CUT);
+	stack->too_deep = true;
 	return record(stack, KMS_STACK_FIRST, walked);
 }
 
@@ -737,6 +742,10 @@ static uint32_t capture_own(struct kms_stack *stack, const struct cursor *start)
 	while (count > KMS_STACK_FIRST && entry[count - 1].address < at.slot)
 		count--;
 	count = verify(stack, count);
+	if (UNLIKELY(stack->too_deep) && count < KMS_STACK_FIRST + KMS_STACK_LEAST) {
+		stack->too_deep = false;
+		count = KMS_STACK_FIRST;
+	}
 	outcome = walk_own(stack, &at, &count, &walked);
 	COUNT(stack, walked, walked);
 	if (outcome != OUT_NEXT) {

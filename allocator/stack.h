@@ -16,7 +16,8 @@
 #include "allocator/unwind.h"
 
 enum kms_stack_limits {
-	KMS_STACK_APART = 64,      /* frames walked where nothing is remembered (see stack.md) */
+	KMS_STACK_APART = 64,      /* frames of a stack that is cut because it is too deep */
+	KMS_STACK_LEAST = 32,      /* with fewer left of them it is walked anew */
 	KMS_STACK_ENTRIES = 1024,  /* words of memory a thread remembers; some frames take two */
 	KMS_STACK_FIRST = 4,       /* index of the outermost; those before it are always right */
 	KMS_STACK_MEMOS = 512,     /* whole stacks a thread remembers; power of two */
@@ -109,7 +110,8 @@ struct kms_stack_walked {
 
 /** How often each way was taken; only in builds with KMS_STACK_STATS. */
 struct kms_stack_stats {
-	uint64_t captures, memo_hits, chain_hits, verified, walked, apart, rule_misses, child_misses;
+	uint64_t captures, memo_hits, chain_hits, verified, walked, apart, rule_misses,
+		child_misses;
 };
 
 /**
@@ -125,6 +127,7 @@ struct kms_stack {
 	uint64_t rule_generation; /* part of the rule table's keys */
 	uint32_t generation;
 	uint32_t count; /* entries in use, KMS_STACK_FIRST and up */
+	bool too_deep;  /* the outermost entry is not the outermost frame, for want of room */
 	uint64_t end;   /* of the own stack */
 	uint64_t zero;  /* what the entries before the first refer to */
 	uint64_t foreign[KMS_STACK_FOREIGN];

@@ -20,17 +20,16 @@ enum kms_rule_kind {
 	KMS_RULE_SP = 0,       /* CFA = sp + 8 * cfa */
 	KMS_RULE_FP = 1,       /* CFA = fp + 8 * cfa (signed) */
 	KMS_RULE_FP_DEREF = 2, /* CFA = *(fp + 8 * cfa), caller's fp at *fp: a realigned stack */
-	KMS_RULE_END = 3,      /* the outermost frame */
-	KMS_RULE_SIGNAL = 4,   /* return address of a signal handler: the context lies at sp */
-	KMS_RULE_CHAIN = 5,    /* nothing known, but it is code: try the frame pointer */
-	KMS_RULE_WIDE = 6,     /* too large for 24 bits: cfa and fp are an index, kms_unwind_wide */
-	KMS_RULE_BAD = 7, /* no return address at all: the frame before was the last good one */
+	KMS_RULE_END = 3,    /* the outermost frame; cfa 1: as nothing can have called from here */
+	KMS_RULE_SIGNAL = 4, /* return address of a signal handler: the context lies at sp */
+	KMS_RULE_CHAIN = 5,  /* nothing known, but it is code: try the frame pointer */
+	KMS_RULE_WIDE = 6,   /* too large for 24 bits: cfa and fp are an index, kms_unwind_wide */
+	KMS_RULE_BAD = 7,    /* no return address at all: the frame before was the last good one */
 };
 
 /**
  * A rule in 24 bits: cfa in bits 0 to 12, fp in bits 13 to 20, kind in bits 21 to 23. With fp = 0
- * the caller's fp is the register as it is, with KMS_RULE_FP_LOST it is unknown, else it was
- * saved at CFA - 8 * fp.
+ * the caller's fp is the register as it is, else it was saved at CFA - 8 * fp, which is not below sp.
  */
 enum kms_rule_layout {
 	KMS_RULE_CFA_BITS = 13,
@@ -38,7 +37,6 @@ enum kms_rule_layout {
 	KMS_RULE_FP_SHIFT = KMS_RULE_CFA_BITS,
 	KMS_RULE_FP_BITS = 8,
 	KMS_RULE_FP_MASK = (1 << KMS_RULE_FP_BITS) - 1,
-	KMS_RULE_FP_LOST = KMS_RULE_FP_MASK,
 	KMS_RULE_KIND_SHIFT = KMS_RULE_FP_SHIFT + KMS_RULE_FP_BITS,
 	KMS_RULE_BITS = KMS_RULE_KIND_SHIFT + 3,
 };

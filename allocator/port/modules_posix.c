@@ -92,6 +92,19 @@ bool kms_module_segment(const struct kms_module_view *view, struct kms_eh_view *
 	return false;
 }
 
+bool kms_module_is_code(const struct kms_module_view *view, uint64_t address)
+{
+	const ElfW(Phdr) * header;
+	unsigned count = program_headers(view, &header);
+
+	for (unsigned i = 0; i < count; i++, header++) {
+		if (header->p_type == PT_LOAD && (header->p_flags & PF_X) &&
+		    address - (view->bias + header->p_vaddr) < header->p_memsz)
+			return true;
+	}
+	return false;
+}
+
 /* The build-id among the notes in [at, end). */
 static bool find_note(struct kms_eh_cursor notes, struct module_text *text)
 {

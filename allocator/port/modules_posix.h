@@ -60,6 +60,9 @@ bool kms_module_find(uint64_t address, struct kms_module_view *view);
 /** The segment of the module in which @header lies. False if it lies in none. */
 bool kms_module_segment(const struct kms_module_view *view, struct kms_eh_view *segment);
 
+/** Does the address lie in a segment of the module that can be executed? */
+bool kms_module_is_code(const struct kms_module_view *view, uint64_t address);
+
 /** Epoch of a module, registered if it is new; 0 when the tables are full. */
 uint32_t kms_modules_epoch(struct kms_modules *modules, const struct kms_module_view *view);
 

@@ -131,12 +131,12 @@ static uint64_t code_before(struct kms_unwind *unwind, uint64_t pc)
 	uint64_t place = pc - sizeof(low);
 	unsigned shift = 8 * (unsigned)(place % sizeof(low));
 
-	if (pc < KMS_PAGE_BYTES || !kms_unwind_read(unwind, place & ~UINT64_C(7), &low))
+	if (pc < KMS_PAGE_BYTES)
 		return 0;
+	(void)kms_unwind_read(unwind, place & ~UINT64_C(7), &low);
 	if (shift == 0)
 		return low;
-	if (!kms_unwind_read(unwind, (place & ~UINT64_C(7)) + sizeof(low), &high))
-		return 0;
+	(void)kms_unwind_read(unwind, (place & ~UINT64_C(7)) + sizeof(low), &high);
 	return low >> shift | high << (64 - shift);
 }
 
@@ -172,10 +172,15 @@ static bool is_signal_return(struct kms_unwind *unwind, uint64_t pc)
 /* A pc that no table describes. */
 static uint32_t unknown_rule(struct kms_unwind *unwind, uint64_t pc)
 {
+	struct kms_module_view module;
+
 	if (is_signal_return(unwind, pc))
 		return kms_rule_make(KMS_RULE_SIGNAL, 0, 0);
 	if (follows_call(unwind, pc))
 		return kms_rule_make(KMS_RULE_CHAIN, 0, 0);
+	/* A coroutine's first function returns to code that never called it. */
+	if (kms_module_find(pc, &module) && kms_module_is_code(&module, pc))
+		return kms_rule_make(KMS_RULE_END, 1, 0);
 	return kms_rule_make(KMS_RULE_BAD, 0, 0);
 }
 
@@ -249,9 +254,6 @@ static int64_t fp_place(const struct kms_cfi_row *row)
 	if (row->fp.saved != KMS_CFI_AT || row->fp.place.base != KMS_CFI_CFA ||
 	    row->fp.place.offset >= 0 || row->fp.place.offset % 8)
 		return 1;
-	/* Saved below what the frame holds: such a table is broken. */
-	if (row->cfa.base == KMS_CFI_SP && row->fp.place.offset < -row->cfa.offset)
-		return 1;
 	return row->fp.place.offset;
 }
 
@@ -260,6 +262,7 @@ static uint32_t pack_row(struct kms_unwind *unwind, const struct kms_cfi_row *ro
 {
 	struct kms_rule_wide wide = {KMS_RULE_SP, row->cfa.offset, fp_place(row)};
 	uint32_t fp_words;
+	bool is_below_sp;
 
 	if (row->ra.saved == KMS_CFI_UNDEFINED)
 		return kms_rule_make(KMS_RULE_END, 0, 0);
@@ -275,10 +278,13 @@ static uint32_t pack_row(struct kms_unwind *unwind, const struct kms_cfi_row *ro
 		wide.kind = KMS_RULE_FP;
 	else if (row->cfa.offset < 8)
 		return kms_rule_make(KMS_RULE_CHAIN, 0, 0);
-	if (!fits(wide.cfa_bytes, KMS_RULE_CFA_BITS, wide.kind == KMS_RULE_FP) ||
-	    -wide.fp_bytes >> WORD_SHIFT >= KMS_RULE_FP_LOST)
+	/* Already popped, in an epilogue that a signal interrupted, the fp is still there below sp. */
+	is_below_sp = wide.kind == KMS_RULE_SP && -wide.fp_bytes > wide.cfa_bytes;
+	if (is_below_sp || wide.fp_bytes == 1 ||
+	    !fits(wide.cfa_bytes, KMS_RULE_CFA_BITS, wide.kind == KMS_RULE_FP) ||
+	    -wide.fp_bytes >> WORD_SHIFT > KMS_RULE_FP_MASK)
 		return add_wide(unwind, &wide);
-	fp_words = wide.fp_bytes == 1 ? KMS_RULE_FP_LOST : (uint32_t)(-wide.fp_bytes >> WORD_SHIFT);
+	fp_words = (uint32_t)(-wide.fp_bytes >> WORD_SHIFT);
 	return kms_rule_make(wide.kind, (int32_t)(wide.cfa_bytes >> WORD_SHIFT), fp_words);
 }
 
