@@ -17,6 +17,7 @@
 static const uint64_t store_commit_ns = 250000000;
 static const uint64_t store_tables_ns = 1000000000; /* between copies of the picture to the file */
 static const uint64_t model_idle_ns = 50000000;
+static const uint64_t rest_share = 19; /* a picture made for nobody costs one part in twenty */
 static const uint64_t missing_ns = 1000000000; /* a program without a region is told after */
 static const uint64_t quiet_ns = 40000000;     /* nothing appears for so long: the run is over */
 
@@ -92,14 +93,25 @@ static void note_store(struct kms_tracer *tracer, int result, const struct kms_e
 		tracer_say(tracer, "%s: %s; events go on being counted", tracer->output, err->text);
 }
 
-/* Copies the newest picture to the file. */
-static void store_tables(struct kms_tracer *tracer)
+/* When to do again what was begun at a moment and has just ended, so that it takes a small share. */
+static uint64_t next_time(uint64_t begun_ns, uint64_t at_least_ns)
+{
+	uint64_t now_ns = kms_mono_ns();
+	uint64_t rest_ns = (now_ns - begun_ns) * rest_share;
+
+	return now_ns + (rest_ns > at_least_ns ? rest_ns : at_least_ns);
+}
+
+/* Copies the newest picture to the file. Returns when to do it again. */
+static uint64_t store_tables(struct kms_tracer *tracer)
 {
 	const struct kms_snapshot *snapshot = kms_model_acquire(tracer->model);
+	uint64_t begun_ns = kms_mono_ns();
 	struct kms_err err = KMS_ERR_INIT;
 
 	note_store(tracer, kms_store_snapshot(tracer->store, snapshot, &err), &err);
 	kms_model_release(tracer->model, snapshot);
+	return next_time(begun_ns, store_tables_ns);
 }
 
 static void store_batch(struct kms_tracer *tracer, struct kms_batch *batch)
@@ -136,10 +148,8 @@ static void *run_store(void *arg)
 			kms_batch_put(batch);
 		}
 		note_store(tracer, kms_store_commit(tracer->store, false, &err), &err);
-		if (kms_mono_ns() >= tables_ns) {
-			store_tables(tracer);
-			tables_ns = kms_mono_ns() + store_tables_ns;
-		}
+		if (kms_mono_ns() >= tables_ns)
+			tables_ns = store_tables(tracer);
 	}
 	return NULL;
 }
@@ -161,10 +171,20 @@ static void model_batch(struct kms_tracer *tracer, const struct kms_batch *batch
 	kms_model_set_figures(tracer->model, &figures);
 }
 
+/* Who wants to see what is now asks for a sync; else the picture may wait. Returns when to make one. */
+static uint64_t publish(struct kms_tracer *tracer, bool force)
+{
+	uint64_t begun_ns = kms_mono_ns();
+
+	kms_model_publish(tracer->model, force);
+	return next_time(begun_ns, 0);
+}
+
 static void *run_model(void *arg)
 {
 	struct kms_tracer *tracer = arg;
 	enum kms_batch_what what = KMS_BATCH_DATA;
+	uint64_t publish_ns = 0;
 
 	while (what != KMS_BATCH_END) {
 		struct kms_batch *batch =
@@ -175,7 +195,9 @@ static void *run_model(void *arg)
 			model_batch(tracer, batch);
 			kms_batch_put(batch);
 		}
-		kms_model_publish(tracer->model, what == KMS_BATCH_SYNC || what == KMS_BATCH_END);
+		if (what == KMS_BATCH_SYNC || what == KMS_BATCH_END || kms_mono_ns() >= publish_ns)
+			publish_ns =
+				publish(tracer, what != KMS_BATCH_DATA && what != KMS_BATCH_TARGET);
 		if (batch && what == KMS_BATCH_SYNC) {
 			count_sync(&tracer->to_model);
 			what = KMS_BATCH_DATA;
