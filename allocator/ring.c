@@ -159,6 +159,13 @@ static bool room_for_block(const struct kms_heap *heap, const struct kms_ring_wr
 	       number - w->desc->first_block <= w->mask;
 }
 
+/* A position that is no pair was written over by somebody: no heartbeat will mend it. */
+static bool position_is_whole(const struct kms_heap *heap, const struct kms_ring_writer *w)
+{
+	return pair_value(&heap->position[w->ring], UINT64_MAX) != UINT64_MAX ||
+	       heap->position[w->ring].v == 0;
+}
+
 /* Waits for the tracer; false when it does not come, or must not be waited for. */
 static bool wait_for_room(struct kms_local *local, uint64_t number)
 {
@@ -186,7 +193,7 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 		kms_port_wait(&heap->tracer->wake, wake, WAIT_SLICE_NS);
 		now = kms_port_now_ns();
 		beat_now = pair_value(&heap->tracer->heartbeat, beat);
-		if (beat_now != beat) {
+		if (beat_now != beat && position_is_whole(heap, w)) {
 			beat = beat_now;
 			moved = now;
 		} else if (now - moved > STALL_NS) {

@@ -124,7 +124,7 @@ class Workspace:
         options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         options.update(more)
         child = subprocess.Popen([str(a) for a in argv], env={**self.env, **(env or {})},
-                                 cwd=options.pop("cwd", self.path), **options)
+                                 cwd=options.pop("cwd", None) or self.path, **options)
         self.children.append(child)
         return child
 

@@ -59,8 +59,8 @@ def kill_tracer(checks):
         trace = workspace.path / "killed.kms"
 
         def kill(session):
-            kms.wait_for(lambda: trace.exists() and trace.stat().st_size > 100000, DEADLINE_S,
-                         "the trace grows")
+            kms.wait_for(lambda: workspace.event_counts(trace).get("alloc"), DEADLINE_S,
+                         "events are stored")
             os.kill(session["pid"], signal.SIGKILL)
 
         status, out, _, seconds = timed(workspace, [WORKER, PAIRS], trace, kill)
