@@ -1,0 +1,35 @@
+# The live model: adds its sources to kms_tracer, and its tests. Included by CMakeLists.txt.
+
+target_sources(kms_tracer PRIVATE
+	leaks.c
+	live_set.c
+	live_set_walk.c
+	model.c
+	model_apply.c
+	model_commit.c
+	model_faults.c
+	model_fork.c
+	model_history.c
+	model_image.c
+	model_memory.c
+	model_modules.c
+	model_room.c
+	model_sample.c
+	model_stream.c
+	model_target.c
+	park.c
+	sites.c
+	snapshot.c
+	snapshot_build.c
+	snapshot_figures.c
+	snapshot_leaks.c)
+target_link_libraries(kms_tracer PUBLIC m)
+
+# Processes, their threads and rings, simulated with what the model must find.
+kms_library(kms_model_world SOURCES
+	test/model_world.c
+	test/model_world_poll.c
+	test/model_world_check.c
+	LIBS kms_tracer kms_tracer_synth)
+
+kms_test(test_model LABEL model SOURCES test/test_model.c LIBS kms_model_world TIMEOUT 300)

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an event does to the model when it is its turn; model_apply.c decides when that is. */
+#ifndef KMS_TRACER_MODEL_COMMIT_H
+#define KMS_TRACER_MODEL_COMMIT_H
+
+#include "tracer/model_internal.h"
+
+enum {
+	KMS_MODEL_CONTESTED = 256,
+};
+
+/** Addresses with parked events whose turn may have come. More than fit wait for the deadline. */
+struct kms_model_contested {
+	size_t n;
+	uint64_t address[KMS_MODEL_CONTESTED];
+};
+
+/** @live: the address's entry, or NULL. It may be another one afterwards. */
+void kms_model_commit_alloc(const struct kms_model_source *source, const struct kms_event *event,
+			    struct kms_live *live);
+void kms_model_commit_free(const struct kms_model_source *source, const struct kms_event *event,
+			   struct kms_live *live);
+
+/** A slab was made or released. */
+void kms_model_commit_slab(const struct kms_model_source *source, const struct kms_event *event,
+			   struct kms_model_contested *contested);
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How a forked child gets its live set: its parent's, with all that the parent did after the fork
+ * taken back.
+ *
+ * The child's slot says how far each of the parent's rings had come in the memory that the child
+ * got (the cuts). The set is shared once the parent's rings have been applied up to there; events
+ * beyond, which may have come before the news of the fork, are undone from the history. Rings that
+ * have no cut were closed before the fork or claimed after it; there the time decides.
+ */
+#include "tracer/model_commit.h"
+
+enum {
+	HORIZON_SLACK_NS = 50 * 1000 * 1000, /* times of events are that exact, by far */
+};
+
+#define NO_CUT UINT64_MAX
+
+/* A fork that is looked at. */
+struct fork {
+	struct kms_model *model;
+	struct kms_model_target *child;
+	struct kms_model_target *parent;
+	const struct kms_model_image *image;
+	uint64_t cut[KMS_MAX_RINGS];
+};
+
+/* Reads the cuts; false while some are missing. */
+static bool fork_read(struct fork *fork)
+{
+	const struct kms_model_slot *slot = &fork->child->slot_copy;
+
+	for (unsigned i = 0; i < KMS_MAX_RINGS; i++)
+		fork->cut[i] = NO_CUT;
+	if (!slot->known || slot->fork_cut_count > KMS_MODEL_MAX_CUTS)
+		return false;
+	for (uint32_t i = 0; i < slot->fork_cut_count; i++) {
+		const struct kms_fork_cut *cut = kms_model_cut(fork->image,
+							       slot->fork_cut_first + i);
+
+		if (!cut)
+			return false;
+		if (cut->ring < KMS_MAX_RINGS)
+			fork->cut[cut->ring] = cut->seq;
+	}
+	return true;
+}
+
+/* How many claims of the ring ago the parent made the one that was cut; -1 unknown. */
+static int cut_claim(const struct fork *fork, const struct kms_model_ring *ring)
+{
+	for (int ago = 0; ago < KMS_MODEL_CLAIMS; ago++) {
+		const struct kms_model_claim *claim =
+			&ring->claims[(unsigned)(ring->claim - ago) % KMS_MODEL_CLAIMS];
+
+		if (claim->target == fork->parent->id &&
+		    claim->begun_ns <= fork->child->slot_copy.fork_ns)
+			return ago;
+	}
+	return -1;
+}
+
+/* Has the parent's claim of a ring that was cut come up to the cut? */
+static bool ring_reached(const struct fork *fork, uint32_t index)
+{
+	struct kms_model_ring *ring;
+	int ago;
+
+	if (fork->cut[index] == NO_CUT || !fork->cut[index])
+		return true;
+	if (index >= fork->image->ring_room)
+		return false;
+	ring = &fork->image->ring[index];
+	ago = cut_claim(fork, ring);
+	if (ago < 0) /* what it held before the fork is gone, or was lost */
+		return kms_model_claim(ring)->begun_ns > fork->child->slot_copy.fork_ns;
+	return ago > 0 || ring->next_seq >= fork->cut[index];
+}
+
+static bool parent_reached(const struct fork *fork)
+{
+	/* rings without a cut may still have something from before the fork */
+	if (fork->parent->birth != KMS_BIRTH_READY ||
+	    fork->model->horizon_ns < fork->child->slot_copy.fork_ns + HORIZON_SLACK_NS)
+		return false;
+	for (uint32_t i = 0; i < KMS_MAX_RINGS; i++)
+		if (!ring_reached(fork, i))
+			return false;
+	return true;
+}
+
+/* Did the parent do this after the fork? */
+static bool is_after(const struct fork *fork, uint32_t index, uint16_t claim, uint64_t seq,
+		     uint64_t time_ns)
+{
+	uint64_t fork_ns = fork->child->slot_copy.fork_ns;
+	const struct kms_model_ring *ring;
+	int ago;
+
+	if (fork->cut[index] == NO_CUT || index >= fork->image->ring_room)
+		return time_ns >= fork_ns;
+	ring = &fork->image->ring[index];
+	ago = cut_claim(fork, ring);
+	if (ago < 0)
+		return time_ns >= fork_ns;
+	if (claim == (uint16_t)(ring->claim - ago))
+		return seq >= fork->cut[index];
+	return (uint16_t)(ring->claim - claim) < (unsigned)ago; /* a later claim, if any */
+}
+
+static void count_live(struct fork *fork, uint32_t site_index, uint64_t bytes, uint32_t flags,
+		       int sign)
+{
+	struct kms_model_target *child = fork->child;
+	struct kms_model_cache *figures = kms_model_target_cache(
+		fork->model, child, fork->model->sites.site[site_index].cache);
+	uint64_t one = (uint64_t)(int64_t)sign;
+	uint64_t change = sign < 0 ? -bytes : bytes;
+
+	child->live_objects += one;
+	child->live_bytes += change;
+	figures->live += one;
+	figures->live_bytes += change;
+	if (flags & KMS_ATTR_GUARDED) {
+		figures->guarded += one;
+		figures->guarded_bytes += change;
+	}
+}
+
+/* The entry's generation and time are what they were before the event. */
+static void undo_entry(struct kms_live *live, const struct kms_past *past)
+{
+	kms_live_set_time(live, past->alloc_ns, past->generation);
+	live->low_bits &= (uint16_t)~KMS_LIVE_OPEN;
+	if (past->flags & KMS_LIVE_WAS_OPEN)
+		live->low_bits |= KMS_LIVE_OPEN;
+}
+
+static void undo_alloc(struct fork *fork, const struct kms_past *past)
+{
+	struct kms_live *live = kms_live_touch(&fork->child->set, past->address);
+
+	if (!live || !(live->low_bits & KMS_LIVE_LIVE))
+		return;
+	count_live(fork, live->site, kms_live_size(live), live->flags, -1);
+	live->low_bits &= (uint16_t)~KMS_LIVE_LIVE;
+	undo_entry(live, past);
+}
+
+static void undo_free(struct fork *fork, const struct kms_past *past)
+{
+	struct kms_live *live = kms_live_touch(&fork->child->set, past->address);
+	uint64_t bytes = (uint64_t)past->size_high << 32 | past->size_low;
+
+	if (live && live->low_bits & KMS_LIVE_LIVE)
+		return;
+	if (!live)
+		live = kms_live_add(&fork->child->set, past->address, bytes);
+	if (!live)
+		return;
+	live->site = past->site;
+	live->flags = past->flags & (uint16_t)~KMS_LIVE_WAS_OPEN;
+	live->thread = past->thread;
+	live->low_bits |= KMS_LIVE_LIVE;
+	kms_live_set_size(live, bytes);
+	undo_entry(live, past);
+	count_live(fork, past->site, bytes, past->flags, 1);
+}
+
+static void undo_slab(struct fork *fork, const struct kms_past *past)
+{
+	const struct kms_live_slab slab = {.base = past->address,
+					   .pages = past->alloc_ns,
+					   .stride_bytes = KMS_PAGE_BYTES / 2};
+	const struct kms_live_page page = {.stamp = past->site,
+					   .cache = past->thread,
+					   .info = past->flags,
+					   .hint = past->generation};
+
+	kms_live_slab_undo(&fork->child->set, &slab, &page);
+}
+
+static void undo_event(struct fork *fork, const struct kms_past *past)
+{
+	switch (past->kind) {
+	case KMS_EVENT_ALLOC:
+		undo_alloc(fork, past);
+		break;
+	case KMS_EVENT_SLAB_GROW:
+	case KMS_EVENT_SLAB_RELEASE:
+		undo_slab(fork, past);
+		break;
+	default:
+		undo_free(fork, past);
+		break;
+	}
+}
+
+/* Takes back what the parent did after the fork, the last first. */
+static void undo(struct fork *fork)
+{
+	const struct kms_model_history *history = &fork->model->history;
+	uint64_t oldest = kms_model_history_oldest(history);
+	bool undone = false;
+	bool reached_back = !oldest;
+
+	for (uint64_t number = history->next; number > oldest;) {
+		const struct kms_past *past = kms_model_history_at(history, --number);
+
+		if (past->target != fork->parent->id)
+			continue;
+		if (!is_after(fork, past->ring, past->claim, past->ring_seq, past->time_ns)) {
+			reached_back = true;
+			continue;
+		}
+		undone = true;
+		undo_event(fork, past);
+	}
+	fork->model->counts.forks_inexact += undone && !reached_back;
+}
+
+/* The child's figures begin as its parent's are now; undoing corrects both. */
+static void copy_figures(struct fork *fork)
+{
+	struct kms_model_target *child = fork->child;
+	const struct kms_model_target *parent = fork->parent;
+
+	child->live_objects = parent->live_objects - parent->unkept_objects;
+	child->live_bytes = parent->live_bytes - parent->unkept_bytes;
+	for (size_t i = 0; i < parent->cache_room; i++) {
+		const struct kms_model_cache *from = &parent->cache[i];
+		struct kms_model_cache *to;
+
+		if (!from->live)
+			continue;
+		to = kms_model_target_cache(fork->model, child, (uint16_t)(i - 1));
+		to->live = from->live;
+		to->live_bytes = from->live_bytes;
+		to->guarded = from->guarded;
+		to->guarded_bytes = from->guarded_bytes;
+	}
+}
+
+static void fork_form(struct fork *fork)
+{
+	struct kms_model_target *child = fork->child;
+
+	kms_live_fork(&child->set, &fork->parent->set);
+	copy_figures(fork);
+	undo(fork);
+	child->inherited_objects = child->live_objects;
+	child->inherited_bytes = child->live_bytes;
+	child->peak_bytes = child->live_bytes;
+	child->birth = KMS_BIRTH_READY;
+	child->changes++;
+	fork->model->counts.forks++;
+}
+
+static bool fork_begin(struct fork *fork, struct kms_model *model, struct kms_model_target *child)
+{
+	fork->model = model;
+	fork->child = child;
+	fork->parent = kms_model_target_find(model, child->parent);
+	fork->image = kms_model_image_find(model, child->image);
+	return fork->parent && fork->image;
+}
+
+bool kms_model_is_ready(struct kms_model *model, struct kms_model_target *target)
+{
+	struct fork fork;
+
+	if (target->birth == KMS_BIRTH_READY)
+		return true;
+	if (target->birth == KMS_BIRTH_UNKNOWN || !target->slot_copy.known ||
+	    !fork_begin(&fork, model, target))
+		return false;
+	if (!fork_read(&fork) || !parent_reached(&fork))
+		return false;
+	fork_form(&fork);
+	return true;
+}
+
+void kms_model_fork_force(struct kms_model *model, struct kms_model_target *target)
+{
+	struct fork fork;
+
+	if (kms_model_is_ready(model, target))
+		return;
+	if (target->birth == KMS_BIRTH_WAITING && fork_begin(&fork, model, target)) {
+		model->counts.forks_forced++;
+		if (fork_read(&fork)) {
+			fork_form(&fork);
+			return;
+		}
+		/* nothing says where the fork was: the parent as it is now */
+		target->slot_copy.fork_ns = UINT64_MAX;
+		fork_form(&fork);
+		target->slot_copy.fork_ns = 0;
+	}
+	target->birth = KMS_BIRTH_READY;
+}

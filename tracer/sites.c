@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The site table: see sites.h. */
+#include "tracer/sites.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/hash.h"
+
+enum {
+	FOLD_SHARE = 10, /* 1 in so many places is for folded stacks */
+	FOLD_MIN = 64,
+};
+
+int kms_sites_init(struct kms_sites *sites, struct kms_memory *memory, uint32_t max)
+{
+	uint32_t slots = 64;
+
+	*sites = (struct kms_sites){.memory = memory, .max = max, .free_first = KMS_SITE_NONE};
+	sites->room = max + max / FOLD_SHARE + FOLD_MIN;
+	while (slots < sites->room * 2)
+		slots *= 2;
+	sites->slot_mask = slots - 1;
+	/* Large calloc()s are zero pages until they are used: an empty table costs little. */
+	sites->site = kms_memory_alloc(memory, sites->room * sizeof(*sites->site));
+	sites->past = kms_memory_alloc(memory, sites->room * sizeof(*sites->past));
+	sites->slot = kms_memory_alloc(memory, slots * sizeof(*sites->slot));
+	if (!sites->site || !sites->past || !sites->slot) {
+		kms_sites_deinit(sites);
+		return -ENOMEM;
+	}
+	sites->site[KMS_SITE_OVERFLOW] = (struct kms_site){.cache = KMS_SITE_NO_CACHE,
+							   .flags = KMS_SITE_USED | KMS_SITE_FOLDED};
+	sites->past[KMS_SITE_OVERFLOW].next = KMS_SITE_NONE;
+	sites->top = sites->used = 1; /* not in the index: nothing finds it */
+	return 0;
+}
+
+void kms_sites_deinit(struct kms_sites *sites)
+{
+	if (!sites->memory)
+		return;
+	kms_memory_free(sites->memory, sites->site, sites->room * sizeof(*sites->site));
+	kms_memory_free(sites->memory, sites->past, sites->room * sizeof(*sites->past));
+	kms_memory_free(sites->memory, sites->slot,
+			(sites->slot_mask + 1) * sizeof(*sites->slot));
+	*sites = (struct kms_sites){0};
+}
+
+/* Three odd factors and one fold: cheap, and good enough for keys that are indices. */
+static uint32_t slot_of(const struct kms_sites *sites, uint32_t target, uint32_t node,
+			uint16_t cache)
+{
+	uint64_t h = node * UINT64_C(0x9e3779b97f4a7c15) + cache * UINT64_C(0x6a09e667f3bcc909) +
+		     target * UINT64_C(0xbb67ae8584caa73b);
+
+	return (uint32_t)(h >> 32 ^ h) & sites->slot_mask;
+}
+
+static bool is_site(const struct kms_site *site, uint32_t target, uint32_t node, uint16_t cache)
+{
+	return site->node == node && site->target == target && site->cache == cache;
+}
+
+void kms_sites_prefetch(const struct kms_sites *sites, uint32_t target, uint32_t node,
+			uint16_t cache)
+{
+	uint32_t index = sites->slot[slot_of(sites, target, node, cache)];
+
+	if (index)
+		__builtin_prefetch(&sites->site[index - 1], 1);
+}
+
+uint32_t kms_sites_find(const struct kms_sites *sites, uint32_t target, uint32_t node,
+			uint16_t cache)
+{
+	uint32_t at = slot_of(sites, target, node, cache);
+
+	while (sites->slot[at]) {
+		if (is_site(&sites->site[sites->slot[at] - 1], target, node, cache))
+			return sites->slot[at] - 1;
+		at = (at + 1) & sites->slot_mask;
+	}
+	return KMS_SITE_NONE;
+}
+
+static uint32_t site_make(struct kms_sites *sites, const struct kms_site_owner *owner,
+			  uint32_t node, uint16_t cache)
+{
+	uint32_t at = slot_of(sites, owner->target, node, cache);
+	uint32_t index = sites->free_first;
+
+	assert(sites->used < sites->room);
+	if (index != KMS_SITE_NONE)
+		sites->free_first = sites->past[index].next;
+	else
+		index = sites->top++;
+	while (sites->slot[at])
+		at = (at + 1) & sites->slot_mask;
+	sites->slot[at] = index + 1;
+	sites->used++;
+	sites->site[index] = (struct kms_site){.target = owner->target,
+					       .node = node,
+					       .cache = cache,
+					       .flags = KMS_SITE_USED};
+	sites->past[index] = (struct kms_site_past){.next = *owner->first};
+	*owner->first = index;
+	return index;
+}
+
+/*
+ * The table is full of whole stacks: the nearest stack further out that is there as a folded one, or
+ * can still become one. The empty stack takes what is left.
+ */
+static uint32_t site_fold(struct kms_sites *sites, const struct kms_site_owner *owner,
+			  uint32_t node, uint16_t cache)
+{
+	uint32_t index;
+
+	sites->folded++;
+	do {
+		node = owner->parent(owner->tree, node);
+		index = kms_sites_find(sites, owner->target, node, cache);
+		/* Room for the empty stacks of other targets and caches is kept to the end. */
+		if (index == KMS_SITE_NONE && sites->used < sites->room - FOLD_MIN / 2)
+			index = site_make(sites, owner, node, cache);
+	} while (index == KMS_SITE_NONE && node);
+	if (index == KMS_SITE_NONE)
+		index = kms_sites_find(sites, owner->target, 0, KMS_SITE_NO_CACHE);
+	if (index == KMS_SITE_NONE && sites->used < sites->room)
+		index = site_make(sites, owner, 0, KMS_SITE_NO_CACHE);
+	if (index == KMS_SITE_NONE)
+		index = KMS_SITE_OVERFLOW;
+	sites->site[index].flags |= KMS_SITE_FOLDED;
+	return index;
+}
+
+uint32_t kms_sites_get(struct kms_sites *sites, const struct kms_site_owner *owner, uint32_t node,
+		       uint16_t cache)
+{
+	uint32_t index = kms_sites_find(sites, owner->target, node, cache);
+
+	if (__builtin_expect(index != KMS_SITE_NONE, 1))
+		return index;
+	if (kms_sites_is_full(sites))
+		return site_fold(sites, owner, node, cache);
+	return site_make(sites, owner, node, cache);
+}
+
+/* Closes the gap at @at, so that every probe still finds its site. */
+static void slot_clear(struct kms_sites *sites, uint32_t at)
+{
+	uint32_t next = at;
+
+	for (;;) {
+		const struct kms_site *site;
+		uint32_t home;
+
+		next = (next + 1) & sites->slot_mask;
+		if (!sites->slot[next])
+			break;
+		site = &sites->site[sites->slot[next] - 1];
+		home = slot_of(sites, site->target, site->node, site->cache);
+		/* may it move to the gap? only if its home is not behind the gap */
+		if (((next - home) & sites->slot_mask) < ((next - at) & sites->slot_mask))
+			continue;
+		sites->slot[at] = sites->slot[next];
+		at = next;
+	}
+	sites->slot[at] = 0;
+}
+
+void kms_sites_drop(struct kms_sites *sites, uint32_t *link)
+{
+	uint32_t index = *link;
+	const struct kms_site *site = &sites->site[index];
+	uint32_t at = slot_of(sites, site->target, site->node, site->cache);
+
+	*link = sites->past[index].next;
+	while (sites->slot[at] != index + 1)
+		at = (at + 1) & sites->slot_mask;
+	slot_clear(sites, at);
+	sites->site[index].flags = 0;
+	sites->past[index].next = sites->free_first;
+	sites->free_first = index;
+	sites->used--;
+	sites->dropped++;
+}
