@@ -62,7 +62,7 @@ static void hot(struct enc_writer *w, struct piece *p, const struct enc_event *e
 	struct enc_site *site = &w->site[entry];
 	bool hit = site->node == e->stack;
 	bool same = hit && site->size == e->size;
-	int64_t units = ((int64_t)e->address - (int64_t)(w->address & ~7ull)) / 8;
+	int64_t units = (int64_t)(e->address - (w->address & ~7ull)) / 8;
 	unsigned a = e->address & 7 ? 3 : delta_class(units);
 	unsigned s = size_class(e->size);
 	unsigned tag = e->kind == KMS_EVENT_ALLOC ? KMS_REC_FORM_ALLOC : KMS_REC_FORM_FREE;
