@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Taking blocks apart and compressing the streams: see chunk.h. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +24,50 @@ enum {
 	PAGES_SEEN = 64,
 };
 
+/* Streams while they grow: bytes of one number together. They are parted when the chunk ends. */
+enum {
+	OUT_CTL,
+	OUT_SITE,
+	OUT_ADR,
+	OUT_NODE,
+	OUT_A2,
+	OUT_A4,
+	OUT_A8,
+	OUT_SIZE1,
+	OUT_SIZE2,
+	OUT_SIZE8,
+	OUT_GEN,
+	OUT_FLAGS,
+	OUT_CODE,
+	OUT_VERBATIM,
+	OUT_STREAMS,
+};
+
+/* Which streams of the file they become: the first, and how many, a byte of each number in each. */
+static const struct {
+	uint8_t first, planes;
+} parts[OUT_STREAMS] = {
+	[OUT_CTL] = {KMS_STREAM_CTL, 1},     [OUT_SITE] = {KMS_STREAM_SITE, 1},
+	[OUT_ADR] = {KMS_STREAM_ADR, 1},     [OUT_NODE] = {KMS_STREAM_NODE0, 3},
+	[OUT_A2] = {KMS_STREAM_A2_0, 2},     [OUT_A4] = {KMS_STREAM_A4_0, 4},
+	[OUT_A8] = {KMS_STREAM_A8, 1},	     [OUT_SIZE1] = {KMS_STREAM_SIZE1, 1},
+	[OUT_SIZE2] = {KMS_STREAM_SIZE2_0, 2}, [OUT_SIZE8] = {KMS_STREAM_SIZE8, 1},
+	[OUT_GEN] = {KMS_STREAM_GEN, 1},     [OUT_FLAGS] = {KMS_STREAM_FLAGS, 1},
+	[OUT_CODE] = {KMS_STREAM_CODE, 1},   [OUT_VERBATIM] = {KMS_STREAM_VERBATIM, 1},
+};
+
+/* Where the next byte of each goes. The loop over hot records has one of its own on the stack:
+ * stores of bytes may change anything in memory that others can see, so the compiler would have to
+ * load each place again for each byte. */
+struct out {
+	uint8_t *at[OUT_STREAMS];
+};
+
 struct kms_chunk_writer {
 	ZSTD_CCtx *zstd;
-	uint8_t *at[KMS_CHUNK_STREAMS];    /* where the next byte goes */
-	uint8_t *begin[KMS_CHUNK_STREAMS]; /* STREAM_ROOM bytes each */
+	struct out out;
+	uint8_t *begin[OUT_STREAMS]; /* STREAM_ROOM bytes each */
+	uint8_t *plane;              /* STREAM_ROOM bytes, scratch */
 	struct kms_chunk_model model;
 	struct kms_chunk_block before; /* last entry of the directory */
 	uint64_t page_seen
@@ -63,15 +104,16 @@ int kms_chunk_writer_create(int level, struct kms_chunk_writer **out)
 	w->dir = malloc(DIR_ROOM);
 	w->events = malloc(KMS_SEQ_PER_BLOCK * sizeof(*w->events));
 	/* One piece of address space; pages that no stream reaches are never touched. */
-	w->begin[0] = malloc((size_t)KMS_CHUNK_STREAMS * STREAM_ROOM);
+	w->begin[0] = malloc((size_t)(OUT_STREAMS + 1) * STREAM_ROOM);
 	if (w->zstd && w->dir && w->events && w->begin[0])
 		result = set_level(w->zstd, level);
 	if (result < 0) {
 		kms_chunk_writer_destroy(w);
 		return result;
 	}
-	for (unsigned s = 1; s < KMS_CHUNK_STREAMS; s++)
+	for (unsigned s = 1; s < OUT_STREAMS; s++)
 		w->begin[s] = w->begin[0] + (size_t)s * STREAM_ROOM;
+	w->plane = w->begin[0] + (size_t)OUT_STREAMS * STREAM_ROOM;
 	kms_chunk_begin(w);
 	*out = w;
 	return 0;
@@ -94,7 +136,7 @@ void kms_chunk_writer_destroy(struct kms_chunk_writer *writer)
 
 void kms_chunk_begin(struct kms_chunk_writer *writer)
 {
-	memcpy(writer->at, writer->begin, sizeof(writer->at));
+	memcpy(writer->out.at, writer->begin, sizeof(writer->out.at));
 	memset(&writer->model, 0, sizeof(writer->model));
 	memset(&writer->before, 0, sizeof(writer->before));
 	memset(writer->page_seen, 0xff, sizeof(writer->page_seen));
@@ -104,18 +146,6 @@ void kms_chunk_begin(struct kms_chunk_writer *writer)
 	kms_u64set_reset(&writer->stacks);
 	writer->no_filter = false;
 	writer->dir_at = writer->dir;
-}
-
-static void put(struct kms_chunk_writer *w, enum kms_chunk_stream stream, uint64_t byte)
-{
-	*w->at[stream]++ = (uint8_t)byte;
-}
-
-static void put_bytes(struct kms_chunk_writer *w, enum kms_chunk_stream stream, const void *bytes,
-		      size_t n)
-{
-	memcpy(w->at[stream], bytes, n);
-	w->at[stream] += n;
 }
 
 static void add_page(struct kms_chunk_writer *w, unsigned slot, uint64_t address)
@@ -135,60 +165,65 @@ static void add_stack(struct kms_chunk_writer *w, uint32_t node)
 		w->no_filter |= kms_u64set_add(&w->stacks, kms_stack_id(w->model.image, node)) < 0;
 }
 
+#define HOT static inline __attribute__((always_inline))
+
+/* Appends a little-endian number; up to 8 bytes behind it are scribbled on. */
+HOT void put(struct out *o, unsigned stream, uint64_t value, unsigned bytes)
+{
+	if (bytes == 1)
+		*o->at[stream] = (uint8_t)value;
+	else
+		memcpy(o->at[stream], &value, sizeof(value));
+	o->at[stream] += bytes;
+}
+
 /* Returns the bits for the control byte. */
-static unsigned put_node(struct kms_chunk_writer *w, unsigned index, uint32_t node)
+HOT unsigned put_node(struct kms_chunk_writer *w, struct out *o, unsigned index, uint32_t node)
 {
 	if (node == w->model.node[index])
 		return KMS_CTL_KNOWN;
 	w->model.node[index] = node;
 	add_stack(w, node);
-	put(w, KMS_STREAM_NODE0, node);
-	put(w, KMS_STREAM_NODE1, node >> 8);
-	put(w, KMS_STREAM_NODE2, node >> 16);
+	put(o, OUT_NODE, node, 3);
 	return 0;
 }
 
 /* The same for a size. */
-static unsigned put_size(struct kms_chunk_writer *w, unsigned index, uint64_t size)
+HOT unsigned put_size(struct kms_chunk_writer *w, struct out *o, unsigned index, uint64_t size)
 {
 	if (size == w->model.size[index])
 		return KMS_SIZE_KNOWN << KMS_CTL_SIZE_SHIFT;
 	w->model.size[index] = size;
 	if (size <= 0xff) {
-		put(w, KMS_STREAM_SIZE1, size);
+		put(o, OUT_SIZE1, size, 1);
 		return KMS_SIZE_1 << KMS_CTL_SIZE_SHIFT;
 	}
 	if (size <= 0xffff) {
-		put(w, KMS_STREAM_SIZE2_0, size);
-		put(w, KMS_STREAM_SIZE2_1, size >> 8);
+		put(o, OUT_SIZE2, size, 2);
 		return KMS_SIZE_2 << KMS_CTL_SIZE_SHIFT;
 	}
-	put_bytes(w, KMS_STREAM_SIZE8, &size, sizeof(size));
+	put(o, OUT_SIZE8, size, 8);
 	return KMS_SIZE_8 << KMS_CTL_SIZE_SHIFT;
 }
 
-static void put_distance(struct kms_chunk_writer *w, uint64_t distance, uint64_t address)
+HOT void put_distance(struct out *o, uint64_t distance, uint64_t address)
 {
 	if (distance < KMS_ADR_WIDE2) {
-		put(w, KMS_STREAM_ADR, distance);
+		put(o, OUT_ADR, distance, 1);
 	} else if (distance <= 0xffff) {
-		put(w, KMS_STREAM_ADR, KMS_ADR_WIDE2);
-		put(w, KMS_STREAM_A2_0, distance);
-		put(w, KMS_STREAM_A2_1, distance >> 8);
+		put(o, OUT_ADR, KMS_ADR_WIDE2, 1);
+		put(o, OUT_A2, distance, 2);
 	} else if (distance <= 0xffffffff) {
-		put(w, KMS_STREAM_ADR, KMS_ADR_WIDE4);
-		put(w, KMS_STREAM_A4_0, distance);
-		put(w, KMS_STREAM_A4_1, distance >> 8);
-		put(w, KMS_STREAM_A4_2, distance >> 16);
-		put(w, KMS_STREAM_A4_3, distance >> 24);
+		put(o, OUT_ADR, KMS_ADR_WIDE4, 1);
+		put(o, OUT_A4, distance, 4);
 	} else {
-		put(w, KMS_STREAM_ADR, KMS_ADR_WHOLE);
-		put_bytes(w, KMS_STREAM_A8, &address, sizeof(address));
+		put(o, OUT_ADR, KMS_ADR_WHOLE, 1);
+		put(o, OUT_A8, address, 8);
 	}
 }
 
 /* The address, as its distance to the nearer of two guesses. */
-static unsigned put_address(struct kms_chunk_writer *w, uint64_t size, uint64_t address)
+HOT unsigned put_address(struct kms_chunk_writer *w, struct out *o, uint64_t size, uint64_t address)
 {
 	unsigned slot = kms_chunk_size_slot(size);
 	uint64_t rounded = address & ~UINT64_C(7);
@@ -200,29 +235,28 @@ static unsigned put_address(struct kms_chunk_writer *w, uint64_t size, uint64_t 
 	w->model.size_address[slot] = rounded;
 	w->model.ring_address = rounded;
 	if (address != rounded) {
-		put_distance(w, UINT64_MAX, address);
+		put_distance(o, UINT64_MAX, address);
 		return 0;
 	}
-	put_distance(w, ring ? by_ring : by_size, address);
+	put_distance(o, ring ? by_ring : by_size, address);
 	return ring ? KMS_CTL_RING : 0;
 }
 
 /* An alloc or free; false if it is not in its shortest form. */
-static bool put_hot(struct kms_chunk_writer *w, const uint8_t *p, unsigned tag)
+HOT bool put_hot(struct kms_chunk_writer *w, struct out *o, const uint8_t *p, unsigned tag)
 {
 	struct kms_chunk_model *m = &w->model;
 	unsigned index = p[1];
 	unsigned ctl = tag & (KMS_REC_FORM_MASK | KMS_REC_HIT | KMS_REC_SAME);
 	uint64_t address = kms_hot_address(p, tag, m->ring_address);
-	uint8_t *ctl_at = w->at[KMS_STREAM_CTL]++;
 	uint64_t size;
 
 	if ((tag >> KMS_REC_ADDR_SHIFT & 3) != kms_chunk_address_code(address, m->ring_address))
 		return false;
 	kms_chunk_model_site(m, index, tag & KMS_REC_HIT);
-	put(w, KMS_STREAM_SITE, index);
+	put(o, OUT_SITE, index, 1);
 	if (!(tag & KMS_REC_HIT))
-		ctl |= put_node(w, index, kms_hot_node(p, tag));
+		ctl |= put_node(w, o, index, kms_hot_node(p, tag));
 	if (tag & KMS_REC_SAME) {
 		if (tag >> KMS_REC_SIZE_SHIFT)
 			return false;
@@ -231,29 +265,35 @@ static bool put_hot(struct kms_chunk_writer *w, const uint8_t *p, unsigned tag)
 		size = kms_hot_size(p, tag);
 		if (tag >> KMS_REC_SIZE_SHIFT != kms_chunk_size_code(size))
 			return false;
-		ctl |= put_size(w, index, size);
+		ctl |= put_size(w, o, index, size);
 	}
-	ctl |= put_address(w, size, address);
-	*ctl_at = (uint8_t)ctl;
+	ctl |= put_address(w, o, size, address);
+	put(o, OUT_CTL, ctl, 1);
 	return true;
+}
+
+static void put_bytes(struct kms_chunk_writer *w, unsigned stream, const void *bytes, size_t n)
+{
+	memcpy(w->out.at[stream], bytes, n);
+	w->out.at[stream] += n;
 }
 
 /* A record of form 0: its operands stay as they are. Returns its end, NULL if it is malformed. */
 static const uint8_t *put_code(struct kms_chunk_writer *w, const uint8_t *p, const uint8_t *end)
 {
 	struct kms_code_record record;
-	enum kms_chunk_stream stream = KMS_STREAM_CODE;
+	unsigned stream = OUT_CODE;
 	const uint8_t *operands = p + 1;
-	unsigned tag = *p;
+	uint8_t tag = *p;
 	uint64_t address;
 
 	if (kms_code_parse(&p, end, &record) != KMS_PARSE_OK)
 		return NULL;
 	if (record.code == KMS_REC_GEN)
-		stream = KMS_STREAM_GEN;
+		stream = OUT_GEN;
 	else if (record.code == KMS_REC_FLAGS)
-		stream = KMS_STREAM_FLAGS;
-	put(w, KMS_STREAM_CTL, tag);
+		stream = OUT_FLAGS;
+	put_bytes(w, OUT_CTL, &tag, 1);
 	put_bytes(w, stream, operands, (size_t)(p - operands));
 	if (kms_code_address(&record, &address))
 		add_page(w, 0, address);
@@ -263,27 +303,35 @@ static const uint8_t *put_code(struct kms_chunk_writer *w, const uint8_t *p, con
 	return p;
 }
 
+/* Hot records up to the first other one. Returns where that begins, NULL: one is not in order. */
+static const uint8_t *put_hot_records(struct kms_chunk_writer *w, const uint8_t *p,
+				      const uint8_t *end)
+{
+	struct out o = w->out;
+
+	while (p < end && kms_hot_bytes[*p]) {
+		unsigned tag = *p;
+		unsigned bytes = kms_hot_bytes[tag];
+
+		if (bytes > (size_t)(end - p) || !put_hot(w, &o, p, tag))
+			return NULL;
+		p += bytes;
+	}
+	w->out = o;
+	return p;
+}
+
 static bool put_records(struct kms_chunk_writer *w, uint32_t fill)
 {
 	const uint8_t *p = w->text.byte;
 	const uint8_t *end = p + fill;
 
-	while (p < end) {
-		unsigned tag = *p;
-		unsigned bytes = kms_hot_bytes[tag];
-
-		if (bytes > (size_t)(end - p))
-			return false;
-		if (!bytes)
+	while (p && p < end) {
+		p = put_hot_records(w, p, end);
+		if (p && p < end)
 			p = put_code(w, p, end);
-		else if (put_hot(w, p, tag))
-			p += bytes;
-		else
-			return false;
-		if (!p)
-			return false;
 	}
-	return true;
+	return p != NULL;
 }
 
 /* Keeps a block's records as they are; only what is in them must be known for the filters. */
@@ -298,7 +346,7 @@ static int put_verbatim(struct kms_chunk_writer *w, const struct kms_block *bloc
 			add_page(w, 0, w->events[i].address);
 		add_stack(w, w->events[i].stack);
 	}
-	put_bytes(w, KMS_STREAM_VERBATIM, block->record, block->fill);
+	put_bytes(w, OUT_VERBATIM, block->record, block->fill);
 	return 0;
 }
 
@@ -330,18 +378,17 @@ static void add_entry(struct kms_chunk_writer *w, const struct kms_chunk_block *
 int kms_chunk_add(struct kms_chunk_writer *writer, const struct kms_chunk_block *entry,
 		  const struct kms_block *block)
 {
-	uint8_t *mark[KMS_CHUNK_STREAMS];
+	struct out mark = writer->out;
 	bool verbatim = false;
 
 	if (writer->chunk.n_blocks == KMS_CHUNK_BLOCKS)
 		return -ENOSPC;
 	if (block->fill > KMS_CHUNK_RECORD_BYTES)
 		return -EBADMSG;
-	memcpy(mark, writer->at, sizeof(mark));
 	kms_block_text_init(&writer->text, block);
 	kms_chunk_model_block(&writer->model, entry->image, block->base_address);
 	if (!put_records(writer, block->fill)) {
-		memcpy(writer->at, mark, sizeof(mark));
+		writer->out = mark;
 		kms_chunk_model_forget(&writer->model);
 		writer->model.image = entry->image;
 		verbatim = true;
@@ -353,10 +400,9 @@ int kms_chunk_add(struct kms_chunk_writer *writer, const struct kms_chunk_block 
 }
 
 /* Appends a stream to the data; returns the bytes it takes, 0 if zstd failed. */
-static size_t compress(struct kms_chunk_writer *w, unsigned stream, uint8_t *out, size_t room)
+static size_t compress(struct kms_chunk_writer *w, const uint8_t *in, size_t bytes, uint8_t *out,
+		       size_t room)
 {
-	const uint8_t *in = w->begin[stream];
-	size_t bytes = (size_t)(w->at[stream] - in);
 	size_t packed = bytes;
 
 	if (bytes >= WORTH_COMPRESSING)
@@ -370,6 +416,17 @@ static size_t compress(struct kms_chunk_writer *w, unsigned stream, uint8_t *out
 	return packed;
 }
 
+/* Every n-th byte from the k-th on. */
+static const uint8_t *take_plane(struct kms_chunk_writer *w, const uint8_t *in, size_t count,
+				 unsigned k, unsigned n)
+{
+	if (n == 1)
+		return in;
+	for (size_t i = 0; i < count; i++)
+		w->plane[i] = in[i * n + k];
+	return w->plane;
+}
+
 static int reserve(uint8_t **memory, size_t *room, size_t bytes)
 {
 	if (*room >= bytes && *memory)
@@ -380,35 +437,55 @@ static int reserve(uint8_t **memory, size_t *room, size_t bytes)
 	return *memory ? 0 : -ENOMEM;
 }
 
+/* The data while it is put together: the head grows on its own, the streams behind its longest. */
+struct data {
+	uint8_t head[DATA_HEAD_ROOM];
+	uint8_t *h;
+	uint8_t *at, *end;
+};
+
+static int end_stream(struct kms_chunk_writer *w, unsigned stream, struct data *d)
+{
+	unsigned planes = parts[stream].planes;
+	size_t count = (size_t)(w->out.at[stream] - w->begin[stream]) / planes;
+
+	for (unsigned k = 0; k < planes; k++) {
+		const uint8_t *in = take_plane(w, w->begin[stream], count, k, planes);
+		size_t packed = count ? compress(w, in, count, d->at, (size_t)(d->end - d->at)) : 0;
+
+		if (count && !packed)
+			return -EIO;
+		d->h = kms_varint_put(d->h, count);
+		d->h = kms_varint_put(d->h, packed);
+		d->at += packed;
+	}
+	return 0;
+}
+
 static int end_data(struct kms_chunk_writer *w)
 {
-	uint8_t head[DATA_HEAD_ROOM];
-	uint8_t *h = head;
-	size_t room = DATA_HEAD_ROOM;
-	uint8_t *at;
+	size_t room = DATA_HEAD_ROOM, head_bytes;
+	struct data d;
+	int result = 0;
 
-	for (unsigned s = 0; s < KMS_CHUNK_STREAMS; s++)
-		room += ZSTD_compressBound((size_t)(w->at[s] - w->begin[s]));
+	for (unsigned s = 0; s < OUT_STREAMS; s++)
+		room += parts[s].planes *
+			ZSTD_compressBound((size_t)(w->out.at[s] - w->begin[s]) / parts[s].planes);
 	if (reserve(&w->data, &w->data_room, room) < 0)
 		return -ENOMEM;
-	/* The head's length is known last: streams go behind the longest possible one. */
-	at = w->data + DATA_HEAD_ROOM;
-	*h++ = KMS_CHUNK_VERSION;
-	for (unsigned s = 0; s < KMS_CHUNK_STREAMS; s++) {
-		size_t bytes = (size_t)(w->at[s] - w->begin[s]);
-		size_t packed =
-			bytes ? compress(w, s, at, (size_t)(w->data + w->data_room - at)) : 0;
-
-		if (bytes && !packed)
-			return -EIO;
-		h = kms_varint_put(h, bytes);
-		h = kms_varint_put(h, packed);
-		at += packed;
+	d.h = d.head;
+	d.at = w->data + DATA_HEAD_ROOM;
+	d.end = w->data + w->data_room;
+	*d.h++ = KMS_CHUNK_VERSION;
+	for (unsigned s = 0; !result && s < OUT_STREAMS; s++) {
+		assert(parts[s].first == (s ? parts[s - 1].first + parts[s - 1].planes : 0));
+		result = end_stream(w, s, &d);
 	}
-	w->chunk.data = w->data + DATA_HEAD_ROOM - (h - head);
-	memcpy(w->data + DATA_HEAD_ROOM - (h - head), head, (size_t)(h - head));
-	w->chunk.data_bytes = (size_t)(at - w->chunk.data);
-	return 0;
+	head_bytes = (size_t)(d.h - d.head);
+	w->chunk.data = w->data + DATA_HEAD_ROOM - head_bytes;
+	memcpy(w->data + DATA_HEAD_ROOM - head_bytes, d.head, head_bytes);
+	w->chunk.data_bytes = (size_t)(d.at - w->chunk.data);
+	return result;
 }
 
 /* Without memory for them a chunk has no filters: it will be searched always. */

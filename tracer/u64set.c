@@ -4,8 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/hash.h"
+#include <sys/random.h>
 
 enum {
 	FIRST_SLOTS = 1024,
@@ -34,28 +33,39 @@ void kms_u64set_reset(struct kms_u64set *set)
 }
 
 /* The slot that holds the value, or the free one where it belongs. */
-static uint64_t *find(uint64_t *slot, size_t slots, uint64_t value)
+static uint64_t *find(const struct kms_u64set *set, uint64_t value)
 {
-	size_t i = kms_hash_u64(value) & (slots - 1);
+	size_t i = value * set->factor >> set->shift;
 
-	while (slot[i] && slot[i] != value + 1)
-		i = (i + 1) & (slots - 1);
-	return &slot[i];
+	while (set->slot[i] && set->slot[i] != value + 1)
+		i = (i + 1) & (set->slots - 1);
+	return &set->slot[i];
+}
+
+static uint64_t random_factor(void)
+{
+	uint64_t factor;
+
+	if (getrandom(&factor, sizeof(factor), GRND_NONBLOCK) != sizeof(factor))
+		factor = UINT64_C(0x9e3779b97f4a7c15); /* early in the boot: good, but known */
+	return factor | 1;
 }
 
 static int grow(struct kms_u64set *set)
 {
-	size_t slots = set->slots ? set->slots * 2 : FIRST_SLOTS;
-	uint64_t *slot = calloc(slots, sizeof(*slot));
+	struct kms_u64set bigger = *set;
 
-	if (!slot)
+	bigger.slots = set->slots ? set->slots * 2 : FIRST_SLOTS;
+	bigger.shift = 64u - (unsigned)__builtin_ctzll(bigger.slots);
+	bigger.factor = set->factor ? set->factor : random_factor();
+	bigger.slot = calloc(bigger.slots, sizeof(*bigger.slot));
+	if (!bigger.slot)
 		return -ENOMEM;
 	for (size_t i = 0; i < set->slots; i++)
 		if (set->slot[i])
-			*find(slot, slots, set->slot[i] - 1) = set->slot[i];
+			*find(&bigger, set->slot[i] - 1) = set->slot[i];
 	free(set->slot);
-	set->slot = slot;
-	set->slots = slots;
+	*set = bigger;
 	return 0;
 }
 
@@ -65,7 +75,7 @@ int kms_u64set_add(struct kms_u64set *set, uint64_t value)
 
 	if (set->count * 2 >= set->slots && grow(set) < 0)
 		return -ENOMEM;
-	slot = find(set->slot, set->slots, value);
+	slot = find(set, value);
 	if (*slot)
 		return 0;
 	*slot = value + 1;
