@@ -47,13 +47,20 @@ enum {
 static const struct {
 	uint8_t first, planes;
 } parts[OUT_STREAMS] = {
-	[OUT_CTL] = {KMS_STREAM_CTL, 1},     [OUT_SITE] = {KMS_STREAM_SITE, 1},
-	[OUT_ADR] = {KMS_STREAM_ADR, 1},     [OUT_NODE] = {KMS_STREAM_NODE0, 3},
-	[OUT_A2] = {KMS_STREAM_A2_0, 2},     [OUT_A4] = {KMS_STREAM_A4_0, 4},
-	[OUT_A8] = {KMS_STREAM_A8, 1},	     [OUT_SIZE1] = {KMS_STREAM_SIZE1, 1},
-	[OUT_SIZE2] = {KMS_STREAM_SIZE2_0, 2}, [OUT_SIZE8] = {KMS_STREAM_SIZE8, 1},
-	[OUT_GEN] = {KMS_STREAM_GEN, 1},     [OUT_FLAGS] = {KMS_STREAM_FLAGS, 1},
-	[OUT_CODE] = {KMS_STREAM_CODE, 1},   [OUT_VERBATIM] = {KMS_STREAM_VERBATIM, 1},
+	[OUT_CTL] = {KMS_STREAM_CTL,      1},
+          [OUT_SITE] = {KMS_STREAM_SITE,     1},
+	[OUT_ADR] = {KMS_STREAM_ADR,      1},
+          [OUT_NODE] = {KMS_STREAM_NODE0,    3},
+	[OUT_A2] = {KMS_STREAM_A2_0,     2},
+          [OUT_A4] = {KMS_STREAM_A4_0,     4},
+	[OUT_A8] = {KMS_STREAM_A8,       1},
+          [OUT_SIZE1] = {KMS_STREAM_SIZE1,    1},
+	[OUT_SIZE2] = {KMS_STREAM_SIZE2_0,  2},
+          [OUT_SIZE8] = {KMS_STREAM_SIZE8,    1},
+	[OUT_GEN] = {KMS_STREAM_GEN,      1},
+          [OUT_FLAGS] = {KMS_STREAM_FLAGS,    1},
+	[OUT_CODE] = {KMS_STREAM_CODE,     1},
+          [OUT_VERBATIM] = {KMS_STREAM_VERBATIM, 1},
 };
 
 /* Where the next byte of each goes. The loop over hot records has one of its own on the stack:

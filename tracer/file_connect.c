@@ -2,15 +2,11 @@
 #include "tracer/file_connect.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "tracer/db.h"
 #include "tracer/trace_lock.h"
 #include "tracer/vtab.h"
@@ -21,32 +17,20 @@ enum {
 	LENGTH_MAX = 256 << 20, /* of one value; chunks are a few hundred KiB */
 };
 
-static const char magic[] = "SQLite format 3"; /* and its NUL */
-
-/* Something that is no SQLite file at all should be said before SQLite reads it. */
+/*
+ * Looks at the name only. Opening the file, and closing it again, would drop the locks of every
+ * SQLite connection that this process has on it: the writer may be one of them.
+ */
 static int check_file(const char *path, struct kms_err *err)
 {
-	char head[sizeof(magic)];
 	struct stat st;
-	/* not to wait where somebody put a FIFO */
-	KMS_AUTO_CLOSE int fd = -1;
-	ssize_t n;
 
 	if (stat(path, &st) < 0)
 		return kms_err_sys(err, -errno, "cannot open trace", path);
-	if (!S_ISREG(st.st_mode)) {
-		(void)kms_err_set(err, -EINVAL, "not a kmemscope trace: no regular file");
-		return -EINVAL;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return kms_err_sys(err, -errno, "cannot open trace", path);
-	n = kms_pread_full(fd, head, sizeof(head), 0);
-	if (n < 0)
-		return kms_err_sys(err, (int)n, "cannot read trace", path);
-	if (n < (ssize_t)sizeof(head) || memcmp(head, magic, sizeof(magic)) != 0)
-		return kms_err_set(err, -EINVAL, "not a kmemscope trace");
-	return 0;
+	/* SQLite would wait where somebody put a FIFO */
+	return S_ISREG(st.st_mode)
+		       ? 0
+		       : kms_err_set(err, -EINVAL, "not a kmemscope trace: no regular file");
 }
 
 /* The path as a URI, for the one parameter that has no flag. */
@@ -105,6 +89,8 @@ static int try_open(const char *name, int flags, sqlite3 **out, struct kms_err *
 
 	if (!result)
 		result = use(db, err);
+	if (result == -EBADMSG && sqlite3_errcode(db) == SQLITE_NOTADB)
+		result = kms_err_set(err, -EINVAL, "not a kmemscope trace");
 	if (result < 0)
 		(void)sqlite3_close(db); /* no statement is left */
 	else

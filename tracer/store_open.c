@@ -54,8 +54,8 @@ static int check_header(const char *path, struct kms_err *err)
 	return 0;
 }
 
-/* May a trace be made here? */
-static int check_place(const char *path, struct kms_err *err)
+/* Before a lock file is put beside it: what a trace can never be made of. */
+static int check_kind(const char *path, struct kms_err *err)
 {
 	struct stat st;
 
@@ -63,8 +63,17 @@ static int check_place(const char *path, struct kms_err *err)
 		return errno == ENOENT ? 0 : kms_err_sys(err, -errno, "cannot make trace", path);
 	if (S_ISDIR(st.st_mode))
 		return refuse(err, path, "a folder");
-	if (!S_ISREG(st.st_mode))
-		return refuse(err, path, "no regular file");
+	return S_ISREG(st.st_mode) ? 0 : refuse(err, path, "no regular file");
+}
+
+/* With the lock, so that nobody writes it; in particular not this process, whose locks on the file
+ * closing it would drop. */
+static int check_place(const char *path, struct kms_err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		return 0;
 	return check_header(path, err);
 }
 
@@ -244,11 +253,11 @@ static int store_start(struct kms_store *store, const struct kms_store_config *c
 	store->events = malloc(KMS_SEQ_PER_BLOCK * sizeof(*store->events));
 	if (!store->events)
 		return kms_err_set(err, -ENOMEM, "out of memory");
-	result = check_place(store->path, err);
+	result = check_kind(store->path, err);
 	if (!result)
 		result = kms_trace_lock(store->path, &store->lock_fd, err);
 	if (!result)
-		result = check_place(store->path, err); /* now that nobody else changes it */
+		result = check_place(store->path, err);
 	if (!result)
 		result = replace(store->path, config, err);
 	if (!result)

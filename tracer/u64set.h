@@ -15,10 +15,10 @@
 struct kms_u64set {
 	uint64_t *slot; /* member + 1, 0 free */
 	uint64_t *sorted, *scratch;
-	size_t slots; /* power of two, or 0 */
+	size_t slots;    /* power of two, or 0 */
 	uint64_t factor; /* odd and random: members come from hostile programs, who must not know */
 	unsigned shift;  /* 64 - log2(slots) */
-	size_t room;  /* of sorted and of scratch */
+	size_t room;     /* of sorted and of scratch */
 	size_t count;
 };
 

@@ -516,6 +516,54 @@ static void a_live_trace_is_followed_to_its_end(void **state)
 	tb_deinit(&tb);
 }
 
+/* Who holds a lock that keeps others from taking the file for theirs? Asked from another process. */
+static pid_t holder_of_shared_lock(void)
+{
+	int pipe_fd[2], status;
+	pid_t child, holder = -1;
+
+	assert_int_equal(pipe(pipe_fd), 0);
+	child = fork();
+	if (child == 0) {
+		/* SQLite's shared range (os_unix.c: SHARED_FIRST) */
+		struct flock lock = {.l_type = F_WRLCK,
+				     .l_whence = SEEK_SET,
+				     .l_start = 0x40000002,
+				     .l_len = 510};
+		int fd = open(TRACE, O_RDWR);
+
+		holder = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+		_exit(kms_write_full(pipe_fd[1], &holder, sizeof(holder)) < 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(kms_read_full(pipe_fd[0], &holder, sizeof(holder)), sizeof(holder));
+	(void)close(pipe_fd[0]);
+	(void)close(pipe_fd[1]);
+	return holder;
+}
+
+static void a_reader_in_its_process_leaves_the_writer_its_locks(void **state)
+{
+	struct kms_store *store = create();
+	struct kms_file *file;
+	struct tb tb;
+
+	(void)state;
+	tb_init(&tb, 1, 2, 1);
+	tb_run(&tb, 1000);
+	add(store, tb_poll(&tb, true));
+	assert_int_equal(kms_store_commit(store, true, NULL), 0);
+	assert_int_equal(holder_of_shared_lock(), getpid());
+	for (unsigned i = 0; i < 3; i++) {
+		file = open_file();
+		assert_int_equal(holder_of_shared_lock(), getpid());
+		kms_file_close(file);
+		assert_int_equal(holder_of_shared_lock(), getpid());
+	}
+	assert_int_equal(kms_store_close(store, NULL), 0);
+	tb_deinit(&tb);
+}
+
 /* Leaves a trace as a killed tracer does. */
 static void leave_behind(uint64_t seed, struct tb *tb)
 {
@@ -793,6 +841,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(stacks_have_symbols_where_they_were_kept, clean,
 						clean),
 		cmocka_unit_test_setup_teardown(a_live_trace_is_followed_to_its_end, clean, clean),
+		cmocka_unit_test_setup_teardown(a_reader_in_its_process_leaves_the_writer_its_locks,
+						clean, clean),
 		cmocka_unit_test_setup_teardown(a_replay_gives_every_event_once, clean, clean),
 		cmocka_unit_test_setup_teardown(
 			a_lost_trace_says_when_and_has_figures_of_all_its_events, clean, clean),
