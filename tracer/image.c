@@ -193,15 +193,35 @@ static int scan(struct kms_image *image, uint64_t now_ns, struct kms_err *err)
 	return result ? result : kms_image_slots_scan(image, now_ns, err);
 }
 
+/*
+ * Whether the process that claimed the ring is dead. A slot that is dead for us may have a new
+ * process by now, and the ring may be that one's: it claims the slot before the ring, so another
+ * look shows it.
+ */
+static int owner_has_ended(struct kms_image *image, const struct kms_ring_reader *reader,
+			   uint64_t now_ns, bool *ended, struct kms_err *err)
+{
+	int result = 0;
+
+	*ended = false;
+	if (!reader->claim || reader->is_over || !image->slot[reader->slot].is_dead)
+		return 0;
+	result = kms_image_slot_look(image, reader->slot, now_ns, err);
+	*ended = !result && image->slot[reader->slot].is_dead;
+	return result;
+}
+
 static int read_ring(struct kms_image *image, struct kms_image_ring *ring,
 		     const struct kms_ring_ask *ask, struct kms_batch *batch, struct kms_err *err)
 {
 	struct kms_ring_ask how = *ask;
 	bool was_over = ring->reader.is_over;
-	int news;
+	bool owner_is_dead;
+	int news = owner_has_ended(image, &ring->reader, ask->now_ns, &owner_is_dead, err);
 
-	how.is_final = ask->is_final || !image->is_held ||
-		       (ring->reader.claim && image->slot[ring->reader.slot].is_dead);
+	if (news)
+		return news;
+	how.is_final = ask->is_final || !image->is_held || owner_is_dead;
 	news = kms_ring_read(&ring->reader, &image->region, &how, batch, err);
 	if (news > KMS_RING_IDLE)
 		image->slot[ring->reader.slot].is_active = true;

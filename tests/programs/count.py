@@ -7,12 +7,16 @@ import struct
 KINDS = ("alloc", "free", "alloc_failed")
 
 
+TRACERS = ("kmemscope",)  # the command itself is started with the same environment
+
+
 def read(folder):
-    """A list of (pid, {kind: count})."""
+    """A list of (pid, {kind: count}) of the traced images."""
     images = []
     for path in sorted(pathlib.Path(folder).iterdir()):
-        pid, *numbers = struct.unpack_from("<4Q", path.read_bytes())
-        images.append((pid, dict(zip(KINDS, numbers))))
+        pid, *numbers, program = struct.unpack_from("<4Q256s", path.read_bytes())
+        if pathlib.Path(program.split(b"\0")[0].decode()).name not in TRACERS:
+            images.append((pid, dict(zip(KINDS, numbers))))
     return images
 
 

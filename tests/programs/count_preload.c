@@ -36,6 +36,7 @@ enum {
 	EARLY_BYTES = 65536,
 	EARLY_ALIGN = 64,
 	NAMES_MAX = 10000,
+	PROGRAM_BYTES = 256,
 };
 
 /* The counting file; read by count.py. */
@@ -44,6 +45,7 @@ struct counts {
 	_Atomic uint64_t allocs;
 	_Atomic uint64_t frees;
 	_Atomic uint64_t failed;
+	char program[PROGRAM_BYTES]; /* what the image was started from, NUL-terminated */
 };
 
 /* The one state of this library: a malloc has no argument to hang it on. */
@@ -170,6 +172,8 @@ static void attach(void)
 	if (!state.counts)
 		_exit(99);
 	close(fd);
+	if (readlink("/proc/self/exe", state.counts->program, PROGRAM_BYTES - 1) < 0)
+		_exit(99);
 	atomic_store(&state.counts->pid, (uint64_t)getpid());
 	atomic_store(state.wiped, 1);
 }

@@ -68,7 +68,8 @@ class Attempt:
 
     def finished(self):
         """Waits until the file is complete: for a daemon a background tracer ends it."""
-        kms.wait_for(lambda: not self.workspace.session(), DAEMON_S, "the tracer ends")
+        kms.wait_for(lambda: self.workspace.json("stats", self.trace)["snapshot"]["finished"],
+                     DAEMON_S, "the tracer ends", pause_s=0.05)
 
     def close(self):
         shutil.rmtree(self.workspace.path, ignore_errors=True)
