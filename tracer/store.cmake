@@ -79,6 +79,8 @@ if(TARGET test_vtab)
 	add_dependencies(test_vtab kmemscope_sqlite)
 endif()
 kms_test(test_file LABEL unit SOURCES test/test_file.c LIBS kms_tracer kms_tracer_trace_build)
+kms_test(test_file_damage LABEL unit SOURCES test/test_file_damage.c
+	LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_store_faults LABEL sweep SOURCES test/test_store_faults.c test/store_faulty_vfs.c
 	LIBS kms_tracer kms_tracer_trace_build TIMEOUT 300)
 kms_fuzz(fuzz_chunk SOURCES test/fuzz_chunk.c LIBS kms_tracer

@@ -19,8 +19,8 @@ static struct reading begin_reading(const char *path)
 	struct reading r = {.begin = ingest_now()};
 	struct kms_err err = KMS_ERR_INIT;
 
-	if (kms_file_connect(path, &r.db, &err) < 0 ||
-	    kms_trace_create(r.db, &r.trace, &err) < 0 || kms_trace_refresh(r.trace, &err) < 0)
+	if (kms_file_connect(path, &r.db, &err) < 0 || kms_trace_create(r.db, &r.trace, &err) < 0 ||
+	    kms_trace_refresh(r.trace, &err) < 0)
 		ingest_fail(path, err.text);
 	return r;
 }
