@@ -127,6 +127,7 @@ struct kms_ring_writer {
 	uint16_t mark;  /* ring + 1, or KMS_SIDE_UNRECORDED: what an event leaves in last_ring */
 	uint8_t checks; /* declared by the last CHECKS record or block header */
 	bool no_ring;   /* none was free: count only */
+	bool distrust;  /* the position was written over, and waiting did not mend it */
 
 	struct {
 		uint32_t node;

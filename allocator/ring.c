@@ -183,6 +183,9 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 			return false;
 		__atomic_store_n(&heap->region->stalled, 0, __ATOMIC_RELAXED);
 	}
+	if (w->distrust && !position_is_whole(heap, w))
+		return false;
+	w->distrust = false;
 	heap->slot->waits++;
 	while (!(room = room_for_block(heap, w, number))) {
 		uint32_t wake = __atomic_load_n(&heap->tracer->wake, __ATOMIC_ACQUIRE);
@@ -197,6 +200,7 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 			beat = beat_now;
 			moved = now;
 		} else if (now - moved > STALL_NS) {
+			w->distrust = !position_is_whole(heap, w);
 			heap->stalled_beat = beat;
 			__atomic_store_n(&heap->region->stalled, 1, __ATOMIC_RELAXED);
 			break;

@@ -512,8 +512,21 @@ static void look_whether_over(struct kms_image *image, uint64_t now_ns, bool mor
 	kms_image_slots_all_dead(image);
 }
 
+/* Positions are written again now and then: a target that wrote over one would wait for ever. */
+static void renew_positions(struct kms_image *image)
+{
+	for (uint32_t i = 0; i < image->n_rings; i++) {
+		if (image->ring[i].reader.claim)
+			(void)kms_control_position(&image->control, i, image->ring[i].position);
+	}
+}
+
 void kms_image_beat(struct kms_image *image, uint64_t now_ns, bool busy)
 {
+	if (image->control.is_owner && now_ns - image->renewed_ns >= KMS_IMAGE_BEAT_NS) {
+		renew_positions(image);
+		image->renewed_ns = now_ns;
+	}
 	if (!image->control.is_owner || (!busy && now_ns - image->beat_ns < KMS_IMAGE_BEAT_NS))
 		return;
 	/* -EFAULT is met again, and reported, by the next poll */

@@ -103,6 +103,7 @@ struct kms_image {
 	uint32_t n_slots;
 	uint64_t look_nr; /* counts rounds of looking at slots */
 	uint64_t scan_ns, held_ns, beat_ns;
+	uint64_t renewed_ns; /* when all positions were last written again */
 	bool is_held;
 	bool look_closer; /* a process ended: scan everything now */
 	bool has_new;     /* some slot is_new: read every open block */
