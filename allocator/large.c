@@ -152,7 +152,7 @@ bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info)
 	if (t->trace)
 		(void)kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, info->node,
 				 span->checks | info->attrs |
-					  kms_front_attr(t->heap->cache[span->cache]));
+					 kms_front_attr(t->heap->cache[span->cache]));
 	t->counter[span->cache].frees++;
 	t->counter[span->cache].free_bytes += size;
 	tell_span(t, span, false);

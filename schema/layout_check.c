@@ -10,7 +10,7 @@
 #include "schema/spans.h"
 #include "schema/variables.h"
 
-#define SIZE_IS(type, bytes)        _Static_assert(sizeof(struct type) == (bytes), #type " size")
+#define SIZE_IS(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " size")
 #define AT(type, member, offset_)                                                                  \
 	_Static_assert(offsetof(struct type, member) == (offset_), #type "." #member)
 

@@ -45,23 +45,23 @@ enum kms_record_layout {
 	KMS_REC_CODE_SHIFT = 2,
 	KMS_SITE_CACHE_ENTRIES = 256,
 	KMS_ADDR_UNIT_BYTES = 8,
-	KMS_REC_MAX_BYTES = 64,     /* of one event with its prefixes */
-	KMS_REC_MIN_BYTES = 3,      /* of a hot record */
+	KMS_REC_MAX_BYTES = 64, /* of one event with its prefixes */
+	KMS_REC_MIN_BYTES = 3,  /* of a hot record */
 	KMS_TIME_EVERY_RECORDS = 64,
-	KMS_SEQ_PER_BLOCK = 2048,   /* seq = store ordinal of the block * this + index */
+	KMS_SEQ_PER_BLOCK = 2048, /* seq = store ordinal of the block * this + index */
 };
 
 /** Form 0. Codes from KMS_REC_ALLOC_FAILED on are events and consume a sequence number. */
 enum kms_record_code {
 	KMS_REC_INVALID = 0,
-	KMS_REC_TIME = 1,   /* varint: ns since the last time of this block */
-	KMS_REC_GEN = 2,    /* prefix; u8: generation of the address after this event */
-	KMS_REC_FLAGS = 3,  /* prefix; u8: attributes of the next event, KMS_ATTR_* >> 8 */
-	KMS_REC_CHECKS = 4, /* u8: KMS_CHECK_* from here on */
-	KMS_REC_ALLOC_FAILED = 8, /* size, node */
-	KMS_REC_CHECK = 9,        /* address, size, node: a verify pass over one block */
-	KMS_REC_EVICT = 10,       /* address, size: left the guard FIFO */
-	KMS_REC_SLAB_GROW = 11,   /* base >> 12, pages, cache, first object offset, stride */
+	KMS_REC_TIME = 1,          /* varint: ns since the last time of this block */
+	KMS_REC_GEN = 2,           /* prefix; u8: generation of the address after this event */
+	KMS_REC_FLAGS = 3,         /* prefix; u8: attributes of the next event, KMS_ATTR_* >> 8 */
+	KMS_REC_CHECKS = 4,        /* u8: KMS_CHECK_* from here on */
+	KMS_REC_ALLOC_FAILED = 8,  /* size, node */
+	KMS_REC_CHECK = 9,         /* address, size, node: a verify pass over one block */
+	KMS_REC_EVICT = 10,        /* address, size: left the guard FIFO */
+	KMS_REC_SLAB_GROW = 11,    /* base >> 12, pages, cache, first object offset, stride */
 	KMS_REC_SLAB_RELEASE = 12, /* base >> 12, pages, cache */
 	KMS_REC_FAULT = 13,        /* index in KMS_SEC_FAULT */
 	KMS_REC_MAP = 14,          /* index in KMS_SEC_MODULE */
@@ -118,7 +118,8 @@ enum kms_attr_bits {
 	KMS_ATTR_NOSLEEP = 1 << 12,
 	KMS_ATTR_FOREIGN = 1 << 13, /* size unknown: block from before the trace */
 	KMS_ATTR_GUARDED = 1 << 14,
-	KMS_ATTR_KMEM = 1 << 15, /* kmem(9) block in pages of its own or guarded; a block of a slab has
+	KMS_ATTR_KMEM =
+		1 << 15, /* kmem(9) block in pages of its own or guarded; a block of a slab has
 				  * the front of its slab */
 	KMS_ATTR_SHIFT = 8,
 };

@@ -92,18 +92,18 @@ struct kms_region_header {
 	uint32_t rings;
 	uint32_t slots;
 	uint32_t sections;
-	uint32_t stalled;           /* 1: producers drop and count until the heartbeat moves */
-	kms_u64 arena_base;         /* reserved address range of the heap */
+	uint32_t stalled;   /* 1: producers drop and count until the heartbeat moves */
+	kms_u64 arena_base; /* reserved address range of the heap */
 	kms_u64 arena_bytes;
-	kms_u64 guard_base;         /* reserved range of guarded blocks, 0 none */
+	kms_u64 guard_base; /* reserved range of guarded blocks, 0 none */
 	kms_u64 guard_bytes;
-	kms_u64 page_table_root;    /* guest: physical address of the kernel's root table */
-	kms_u64 symbols_address;    /* guest: address of its ELF symbol blob, 0 none */
+	kms_u64 page_table_root; /* guest: physical address of the kernel's root table */
+	kms_u64 symbols_address; /* guest: address of its ELF symbol blob, 0 none */
 	kms_u64 symbols_bytes;
-	uint32_t program_string;    /* KMS_SEC_STRING index of the program's path */
-	uint32_t command_string;    /* ... of its command line */
-	uint32_t parent_image_pid;  /* pid that executed this image's program, 0 unknown */
-	uint32_t lost_tables;       /* entries that found a table full */
+	uint32_t program_string;   /* KMS_SEC_STRING index of the program's path */
+	uint32_t command_string;   /* ... of its command line */
+	uint32_t parent_image_pid; /* pid that executed this image's program, 0 unknown */
+	uint32_t lost_tables;      /* entries that found a table full */
 	struct kms_section section[KMS_MAX_SECTIONS];
 };
 
@@ -118,10 +118,10 @@ struct kms_pair {
 
 /** First page of KMS_SEC_TRACER. Written by the owning tracer, read-only in the target. */
 struct kms_tracer_page {
-	struct kms_pair owner;        /* nonce of the tracer that writes here */
-	struct kms_pair heartbeat;    /* grows at least every 50 ms */
-	struct kms_pair tick;         /* grows at each poll while busy: time to stamp a record */
-	uint32_t wake;                /* futex word: changes whenever positions moved */
+	struct kms_pair owner;     /* nonce of the tracer that writes here */
+	struct kms_pair heartbeat; /* grows at least every 50 ms */
+	struct kms_pair tick;      /* grows at each poll while busy: time to stamp a record */
+	uint32_t wake;             /* futex word: changes whenever positions moved */
 	uint32_t reserved;
 	kms_u64 pad[(KMS_PAGE_BYTES - 3 * 16 - 8) / 8];
 	/* struct kms_pair position[rings] follows in the next page: number of the first block of
@@ -148,7 +148,8 @@ enum kms_slot_state {
 	KMS_SLOT_FREE = 0,
 	KMS_SLOT_CLAIMED = 1, /* being filled */
 	KMS_SLOT_LIVE = 2,
-	KMS_SLOT_EXITED = 3,  /* said goodbye; a killed process stays LIVE. A slot is claimed again by
+	KMS_SLOT_EXITED =
+		3, /* said goodbye; a killed process stays LIVE. A slot is claimed again by
 			    * the target when its process is dead and its rings are drained */
 };
 
@@ -185,44 +186,44 @@ enum kms_guard_backend {
 /** Guard FIFO figures; one writer: the holder of the guard lock. */
 struct kms_guard_stat {
 	kms_u64 depth_requested;
-	kms_u64 depth;          /* in effect, a multiple of 512 */
-	kms_u64 used;           /* blocks in the FIFO */
-	kms_u64 bytes;          /* address space they hold */
+	kms_u64 depth; /* in effect, a multiple of 512 */
+	kms_u64 used;  /* blocks in the FIFO */
+	kms_u64 bytes; /* address space they hold */
 	kms_u64 pages;
-	kms_u64 live;           /* guarded blocks allocated now */
-	kms_u64 frees;          /* guarded frees since start */
+	kms_u64 live;  /* guarded blocks allocated now */
+	kms_u64 frees; /* guarded frees since start */
 	kms_u64 evictions;
 	kms_u64 oldest_free_ns; /* region time at which the oldest entry was freed, 0 empty */
 	kms_u64 oldest_free_nr; /* its number among @frees */
 	kms_u64 unguarded;      /* allocations that should have been guarded and were not */
 	kms_u64 maps_used;
 	kms_u64 maps_max;
-	uint32_t limited_by;    /* enum kms_limited_by */
-	uint32_t backend;       /* enum kms_guard_backend in use */
+	uint32_t limited_by; /* enum kms_limited_by */
+	uint32_t backend;    /* enum kms_guard_backend in use */
 };
 
 /** A process of the image (or the one guest). A page each, written by the target. */
 struct kms_slot {
-	uint32_t state;       /* enum kms_slot_state; claimed by compare-and-swap */
-	uint32_t claims;      /* how often this slot was claimed */
+	uint32_t state;  /* enum kms_slot_state; claimed by compare-and-swap */
+	uint32_t claims; /* how often this slot was claimed */
 	uint32_t pid;
 	uint32_t parent_slot; /* KMS_NO_INDEX for the first */
 	kms_u64 claim_ns;
 	uint32_t fork_cut_first; /* entries of KMS_SEC_FORK_CUT */
 	uint32_t fork_cut_count;
 	kms_u64 fork_ns;
-	kms_u64 acked_seq;           /* low to high: acks first, then this */
-	kms_u64 span_table_address;  /* in the target's memory, see schema/spans.h */
+	kms_u64 acked_seq;          /* low to high: acks first, then this */
+	kms_u64 span_table_address; /* in the target's memory, see schema/spans.h */
 	kms_u64 span_table_entries;
-	kms_u64 lost_unringed;       /* events with no ring to write to */
+	kms_u64 lost_unringed; /* events with no ring to write to */
 	kms_u64 lost_faults;
-	kms_u64 dropped_stalled;     /* part of the rings' lost that fell to a stalled tracer */
-	kms_u64 waits;               /* times a producer waited for the tracer */
+	kms_u64 dropped_stalled; /* part of the rings' lost that fell to a stalled tracer */
+	kms_u64 waits;           /* times a producer waited for the tracer */
 	kms_u64 waited_ns;
 	kms_u64 arena_used_bytes;
-	kms_u64 locked_short_bytes;  /* ddi_umem: locked memory that could not be locked */
+	kms_u64 locked_short_bytes; /* ddi_umem: locked memory that could not be locked */
 	struct kms_guard_stat guard;
-	uint32_t stop_state;         /* 0 running, 1 stopped at a fault, 2 at start (-d) */
+	uint32_t stop_state; /* 0 running, 1 stopped at a fault, 2 at start (-d) */
 	uint32_t stop_fault;
 	struct kms_ack ack[KMS_REQUEST_ITEMS];
 	uint8_t pad[KMS_PAGE_BYTES - 240 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
@@ -264,8 +265,8 @@ struct kms_block {
 	uint32_t slot;
 	uint32_t thread;
 	uint16_t ring;
-	uint8_t level;        /* enum kms_level */
-	uint8_t checks;       /* KMS_CHECK_* in force until a KMS_REC_CHECKS */
+	uint8_t level;  /* enum kms_level */
+	uint8_t checks; /* KMS_CHECK_* in force until a KMS_REC_CHECKS */
 	kms_u64 reserved[2];
 	uint8_t record[KMS_PAGE_BYTES - 64];
 };
@@ -390,7 +391,7 @@ struct kms_fault {
 	uint32_t ring;        /* ring and sequence of its fault event, KMS_NO_INDEX none */
 	uint32_t bytes_count;
 	kms_u64 ring_seq;
-	kms_u64 neighbour[2];       /* block before, block after; 0 none */
+	kms_u64 neighbour[2]; /* block before, block after; 0 none */
 	kms_u64 neighbour_bytes[2];
 	uint32_t neighbour_state[2];
 	kms_u64 bytes_address;

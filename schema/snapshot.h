@@ -31,11 +31,11 @@ enum kms_target_state {
 
 /** A process (fork to exit) or a guest boot. Strings belong to the snapshot. */
 struct kms_view_target {
-	uint32_t id; /* unique in the run, from 1 */
+	uint32_t id;     /* unique in the run, from 1 */
 	uint32_t parent; /* target it was forked from or executed by, 0 none */
 	uint32_t pid;
-	uint32_t state;  /* enum kms_target_state */
-	uint32_t kind;   /* enum kms_target_kind */
+	uint32_t state;      /* enum kms_target_state */
+	uint32_t kind;       /* enum kms_target_kind */
 	int32_t exit_status; /* wait status if known, else -1 */
 	const char *name;
 	const char *command;
@@ -58,7 +58,7 @@ struct kms_view_stats {
 	uint64_t produced;
 	uint64_t stored;
 	uint64_t lost;
-	double ring_fill;  /* 0 to 1, the fullest ring */
+	double ring_fill; /* 0 to 1, the fullest ring */
 	uint64_t waits;
 	uint64_t waited_ns;
 	uint64_t lag_us;
@@ -91,7 +91,8 @@ struct kms_view_guard {
 	struct kms_guard_stat s;
 	bool pending; /* a request is not yet acknowledged */
 	uint64_t oldest_age_us;
-	uint64_t window_frees; /* frees between the oldest entry's and now: the use-after-free window */
+	uint64_t
+		window_frees; /* frees between the oldest entry's and now: the use-after-free window */
 };
 
 /** One frame, innermost first. function and file may be NULL; line 0 unknown. */
@@ -147,7 +148,7 @@ struct kms_view_owner {
 
 struct kms_view_fault {
 	uint32_t target;
-	uint32_t id; /* unique in the run, from 1 */
+	uint32_t id;          /* unique in the run, from 1 */
 	struct kms_fault raw; /* bounded and checked by the tracer */
 	uint64_t stack_id;
 	uint64_t alloc_stack_id;
@@ -169,12 +170,12 @@ struct kms_view_ring {
 
 struct kms_snapshot {
 	uint64_t seq;
-	uint64_t time_ns;      /* since the run began */
-	uint64_t wall_ns;      /* at the run's begin */
-	bool finished;         /* the run is over and the file complete */
+	uint64_t time_ns;        /* since the run began */
+	uint64_t wall_ns;        /* at the run's begin */
+	bool finished;           /* the run is over and the file complete */
 	const char *tracer_lost; /* NULL, or when and how the tracer went away */
-	const char *file;      /* path of the trace */
-	bool incomplete;       /* events were lost, or blocks not kept for want of memory */
+	const char *file;        /* path of the trace */
+	bool incomplete;         /* events were lost, or blocks not kept for want of memory */
 	struct kms_view_stats stats;
 	size_t n_targets, n_caches, n_guards, n_leaks, n_faults, n_rings;
 	struct kms_view_target *target;
@@ -205,9 +206,9 @@ struct kms_event_query {
 	uint64_t before_seq; /* UINT64_MAX none */
 	uint64_t address;    /* 0 any */
 	uint64_t from_ns, to_ns;
-	uint64_t site;       /* stack id, 0 any */
-	uint32_t kinds;      /* bit mask of enum kms_event_kind, 0 any */
-	uint32_t target;     /* 0 any */
+	uint64_t site;   /* stack id, 0 any */
+	uint32_t kinds;  /* bit mask of enum kms_event_kind, 0 any */
+	uint32_t target; /* 0 any */
 	size_t limit;
 };
 

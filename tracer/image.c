@@ -9,6 +9,7 @@
  */
 #include "tracer/image.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -350,7 +351,10 @@ static void leave_out(struct kms_image *image, struct kms_batch *batch, size_t f
 	if (!image->env->only_pid)
 		return;
 	for (size_t i = first; i < batch->n_blocks; i++) {
-		if (image->slot[batch->block[i].block.slot].target->is_ignored)
+		const struct kms_target *target = image->slot[batch->block[i].block.slot].target;
+
+		assert(target); /* attribute() saw to it */
+		if (target->is_ignored)
 			continue;
 		if (keep != i)
 			batch->block[keep] = batch->block[i];

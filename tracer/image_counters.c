@@ -5,6 +5,7 @@
  * A counter row belongs to a ring, is never reset, and outlives the ring's owner. So we remember
  * what it said, and book each difference to the process that owned the ring at that time.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,10 @@ static int book(struct kms_image *image, uint64_t row, struct kms_counter **last
 	if (!result)
 		result = copy(image, KMS_SEC_COUNTER, row * KMS_MAX_CACHES, now, n * sizeof(*now),
 			      err);
-	for (uint32_t i = 0; !result && i < n; i++) {
+	if (result)
+		return result;
+	assert(*last && *total);
+	for (uint32_t i = 0; i < n; i++) {
 		struct kms_counter *sum = &(*total)[i];
 		struct kms_counter *old = &(*last)[i];
 
@@ -73,7 +77,7 @@ static int book(struct kms_image *image, uint64_t row, struct kms_counter **last
 		sum->free_bytes += now[i].free_bytes - old->free_bytes;
 		*old = now[i];
 	}
-	return result;
+	return 0;
 }
 
 int kms_image_ring_book(struct kms_image *image, struct kms_image_ring *ring, struct kms_err *err)

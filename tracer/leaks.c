@@ -11,10 +11,10 @@
 #define WEIGHT_MANY  0.25
 #define WEIGHT_SHARE 0.15
 
-#define MANY_LOG2   10.0 /* this many doublings of one block are "many": 1023 */
-#define OLD_LOG2    6.0  /* and an age of 64 lifetimes is as old as it gets */
-#define KEPT_AT_EXIT 0.5 /* what is left at exit is not freed any more, whatever was before */
-#define NOT_LATELY  0.6  /* growth that has stopped counts less */
+#define MANY_LOG2    10.0 /* this many doublings of one block are "many": 1023 */
+#define OLD_LOG2     6.0  /* and an age of 64 lifetimes is as old as it gets */
+#define KEPT_AT_EXIT 0.5  /* what is left at exit is not freed any more, whatever was before */
+#define NOT_LATELY   0.6  /* growth that has stopped counts less */
 
 static double clamp01(double v)
 {
@@ -25,8 +25,9 @@ static double clamp01(double v)
 
 static double age_over_lifetime(const struct kms_leak_facts *facts)
 {
-	return facts->lifetime_p99_ns ? (double)facts->median_age_ns / (double)facts->lifetime_p99_ns
-				      : 0;
+	return facts->lifetime_p99_ns
+		       ? (double)facts->median_age_ns / (double)facts->lifetime_p99_ns
+		       : 0;
 }
 
 /* How sure it is that these blocks are kept: 1 if none was ever freed. */

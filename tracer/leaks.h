@@ -27,10 +27,10 @@ struct kms_leak_facts {
 	uint64_t lifetime_p99_ns; /* 99 of 100 freed blocks lived no longer; 0 none was freed */
 	uint64_t total_bytes;     /* live in the target, all sites */
 	double growth_bytes_per_s;
-	double window_s;          /* over which the growth was measured */
+	double window_s; /* over which the growth was measured */
 	uint32_t grown;  /* bit i: more live blocks at the end of epoch i than at its begin */
 	uint32_t epochs; /* equal parts of the target's allocations so far, 1 to 32 */
-	bool at_exit;             /* the program has ended */
+	bool at_exit;    /* the program has ended */
 };
 
 /** 0 to 100; evidence that goes into it is left in *evidence. */

@@ -140,8 +140,8 @@ static struct kms_live_node *lowest_node(struct kms_live_set *set, uint64_t addr
 		node = node_own(set, slot);
 		if (!node)
 			return NULL;
-		slot = (struct kms_live_node **)(void *)&node->child[kms_live_index(address,
-										    depth)];
+		slot = (struct kms_live_node **)(void *)&node
+			       ->child[kms_live_index(address, depth)];
 	}
 	return node;
 }

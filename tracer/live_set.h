@@ -98,8 +98,9 @@ enum kms_live_page_info {
 	KMS_LIVE_PAGE_MINE = 1 << 4,   /* this set may write the leaf */
 	KMS_LIVE_PAGE_FORGOT = 1 << 5, /* entries of freed blocks were dropped to save memory */
 	KMS_LIVE_PAGE_LARGE = 1 << 6,  /* one block fills the slab that begins here */
-	KMS_LIVE_PAGE_BARE = 1 << 7,   /* no slab event will come: it was lost, or before the trace */
-	KMS_LIVE_PAGE_RELEASED = 1 << 8, /* its slab is gone; the cache is still that of its blocks */
+	KMS_LIVE_PAGE_BARE = 1 << 7, /* no slab event will come: it was lost, or before the trace */
+	KMS_LIVE_PAGE_RELEASED = 1
+				 << 8, /* its slab is gone; the cache is still that of its blocks */
 };
 
 /** 512 pages, and what slab events said of each. */
@@ -130,8 +131,9 @@ struct kms_live_set {
 	struct kms_live_pool *pool;
 	struct kms_live_node *root;
 	uint32_t owner; /* nodes with this number are this set's alone */
+
 	struct {
-		uint64_t key; /* address >> KMS_LIVE_DIR_SHIFT */
+		uint64_t key;             /* address >> KMS_LIVE_DIR_SHIFT */
 		struct kms_live_dir *dir; /* this set's own, or NULL */
 	} recent[KMS_LIVE_RECENT];
 };

@@ -7,7 +7,7 @@
 
 enum {
 	INFO_OF_LEAF = KMS_LIVE_PAGE_GRANULE | KMS_LIVE_PAGE_MINE,
-	STAMP_SHIFT = 13,        /* stamps wrap around every 9.8 hours */
+	STAMP_SHIFT = 13,       /* stamps wrap around every 9.8 hours */
 	OLD_NEWS_MAX = 1 << 20, /* 8.6 s: rings are never that far apart */
 };
 
@@ -61,9 +61,8 @@ bool kms_live_is_forgotten(const struct kms_live_set *set, uint64_t address)
 
 void kms_live_set_bare(struct kms_live_set *set, uint64_t address)
 {
-	struct kms_live_dir *dir = kms_live_is_canonical(address)
-					   ? kms_live_dir_write(set, address, true)
-					   : NULL;
+	struct kms_live_dir *dir =
+		kms_live_is_canonical(address) ? kms_live_dir_write(set, address, true) : NULL;
 
 	if (dir)
 		dir->info[kms_live_page_index(address)] |= KMS_LIVE_PAGE_BARE;
@@ -150,7 +149,8 @@ void kms_live_slab_grow(struct kms_live_set *set, const struct kms_live_slab *sl
 		struct kms_live_dir *dir;
 		struct kms_live_leaf *leaf;
 
-		dir = kms_live_is_canonical(address) ? kms_live_dir_write(set, address, true) : NULL;
+		dir = kms_live_is_canonical(address) ? kms_live_dir_write(set, address, true)
+						     : NULL;
 		if (!dir)
 			return;
 		if (is_old_news(dir, page, stamp_of(slab->time_ns)))
@@ -238,9 +238,8 @@ void kms_live_slab_undo(struct kms_live_set *set, const struct kms_live_slab *sl
 		dir->stamp[index] = page->stamp;
 		dir->cache[index] = page->cache;
 		dir->hint[index] = page->hint;
-		dir->info[index] =
-			(uint16_t)((dir->info[index] & (unsigned)INFO_OF_LEAF) | page->info |
-				   KMS_LIVE_PAGE_FORGOT);
+		dir->info[index] = (uint16_t)((dir->info[index] & (unsigned)INFO_OF_LEAF) |
+					      page->info | KMS_LIVE_PAGE_FORGOT);
 		leaf = kms_live_leaf_write(set, dir, index);
 		if (leaf)
 			leaf_open(leaf);

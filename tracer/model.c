@@ -158,8 +158,7 @@ static void end_targets(struct kms_model *model)
 	struct kms_park_queue *queue = kms_park_oldest(&model->park);
 
 	while (queue) {
-		const struct kms_model_target *target =
-			kms_model_target_find(model, queue->target);
+		const struct kms_model_target *target = kms_model_target_find(model, queue->target);
 
 		if (target->ended || model->finished) {
 			kms_model_unpark(model, model->batch_ns, target->id);
@@ -193,7 +192,8 @@ int kms_model_feed(struct kms_model *model, const struct kms_batch *batch, struc
 	kms_model_sample(model);
 	kms_model_make_room(model);
 	if (result)
-		return kms_err_set(err, result, "the live model could not take over all of a batch");
+		return kms_err_set(err, result,
+				   "the live model could not take over all of a batch");
 	return 0;
 }
 

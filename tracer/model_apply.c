@@ -77,8 +77,7 @@ static enum turn turn_of(const struct kms_model_target *target, const struct kms
 	if (is_alloc && event->flags & KMS_ATTR_GUARDED)
 		return TURN_NOW;
 	if (!live)
-		return event->generation == 1 ||
-				       kms_live_is_forgotten(&target->set, event->address)
+		return event->generation == 1 || kms_live_is_forgotten(&target->set, event->address)
 			       ? TURN_NOW
 			       : TURN_LATER;
 	return live->low_bits & KMS_LIVE_OPEN ||
@@ -141,6 +140,7 @@ static struct kms_park_lane *lane_passed(const struct kms_model_target *target,
 static void take_parked(struct kms_model_source *source, struct kms_park_queue *queue,
 			struct kms_park_lane *lane, struct kms_parked *parked)
 {
+	struct kms_model_target *heir;
 	struct kms_live *live;
 	uint64_t address = queue->address;
 
@@ -151,6 +151,13 @@ static void take_parked(struct kms_model_source *source, struct kms_park_queue *
 			live->low_bits &= (uint16_t)~KMS_LIVE_PARKED;
 	}
 	source->claim = parked->claim;
+	source->owner.target = source->target->id;
+	source->owner.first = &source->target->first_site;
+	heir = kms_model_target_find(source->model, parked->heir_of);
+	if (heir) {
+		source->owner.target = heir->id;
+		source->owner.first = &heir->first_site;
+	}
 }
 
 /* Counts an event that others overtook: its block is gone, or it never mattered. */
@@ -163,6 +170,8 @@ static void count_outdated(const struct kms_model_source *source, const struct k
 	uint32_t site;
 
 	model->counts.outdated++;
+	if (kms_model_is_inherited(source))
+		return;
 	if (cache == KMS_LIVE_NO_CACHE)
 		cache = kms_model_cache_guess(source->image, event->size, event->flags);
 	figures = kms_model_target_cache(model, source->target, cache);
@@ -254,8 +263,8 @@ static struct kms_park_lane *lane_next(const struct kms_park_queue *queue,
 static void force_queue(struct kms_model *model, struct kms_park_queue *queue)
 {
 	struct kms_model_target *target = kms_model_target_find(model, queue->target);
-	struct kms_model_source source = kms_model_source_of(
-		model, target, kms_model_image_find(model, target->image));
+	struct kms_model_source source =
+		kms_model_source_of(model, target, kms_model_image_find(model, target->image));
 	uint64_t address = queue->address;
 	struct kms_park_lane *lane;
 	struct kms_live *live;
@@ -298,7 +307,8 @@ static void park(const struct kms_model_source *source, const struct kms_event *
 {
 	struct kms_model *model = source->model;
 	struct kms_model_target *target = source->target;
-	const struct kms_park_origin origin = {target->id, source->ring, source->claim};
+	const struct kms_park_origin origin = {
+		.target = target->id, .ring = source->ring, .claim = source->claim};
 
 	if (model->park.count >= model->park.max)
 		force_queue(model, kms_park_oldest(&model->park));
@@ -334,8 +344,7 @@ static void apply_careful(const struct kms_model_source *source, const struct km
 		drain(source, event->address);
 }
 
-static inline void apply_block(const struct kms_model_source *source,
-			       const struct kms_event *event)
+static inline void apply_block(const struct kms_model_source *source, const struct kms_event *event)
 {
 	struct kms_live *live = kms_live_touch(&source->target->set, event->address);
 	unsigned expected = event->kind == KMS_EVENT_FREE ? KMS_LIVE_LIVE : 0;

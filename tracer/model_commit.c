@@ -16,7 +16,11 @@ static void add_live(const struct kms_model_source *source, uint64_t bytes)
 	target->live_bytes += bytes;
 	if (target->live_bytes > target->peak_bytes)
 		target->peak_bytes = target->live_bytes;
-	if (target->ended)
+	if (kms_model_is_inherited(source)) {
+		target->inherited_objects++;
+		target->inherited_bytes += bytes;
+	}
+	if (target->ended || kms_model_is_inherited(source))
 		return;
 	model->live_bytes += bytes;
 	if (model->live_bytes > model->peak_bytes)
@@ -153,8 +157,8 @@ static bool begins_open(const struct kms_model_source *source, const struct kms_
 			uint32_t flags, bool made)
 {
 	return flags & KMS_ATTR_GUARDED ||
-	       (made && kms_live_is_before_slab(&source->target->set, event->address,
-						event->time_ns));
+	       (made &&
+		kms_live_is_before_slab(&source->target->set, event->address, event->time_ns));
 }
 
 void kms_model_commit_alloc(const struct kms_model_source *source, const struct kms_event *event,
@@ -180,7 +184,7 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 	}
 	site = kms_sites_get(&model->sites, &source->owner, event->stack, cache);
 	figures = kms_model_target_cache(model, target, cache);
-	figures->allocs++;
+	figures->allocs += !kms_model_is_inherited(source);
 	cache_add(figures, event->size, flags);
 	add_live(source, event->size);
 	made = !live;
@@ -191,7 +195,8 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 		return;
 	}
 	(void)remember(source, event, KMS_EVENT_ALLOC, live);
-	kms_site_add(&model->sites, site, event->size, event->time_ns);
+	if (!kms_model_is_inherited(source))
+		kms_site_add(&model->sites, site, event->size, event->time_ns);
 	set_generation(source, event, live, !was_live);
 	if (!event->has_generation && begins_open(source, event, flags, made))
 		live->low_bits |= KMS_LIVE_OPEN;
@@ -215,7 +220,7 @@ static void free_foreign(const struct kms_model_source *source, const struct kms
 	if (cache == KMS_LIVE_NO_CACHE)
 		cache = kms_model_cache_guess(source->image, event->size, event->flags);
 	figures = kms_model_target_cache(source->model, target, cache);
-	figures->frees++;
+	figures->frees += !kms_model_is_inherited(source);
 	if (target->unkept_objects && figures->live) {
 		bytes = event->size < target->unkept_bytes ? event->size : target->unkept_bytes;
 		bytes = bytes < figures->live_bytes ? bytes : figures->live_bytes;
@@ -254,7 +259,7 @@ void kms_model_commit_free(const struct kms_model_source *source, const struct k
 	bytes = kms_live_size(live);
 	remember_block(remember(source, event, KMS_EVENT_FREE, live), live, site);
 	figures = kms_model_target_cache(model, target, site->cache);
-	figures->frees++;
+	figures->frees += !kms_model_is_inherited(source);
 	cache_take(figures, bytes, live->flags);
 	take_live(source, bytes, is_own(source, site));
 	if (is_own(source, site))
@@ -324,11 +329,10 @@ static struct kms_live_slab slab_of(const struct kms_event *event)
 	return (struct kms_live_slab){
 		.base = event->address,
 		.pages = event->value,
-		.stride_bytes = event->kind == KMS_EVENT_SLAB_GROW ? event->value2
-								   : KMS_PAGE_BYTES / 2,
+		.stride_bytes =
+			event->kind == KMS_EVENT_SLAB_GROW ? event->value2 : KMS_PAGE_BYTES / 2,
 		.time_ns = event->time_ns,
-		.cache = event->cache < KMS_MAX_CACHES ? (uint16_t)event->cache
-						       : KMS_LIVE_NO_CACHE,
+		.cache = event->cache < KMS_MAX_CACHES ? (uint16_t)event->cache : KMS_LIVE_NO_CACHE,
 	};
 }
 

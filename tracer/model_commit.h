@@ -15,6 +15,12 @@ struct kms_model_contested {
 	uint64_t address[KMS_MODEL_CONTESTED];
 };
 
+/** Did the event happen before its target was forked? Then it is no event of this target. */
+static inline bool kms_model_is_inherited(const struct kms_model_source *source)
+{
+	return source->owner.target != source->target->id;
+}
+
 /** @live: the address's entry, or NULL. It may be another one afterwards. */
 void kms_model_commit_alloc(const struct kms_model_source *source, const struct kms_event *event,
 			    struct kms_live *live);

@@ -11,8 +11,8 @@
 #include "tracer/stack_id.h"
 
 enum {
-	OWNERS_MAX = 256,  /* of one finding */
-	LOOKUPS_MAX = 64,  /* findings looked up after one batch */
+	OWNERS_MAX = 256, /* of one finding */
+	LOOKUPS_MAX = 64, /* findings looked up after one batch */
 };
 
 static uint32_t at_most(uint32_t value, uint32_t max, uint32_t otherwise)
@@ -108,8 +108,7 @@ static bool covers(uint64_t begin, uint64_t bytes, const struct kms_fault *raw)
 {
 	uint64_t address = raw->block ? raw->block : raw->address;
 
-	return address - begin < (bytes ? bytes : 1) ||
-	       raw->address - begin < (bytes ? bytes : 1);
+	return address - begin < (bytes ? bytes : 1) || raw->address - begin < (bytes ? bytes : 1);
 }
 
 /* The target whose past an event is: a forked child's address had its parent's owners. */

@@ -35,8 +35,8 @@ static bool fork_read(struct fork *fork)
 	if (!slot->known || slot->fork_cut_count > KMS_MODEL_MAX_CUTS)
 		return false;
 	for (uint32_t i = 0; i < slot->fork_cut_count; i++) {
-		const struct kms_fork_cut *cut = kms_model_cut(fork->image,
-							       slot->fork_cut_first + i);
+		const struct kms_fork_cut *cut =
+			kms_model_cut(fork->image, slot->fork_cut_first + i);
 
 		if (!cut)
 			return false;
@@ -169,9 +169,8 @@ static void undo_free(struct fork *fork, const struct kms_past *past)
 
 static void undo_slab(struct fork *fork, const struct kms_past *past)
 {
-	const struct kms_live_slab slab = {.base = past->address,
-					   .pages = past->alloc_ns,
-					   .stride_bytes = KMS_PAGE_BYTES / 2};
+	const struct kms_live_slab slab = {
+		.base = past->address, .pages = past->alloc_ns, .stride_bytes = KMS_PAGE_BYTES / 2};
 	const struct kms_live_page page = {.stamp = past->site,
 					   .cache = past->thread,
 					   .info = past->flags,
@@ -219,6 +218,46 @@ static void undo(struct fork *fork)
 	fork->model->counts.forks_inexact += undone && !reached_back;
 }
 
+/* An event that waits for its turn in the parent and happened before the fork waits here too. */
+static void copy_parked_event(struct fork *fork, uint64_t address, uint32_t ring,
+			      const struct kms_parked *parked)
+{
+	const struct kms_park_origin origin = {
+		.target = fork->child->id,
+		.ring = ring,
+		.claim = parked->claim,
+		.heir_of = parked->heir_of ? parked->heir_of : fork->parent->id,
+	};
+	struct kms_live *live;
+
+	if (is_after(fork, ring, parked->claim, parked->event.ring_seq, parked->event.time_ns))
+		return;
+	live = kms_live_touch(&fork->child->set, address);
+	if (!live)
+		live = kms_live_add(&fork->child->set, address, parked->event.size);
+	if (live &&
+	    kms_park_add(&fork->model->park, &origin, &parked->event, fork->model->batch_ns) == 0)
+		live->low_bits |= KMS_LIVE_PARKED;
+}
+
+static void copy_parked(struct fork *fork)
+{
+	struct kms_park *park = &fork->model->park;
+	struct kms_park_queue *last =
+		KMS_CONTAINER_OF(park->by_age.prev, struct kms_park_queue, age);
+	struct kms_park_queue *queue = kms_park_oldest(park);
+
+	/* those added here come behind the last */
+	for (bool more = queue != NULL; more; queue = kms_park_younger(park, queue)) {
+		more = queue != last;
+		if (queue->target != fork->parent->id)
+			continue;
+		for (const struct kms_park_lane *lane = queue->lane; lane; lane = lane->next)
+			for (const struct kms_parked *p = lane->first; p; p = p->next)
+				copy_parked_event(fork, queue->address, lane->ring, p);
+	}
+}
+
 /* The child's figures begin as its parent's are now; undoing corrects both. */
 static void copy_figures(struct fork *fork)
 {
@@ -251,6 +290,7 @@ static void fork_form(struct fork *fork)
 	child->inherited_objects = child->live_objects;
 	child->inherited_bytes = child->live_bytes;
 	child->peak_bytes = child->live_bytes;
+	copy_parked(fork);
 	child->birth = KMS_BIRTH_READY;
 	child->changes++;
 	fork->model->counts.forks++;

@@ -13,8 +13,7 @@ int kms_model_history_init(struct kms_model *model, uint64_t events)
 
 	while (room < events)
 		room *= 2;
-	model->history.past = kms_memory_alloc(&model->memory,
-					       room * sizeof(*model->history.past));
+	model->history.past = kms_memory_alloc(&model->memory, room * sizeof(*model->history.past));
 	if (!model->history.past)
 		return -ENOMEM;
 	model->history.room = room;

@@ -16,12 +16,12 @@ static const struct {
 	uint32_t entry_bytes;
 	uint32_t max;
 } table_rules[KMS_MODEL_SECTIONS] = {
-	[KMS_SEC_NODE] = {sizeof(struct kms_node), KMS_MAX_NODES},
-	[KMS_SEC_CACHE] = {sizeof(struct kms_cache_entry), KMS_MAX_CACHES},
-	[KMS_SEC_MODULE] = {sizeof(struct kms_module), KMS_MAX_MODULES},
-	[KMS_SEC_THREAD] = {sizeof(struct kms_thread), KMS_MAX_THREADS},
-	[KMS_SEC_STRING] = {8, KMS_MAX_STRING_BYTES / 8},
-	[KMS_SEC_FORK_CUT] = {sizeof(struct kms_fork_cut), KMS_MAX_FORK_CUTS},
+	[KMS_SEC_NODE] = {sizeof(struct kms_node),        KMS_MAX_NODES           },
+	[KMS_SEC_CACHE] = {sizeof(struct kms_cache_entry), KMS_MAX_CACHES          },
+	[KMS_SEC_MODULE] = {sizeof(struct kms_module),      KMS_MAX_MODULES         },
+	[KMS_SEC_THREAD] = {sizeof(struct kms_thread),      KMS_MAX_THREADS         },
+	[KMS_SEC_STRING] = {8,                              KMS_MAX_STRING_BYTES / 8},
+	[KMS_SEC_FORK_CUT] = {sizeof(struct kms_fork_cut),    KMS_MAX_FORK_CUTS       },
 };
 
 struct kms_model_image *kms_model_image_find(const struct kms_model *model, uint32_t id)

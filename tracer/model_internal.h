@@ -41,7 +41,7 @@ enum kms_model_limits {
 	KMS_MODEL_SECTIONS = KMS_SEC_FORK_CUT + 1,
 	KMS_MODEL_MAX_CUTS = KMS_MAX_RINGS,
 	KMS_MODEL_CLAIMS = 4,
-	KMS_MODEL_RUN = 64,          /* events applied in a row from one ring */
+	KMS_MODEL_RUN = 64,           /* events applied in a row from one ring */
 	KMS_MODEL_HELD_BLOCKS = 8192, /* of children that wait for their parent */
 };
 
@@ -57,9 +57,10 @@ struct kms_model_ring {
 	uint64_t next_seq;    /* of the present claim */
 	uint64_t last_number; /* of a block; 0 none seen */
 	uint16_t claim;       /* grows with each claim; our own count, not the region's */
+
 	struct kms_model_claim {
-		uint64_t begun_ns; /* base time of its first block */
-		uint32_t target;   /* that made it; 0 none */
+		uint64_t begun_ns;  /* base time of its first block */
+		uint32_t target;    /* that made it; 0 none */
 	} claims[KMS_MODEL_CLAIMS]; /* the last ones, by claim % KMS_MODEL_CLAIMS */
 };
 
@@ -82,10 +83,10 @@ struct kms_model_image {
 	bool modules_stale;
 	struct kms_model_ring *ring;
 	size_t ring_room;
-	uint64_t start_wall_ns; /* of region time 0; 0 unknown */
-	uint64_t last_event_ns; /* region time */
+	uint64_t start_wall_ns;  /* of region time 0; 0 unknown */
+	uint64_t last_event_ns;  /* region time */
 	uint64_t clock_event_ns; /* last_event_ns when the offset was last looked at */
-	int64_t clock_offset;   /* batch time - region time, the smallest seen */
+	int64_t clock_offset;    /* batch time - region time, the smallest seen */
 	bool has_clock;
 	bool tables_dropped; /* all targets ended; ids of stacks are in the sites */
 };
@@ -120,8 +121,8 @@ struct kms_model_slot {
 struct kms_model_clock {
 	uint64_t sample_ns[KMS_SITE_SAMPLES]; /* target times of the sites' samples */
 	uint32_t n_samples;
-	uint64_t interval_ns; /* between samples; doubles when they are full, up to a limit */
-	uint32_t epoch;       /* present one */
+	uint64_t interval_ns;  /* between samples; doubles when they are full, up to a limit */
+	uint32_t epoch;        /* present one */
 	uint64_t epoch_allocs; /* length of an epoch; doubles likewise, without limit */
 	uint64_t next_epoch;   /* allocs at which the next begins */
 };
@@ -137,8 +138,8 @@ struct kms_model_target {
 	bool announced; /* a struct kms_batch_target came */
 	bool clock_stopped;
 	bool ended;
-	bool set_dropped;     /* to save memory; sites keep the figures */
-	uint64_t stopped_ns;  /* target time while clock_stopped */
+	bool set_dropped;    /* to save memory; sites keep the figures */
+	uint64_t stopped_ns; /* target time while clock_stopped */
 	uint64_t last_event_ns;
 	uint64_t waiting_since_ns; /* batch time, 0 not waiting */
 	struct kms_model_slot slot_copy;
@@ -192,7 +193,7 @@ struct kms_past {
 	uint16_t flags;
 	uint16_t thread;
 	uint16_t claim;
-	uint8_t kind;       /* ALLOC, FREE, SLAB_GROW, SLAB_RELEASE; LOST: a block's free was lost */
+	uint8_t kind; /* ALLOC, FREE, SLAB_GROW, SLAB_RELEASE; LOST: a block's free was lost */
 	uint8_t generation; /* before the event */
 };
 
@@ -223,9 +224,11 @@ struct kms_model_pass {
 	uint64_t from;
 	uint64_t *time_ns; /* samples of all sites, one after the other */
 	size_t room;
+
 	struct kms_pass_site {
 		uint32_t site, first, count, quota, seen, stride;
-	} *site;
+	} * site;
+
 	size_t n_sites, site_room;
 };
 
@@ -253,14 +256,14 @@ struct kms_model {
 	size_t n_held;
 	struct kms_stream_buffers *buffers;
 	/* time */
-	uint64_t horizon_ns; /* region time up to which all rings of the image are applied */
-	uint64_t batch_ns;     /* of the last batch */
-	uint64_t run_wall_ns;  /* smallest region start; 0 unknown */
+	uint64_t horizon_ns;  /* region time up to which all rings of the image are applied */
+	uint64_t batch_ns;    /* of the last batch */
+	uint64_t run_wall_ns; /* smallest region start; 0 unknown */
 	bool finished;
 	/* the run's figures */
 	uint64_t live_bytes; /* of running targets, each block once */
 	uint64_t peak_bytes;
-	uint64_t stored; /* events taken over */
+	uint64_t stored;                /* events taken over */
 	struct kms_model_counts counts; /* those that nothing else counts */
 	struct kms_model_figures figures;
 	/* snapshots */
@@ -369,7 +372,8 @@ struct kms_model_source {
 	struct kms_model *model;
 	struct kms_model_target *target;
 	struct kms_model_image *image;
-	struct kms_site_owner owner;
+	struct kms_site_owner
+		owner; /* of the sites: the target, or the ancestor it inherits from */
 	uint32_t ring;
 	uint16_t claim;
 };

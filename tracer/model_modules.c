@@ -15,8 +15,7 @@ enum {
 
 void kms_model_modules_drop(struct kms_model *model, struct kms_model_image *image)
 {
-	kms_memory_free(&model->memory, image->module,
-			image->n_modules * sizeof(*image->module));
+	kms_memory_free(&model->memory, image->module, image->n_modules * sizeof(*image->module));
 	image->module = NULL;
 	image->n_modules = 0;
 }

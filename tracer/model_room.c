@@ -66,8 +66,7 @@ static void drop_over(struct kms_model *model)
 	for (uint32_t id = 1; id <= model->top_image; id++) {
 		struct kms_model_image *image = kms_model_image_find(model, id);
 
-		if (image && image->n_targets && image_is_over(model, id) &&
-		    !image->tables_dropped)
+		if (image && image->n_targets && image_is_over(model, id) && !image->tables_dropped)
 			kms_model_image_drop_tables(model, image);
 	}
 }
@@ -83,7 +82,8 @@ static void join_site(struct kms_sites *sites, uint32_t all, uint32_t index)
 	to->allocs += from->allocs;
 	to->frees += from->frees;
 	to->flags |= KMS_SITE_FOLDED;
-	if (!sites->past[all].median_ns || sites->past[index].median_ns < sites->past[all].median_ns)
+	if (!sites->past[all].median_ns ||
+	    sites->past[index].median_ns < sites->past[all].median_ns)
 		sites->past[all].median_ns = sites->past[index].median_ns;
 }
 

@@ -80,8 +80,7 @@ static void samples_shift(struct kms_sites *sites, struct kms_model_target *targ
 		clock->interval_ns *= 2;
 }
 
-static void target_sample(struct kms_model *model, struct kms_model_target *target,
-			  uint64_t now_ns)
+static void target_sample(struct kms_model *model, struct kms_model_target *target, uint64_t now_ns)
 {
 	struct kms_model_clock *clock = &target->clock;
 	struct kms_sites *sites = &model->sites;

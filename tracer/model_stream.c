@@ -16,7 +16,7 @@
 
 enum {
 	BUFFERS = 32,
-	RUN_MIN = 16, /* shorter runs cost more than their order is worth */
+	RUN_MIN = 16,    /* shorter runs cost more than their order is worth */
 	RETRY_RUNS = 64, /* runs between looks at what waits; what they go too far is undone */
 };
 
@@ -29,8 +29,8 @@ struct entry {
 
 /* One ring's blocks. */
 struct stream {
-	size_t at, end; /* in the entries */
-	uint64_t time_ns; /* of the next event, or of the next block */
+	size_t at, end;          /* in the entries */
+	uint64_t time_ns;        /* of the next event, or of the next block */
 	struct kms_event *event; /* decoded block, NULL none */
 	size_t next, n;
 	int buffer; /* -1: the shared one, for a block that is applied at once */
@@ -202,8 +202,7 @@ static void block_run(struct kms_model *model, struct stream *s)
 	model->stored += stored;
 	if (s->row != SIZE_MAX)
 		model->ring_row[s->row].stored += stored;
-	ring_of(s)->next_seq =
-		last->ring_seq + (last->kind == KMS_EVENT_LOST ? last->value : 1);
+	ring_of(s)->next_seq = last->ring_seq + (last->kind == KMS_EVENT_LOST ? last->value : 1);
 	if (last->time_ns > s->source.image->last_event_ns)
 		s->source.image->last_event_ns = last->time_ns;
 	s->next += run;
@@ -300,8 +299,8 @@ static int entries_collect(struct kms_model *model, const struct kms_batch *batc
 	size_t n_blocks = batch ? batch->n_blocks : 0;
 
 	b->n_entries = 0;
-	if (kms_memory_reserve(&model->memory, &b->entry, &b->entry_room,
-			       n_blocks + model->n_held, sizeof(*b->entry)))
+	if (kms_memory_reserve(&model->memory, &b->entry, &b->entry_room, n_blocks + model->n_held,
+			       sizeof(*b->entry)))
 		return -ENOMEM;
 	for (struct kms_list *it = kms_list_first(&model->held); it;
 	     it = kms_list_next(&model->held, it)) {
@@ -417,8 +416,7 @@ static void force_waiting(struct kms_model *model, uint64_t wait_ns)
 	for (struct kms_list *it = kms_list_first(&model->held); it;
 	     it = kms_list_next(&model->held, it)) {
 		struct kms_model_held *held = KMS_CONTAINER_OF(it, struct kms_model_held, link);
-		struct kms_model_target *target =
-			kms_model_target_find(model, held->block.target);
+		struct kms_model_target *target = kms_model_target_find(model, held->block.target);
 
 		if (target && model->batch_ns - target->waiting_since_ns >= wait_ns)
 			kms_model_fork_force(model, target);

@@ -23,8 +23,8 @@ struct kms_model_target *kms_model_target_get(struct kms_model *model, uint32_t 
 
 	if (target || !id || id >= KMS_MODEL_MAX_TARGETS)
 		return target;
-	if (kms_memory_reserve(&model->memory, &model->target, &model->target_room,
-			       (size_t)id + 1, sizeof(struct kms_model_target *)))
+	if (kms_memory_reserve(&model->memory, &model->target, &model->target_room, (size_t)id + 1,
+			       sizeof(struct kms_model_target *)))
 		return NULL;
 	target = kms_memory_alloc(&model->memory, sizeof(*target));
 	if (!target)

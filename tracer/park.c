@@ -147,6 +147,7 @@ int kms_park_add(struct kms_park *park, const struct kms_park_origin *origin,
 	}
 	parked->event = *event;
 	parked->claim = origin->claim;
+	parked->heir_of = origin->heir_of;
 	lane_append(lane, parked);
 	park->count++;
 	park->total++;

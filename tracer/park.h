@@ -26,12 +26,15 @@ struct kms_park_origin {
 	uint32_t target;
 	uint32_t ring;
 	uint16_t claim; /* of the ring */
+	/** The ancestor whose event it is, if it happened before the target was forked; else 0. */
+	uint32_t heir_of;
 };
 
 /** A parked event. */
 struct kms_parked {
 	struct kms_parked *next;
 	struct kms_event event;
+	uint32_t heir_of;
 	uint16_t claim;
 };
 

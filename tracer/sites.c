@@ -29,8 +29,8 @@ int kms_sites_init(struct kms_sites *sites, struct kms_memory *memory, uint32_t 
 		kms_sites_deinit(sites);
 		return -ENOMEM;
 	}
-	sites->site[KMS_SITE_OVERFLOW] = (struct kms_site){.cache = KMS_SITE_NO_CACHE,
-							   .flags = KMS_SITE_USED | KMS_SITE_FOLDED};
+	sites->site[KMS_SITE_OVERFLOW] = (struct kms_site){
+		.cache = KMS_SITE_NO_CACHE, .flags = KMS_SITE_USED | KMS_SITE_FOLDED};
 	sites->past[KMS_SITE_OVERFLOW].next = KMS_SITE_NONE;
 	sites->top = sites->used = 1; /* not in the index: nothing finds it */
 	return 0;
@@ -42,8 +42,7 @@ void kms_sites_deinit(struct kms_sites *sites)
 		return;
 	kms_memory_free(sites->memory, sites->site, sites->room * sizeof(*sites->site));
 	kms_memory_free(sites->memory, sites->past, sites->room * sizeof(*sites->past));
-	kms_memory_free(sites->memory, sites->slot,
-			(sites->slot_mask + 1) * sizeof(*sites->slot));
+	kms_memory_free(sites->memory, sites->slot, (sites->slot_mask + 1) * sizeof(*sites->slot));
 	*sites = (struct kms_sites){0};
 }
 
@@ -99,10 +98,8 @@ static uint32_t site_make(struct kms_sites *sites, const struct kms_site_owner *
 		at = (at + 1) & sites->slot_mask;
 	sites->slot[at] = index + 1;
 	sites->used++;
-	sites->site[index] = (struct kms_site){.target = owner->target,
-					       .node = node,
-					       .cache = cache,
-					       .flags = KMS_SITE_USED};
+	sites->site[index] = (struct kms_site){
+		.target = owner->target, .node = node, .cache = cache, .flags = KMS_SITE_USED};
 	sites->past[index] = (struct kms_site_past){.next = *owner->first};
 	*owner->first = index;
 	return index;

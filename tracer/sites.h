@@ -16,7 +16,7 @@
 #include "tracer/model_memory.h"
 
 enum kms_site_limits {
-	KMS_SITE_LIFETIMES = 40,    /* buckets by log2 of ns */
+	KMS_SITE_LIFETIMES = 40,     /* buckets by log2 of ns */
 	KMS_SITE_LIFETIME_SHIFT = 6, /* bucket 0: below 128 ns; b: from 1 << (b + 6) ns */
 	KMS_SITE_SAMPLES = 16,
 	KMS_SITE_EPOCHS = 32,
@@ -52,12 +52,12 @@ struct kms_site {
 struct kms_site_past {
 	uint32_t lifetime[KMS_SITE_LIFETIMES]; /* of freed blocks; counts stop at UINT32_MAX */
 	float sample[KMS_SITE_SAMPLES];        /* live bytes at the target's sample times */
-	uint32_t grown;        /* bit i: more live blocks at the end of the target's epoch i */
-	uint32_t epoch_count;  /* live blocks when the epoch began */
-	uint64_t median_ns;    /* allocation time of the median live block */
-	uint64_t leak_id;      /* 0 not yet known */
-	uint32_t next;         /* site of the same target, KMS_SITE_NONE at the end */
-	uint32_t scratch;      /* of the pass that finds medians */
+	uint32_t grown;       /* bit i: more live blocks at the end of the target's epoch i */
+	uint32_t epoch_count; /* live blocks when the epoch began */
+	uint64_t median_ns;   /* allocation time of the median live block */
+	uint64_t leak_id;     /* 0 not yet known */
+	uint32_t next;        /* site of the same target, KMS_SITE_NONE at the end */
+	uint32_t scratch;     /* of the pass that finds medians */
 };
 
 /** Where a stack ends one frame further out; 0 for the outermost. */
@@ -153,8 +153,8 @@ static inline void kms_site_free(struct kms_sites *sites, uint32_t index, uint64
 	kms_site_take(sites, index, bytes);
 	sites->site[index].frees++;
 	sites->site[index].last_free_ns = free_ns;
-	bucket = &sites->past[index].lifetime[kms_site_bucket(
-		free_ns > alloc_ns ? free_ns - alloc_ns : 0)];
+	bucket = &sites->past[index]
+			  .lifetime[kms_site_bucket(free_ns > alloc_ns ? free_ns - alloc_ns : 0)];
 	*bucket += *bucket != UINT32_MAX;
 }
 

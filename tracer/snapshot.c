@@ -60,7 +60,8 @@ static void slot_settle(struct kms_snapshot_box *box, unsigned slot, int64_t cha
 
 	/* release: this reader is done; acquire: and so are all others, before the memory goes */
 	if (atomic_fetch_add_explicit(&box->slot[slot].readers, change, memory_order_acq_rel) +
-		    change != 0)
+		    change !=
+	    0)
 		return;
 	arena = atomic_load_explicit(&box->slot[slot].arena, memory_order_relaxed);
 	/* pairs with slot_find: the slot may be used again */

@@ -49,8 +49,9 @@ const char *kms_snapshot_string(struct kms_snapshot_arena *arena, const char *te
  */
 struct kms_snapshot_box {
 	_Atomic uint64_t current;
+
 	struct {
-		_Atomic int64_t readers; /* borrowed while current - given back */
+		_Atomic int64_t readers;                  /* borrowed while current - given back */
 		struct kms_snapshot_arena *_Atomic arena; /* NULL: the slot is free */
 	} slot[KMS_SNAPSHOT_SLOTS];
 };

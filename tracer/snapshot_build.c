@@ -88,8 +88,8 @@ static void build_targets(struct kms_snapshot_build *build)
 			.kind = KMS_TARGET_PROCESS,
 			.exit_status = target->exit_status,
 			.name = kms_build_string(build, target->name, sizeof(target->name)),
-			.command = kms_build_string(build, target->command,
-						    sizeof(target->command)),
+			.command =
+				kms_build_string(build, target->command, sizeof(target->command)),
 			.start_wall_ns = target->start_wall_ns,
 			.end_wall_ns = target->end_wall_ns,
 		};
@@ -163,16 +163,15 @@ static void fault_view(struct kms_snapshot_build *build, const struct kms_model_
 		       struct kms_view_fault *row)
 {
 	const struct kms_model_image *image = kms_model_image_find(build->model, fault->image);
-	const struct kms_thread *thread =
-		image ? kms_model_thread(image, fault->raw.thread) : NULL;
+	const struct kms_thread *thread = image ? kms_model_thread(image, fault->raw.thread) : NULL;
 	struct kms_view_owner *owner =
 		kms_build_take(build, fault->n_owners, sizeof(*fault->owner));
 	const char *thread_name =
 		thread ? kms_build_string(build, thread->name, sizeof(thread->name)) : NULL;
-	const char *cache = fault->raw.cache < KMS_MAX_CACHES
-				    ? kms_build_cache_name(build, fault->image,
-							   (uint16_t)fault->raw.cache)
-				    : NULL;
+	const char *cache =
+		fault->raw.cache < KMS_MAX_CACHES
+			? kms_build_cache_name(build, fault->image, (uint16_t)fault->raw.cache)
+			: NULL;
 
 	if (!row)
 		return;
@@ -241,8 +240,8 @@ struct kms_snapshot_arena *kms_model_snapshot(struct kms_model *model)
 {
 	struct kms_snapshot_build build = {.model = model};
 
-	build.cache_name = calloc(((size_t)model->top_image + 1) * KMS_MAX_CACHES,
-				  sizeof(const char *));
+	build.cache_name =
+		calloc(((size_t)model->top_image + 1) * KMS_MAX_CACHES, sizeof(const char *));
 	if (!build.cache_name)
 		return NULL;
 	build_all(&build);

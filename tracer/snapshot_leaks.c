@@ -69,9 +69,9 @@ static struct kms_leak_facts site_facts(const struct scene *scene, const struct 
 	};
 
 	if (site->frees)
-		facts.lifetime_p99_ns = kms_leak_lifetime(past->lifetime, KMS_SITE_LIFETIMES,
-							  KMS_SITE_LIFETIME_SHIFT,
-							  LIFETIME_PERCENT);
+		facts.lifetime_p99_ns =
+			kms_leak_lifetime(past->lifetime, KMS_SITE_LIFETIMES,
+					  KMS_SITE_LIFETIME_SHIFT, LIFETIME_PERCENT);
 	site_growth(scene, site, past, &facts);
 	return facts;
 }
@@ -142,8 +142,7 @@ void kms_build_leaks(struct kms_snapshot_build *build)
 		if (!target || target->first_site == KMS_SITE_NONE)
 			continue;
 		scene_set(&scene, model, target);
-		for (uint32_t i = target->first_site; i != KMS_SITE_NONE;
-		     i = sites->past[i].next) {
+		for (uint32_t i = target->first_site; i != KMS_SITE_NONE; i = sites->past[i].next) {
 			if (!sites->site[i].live_count)
 				continue;
 			site_view(build, &scene, i, row);

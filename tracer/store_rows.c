@@ -26,9 +26,8 @@ static const char *const texts[STORE_STMT_COUNT] = {
 	[STORE_CHUNK_DATA_DELETE] = "DELETE FROM chunk_data WHERE id <= ?",
 	[STORE_OPEN_BLOCK] = "INSERT OR REPLACE INTO open_blocks VALUES(?,?,?,?)",
 	[STORE_OPEN_BLOCK_DELETE] = "DELETE FROM open_blocks WHERE ordinal = ?",
-	[STORE_PAGE] = "INSERT OR REPLACE INTO region_pages VALUES(?,?,?,?,?)",
-	[STORE_PAGE_READ] =
-		"SELECT data FROM region_pages WHERE image = ? AND section = ? AND page = ?",
+	[STORE_PAGE] = "INSERT OR REPLACE INTO region_pages VALUES(?,?,?,?,?,?)",
+	[STORE_PAGE_READ] = "SELECT data FROM region_pages WHERE id = ?",
 	[STORE_SLOT] = "INSERT OR REPLACE INTO slot_copies VALUES(?,?,?)",
 	[STORE_MODULE] = "INSERT OR REPLACE INTO modules VALUES(?,?,?,?,?,?,?,?,?)",
 	[STORE_THREAD] = "INSERT OR REPLACE INTO threads VALUES(?,?,?,?,?)",

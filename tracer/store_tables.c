@@ -11,11 +11,6 @@
 #include "base/cleanup.h"
 #include "tracer/store_impl.h"
 
-static uint64_t page_key(uint32_t image, uint32_t section, uint32_t page)
-{
-	return (uint64_t)image << 32 | section << 16 | page;
-}
-
 static size_t entry_bytes(const struct store_page *page)
 {
 	return kms_table_entry_bytes(page->page.section);
@@ -25,10 +20,10 @@ static size_t entry_bytes(const struct store_page *page)
 static int read_back(struct kms_store *store, struct store_page *page)
 {
 	sqlite3_stmt *stmt = store->stmt[STORE_PAGE_READ];
-	const struct kms_value key[] = {KMS_INT(page->image), KMS_INT(page->page.section),
-					KMS_INT(page->page.page)};
+	const struct kms_value id =
+		KMS_INT(kms_table_page_id(page->image, page->page.section, page->page.page));
 	int result = 0;
-	int rc = kms_db_bind(stmt, key, 3);
+	int rc = kms_db_bind(stmt, &id, 1);
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
@@ -52,7 +47,7 @@ static struct store_page *find_page(const struct kms_store *store, uint64_t key)
 static int get_page(struct kms_store *store, uint32_t image, uint32_t section, uint32_t number,
 		    struct store_page **out)
 {
-	uint64_t key = page_key(image, section, number);
+	uint64_t key = kms_table_page_id(image, section, number);
 	struct store_page *page = find_page(store, key);
 	int result;
 
@@ -277,9 +272,10 @@ static int write_page(struct kms_store *store, const struct store_page *page)
 
 	if (!bytes)
 		return SQLITE_NOMEM;
-	return KMS_RUN(store->stmt[STORE_PAGE], KMS_INT(page->image), KMS_INT(page->page.section),
-		       KMS_INT(page->page.page), KMS_INT(page->page.entries),
-		       KMS_BLOB(packed, bytes));
+	return KMS_RUN(store->stmt[STORE_PAGE],
+		       KMS_INT(kms_table_page_id(page->image, page->page.section, page->page.page)),
+		       KMS_INT(page->image), KMS_INT(page->page.section), KMS_INT(page->page.page),
+		       KMS_INT(page->page.entries), KMS_BLOB(packed, bytes));
 }
 
 int store_write_pages(struct kms_store *store)

@@ -23,6 +23,12 @@ enum {
 uint32_t kms_table_entry_bytes(uint32_t section);
 uint32_t kms_table_entries_max(uint32_t section);
 
+/** Number of a page in its trace: region_pages.id. */
+static inline uint64_t kms_table_page_id(uint32_t image, uint32_t section, uint32_t page)
+{
+	return (uint64_t)image << 32 | section << 16 | page;
+}
+
 /** Part of one table. */
 struct kms_table_page {
 	uint32_t section; /* enum kms_section_kind */

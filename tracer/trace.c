@@ -13,15 +13,17 @@ static const char *const texts[TRACE_STMT_COUNT] = {
 	[TRACE_FIRST_CHUNK] = "SELECT min(id) FROM chunks",
 	[TRACE_CHUNKS] = "SELECT id, seq_min, seq_max, t0_ns, t1_ns, events, counts FROM chunks "
 			 "WHERE id > ? ORDER BY id",
-	[TRACE_TARGETS] = "SELECT id, image, slot, parent, region_start, started FROM targets ORDER BY id",
+	[TRACE_TARGETS] =
+		"SELECT id, image, slot, parent, region_start, started FROM targets ORDER BY id",
 	[TRACE_RUN_START] = "SELECT value FROM meta WHERE key = 'run_start_wall_ns'",
 	[TRACE_FILTERS] = "SELECT pages, stacks FROM chunks WHERE id = ?",
 	[TRACE_DIR] = "SELECT dir FROM chunks WHERE id = ?",
 	[TRACE_DATA] = "SELECT c.dir, d.data FROM chunks c JOIN chunk_data d ON d.id = c.id "
 		       "WHERE c.id = ?",
 	[TRACE_OPEN_LIST] = "SELECT ordinal, image, target, data FROM open_blocks ORDER BY ordinal",
-	[TRACE_OPEN_BLOCK] = "SELECT ordinal, image, target, data FROM open_blocks WHERE ordinal = ?",
-	[TRACE_PAGE] = "SELECT data FROM region_pages WHERE image = ? AND section = ? AND page = ?",
+	[TRACE_OPEN_BLOCK] =
+		"SELECT ordinal, image, target, data FROM open_blocks WHERE ordinal = ?",
+	[TRACE_PAGE] = "SELECT data FROM region_pages WHERE id = ?",
 	[TRACE_SPANS] = "SELECT target, image, base, pages, cache, t0_ns, t1_ns FROM spans "
 			"ORDER BY target, base, t0_ns",
 };
@@ -117,8 +119,9 @@ static int read_int(struct kms_trace *trace, enum trace_stmt which, int64_t *out
 	if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) == SQLITE_INTEGER)
 		*out = sqlite3_column_int64(stmt, 0);
 	(void)sqlite3_reset(stmt); /* says again what step said */
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0
-						     : trace_fail(trace, err, rc, "cannot read trace");
+	return rc == SQLITE_ROW || rc == SQLITE_DONE
+		       ? 0
+		       : trace_fail(trace, err, rc, "cannot read trace");
 }
 
 /* Kinds that a JSON list of counts has. Not a list: all of them. */
@@ -208,7 +211,8 @@ static int add_target(struct kms_trace *trace, sqlite3_stmt *row, int64_t run_st
 		return bad(err, "target", id);
 	/* both are since 1970 and not negative */
 	target.offset_ns = region_start && run_start > 0 ? region_start - run_start : 0;
-	target.start_ns = run_start > 0 && started > run_start ? (uint64_t)(started - run_start) : 0;
+	target.start_ns =
+		run_start > 0 && started > run_start ? (uint64_t)(started - run_start) : 0;
 	if (trace_grow(&trace->target, &trace->targets_room, trace->n_targets, sizeof(target)) < 0)
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	trace->target[trace->n_targets++] = target;

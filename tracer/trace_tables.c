@@ -30,11 +30,10 @@ void trace_forget_tables(struct kms_trace *trace)
 static void read_page(struct kms_trace *trace, uint32_t image, struct kms_table_page *page)
 {
 	sqlite3_stmt *stmt = trace->stmt[TRACE_PAGE];
-	const struct kms_value key[] = {KMS_INT(image), KMS_INT(page->section),
-					KMS_INT(page->page)};
+	const struct kms_value id = KMS_INT(kms_table_page_id(image, page->section, page->page));
 	int result = -ENOENT;
 
-	if (kms_db_bind(stmt, key, 3) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+	if (kms_db_bind(stmt, &id, 1) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
 		result = kms_table_page_unpack(page, sqlite3_column_blob(stmt, 0),
 					       (size_t)sqlite3_column_bytes(stmt, 0));
 	(void)sqlite3_reset(stmt); /* says again what step said */
@@ -47,7 +46,7 @@ static void read_page(struct kms_trace *trace, uint32_t image, struct kms_table_
 static struct kms_table_page *get_page(struct kms_trace *trace, uint32_t image, uint32_t section,
 				       uint32_t number)
 {
-	uint64_t key = (uint64_t)image << 32 | section << 16 | number;
+	uint64_t key = kms_table_page_id(image, section, number);
 	const uint64_t *found = kms_u64map_find(&trace->pages, key);
 	struct kms_table_page *page;
 

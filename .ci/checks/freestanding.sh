@@ -8,7 +8,8 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 flags=(-std=c11 -O2 -ffreestanding -nostdlib -mgeneral-regs-only -mno-red-zone -fno-stack-protector
 	-mcmodel=kernel -fno-pic -fno-pie -U_FORTIFY_SOURCE -I. -Wall -Wextra -Werror)
-allowed='^(kms_port_[a-z0-9_]+|memcpy|memset|memmove|memcmp)$'
+# kms_unwind_* is the second half of the port (allocator/unwind.h): how to step out of a frame.
+allowed='^(kms_port_[a-z0-9_]+|kms_unwind_[a-z0-9_]+|memcpy|memset|memmove|memcmp)$'
 
 link_core() {
 	local source object objects=()
@@ -24,7 +25,7 @@ link_core() {
 	if ! ld -r -o "$work/core.o" "${objects[@]}"; then
 		bad=1
 	elif nm -u "$work/core.o" | awk '{ print $2 }' | grep -vE "$allowed"; then
-		echo "the core needs the functions above; only kms_port_* and memcpy, memset, memmove, memcmp are allowed"
+		echo "the core needs the functions above; only kms_port_*, kms_unwind_* and memcpy, memset, memmove, memcmp are allowed"
 		bad=1
 	fi
 	echo "core: ${#objects[@]} files, $(nm -u "$work/core.o" | wc -l) functions of its port"

@@ -118,8 +118,8 @@ static void strings_have_the_size_of_what_was_copied(void **state)
 	kmem_free(s, 6);
 	s = kmem_strdup("hello", KM_SLEEP);
 	kmem_strfree(s);
-	s = kmem_strndup("hello", 3, KM_SLEEP);
-	assert_string_equal(s, "hel");
+	s = kmem_strndup("abcdef", 3, KM_SLEEP);
+	assert_string_equal(s, "abc");
 	kmem_free(s, 4);
 	s = kmem_strndup("hello", 50, KM_SLEEP);
 	kmem_free(s, 6);

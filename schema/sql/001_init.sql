@@ -74,14 +74,15 @@ CREATE TABLE open_blocks(
 );
 
 -- The append-only tables of the shared regions as they were, 1024 entries a row (tracer/table_page.h).
+-- id = image << 32 | section << 16 | page: rows of some KiB are packed best in a table with a rowid.
 CREATE TABLE region_pages(
+	id INTEGER PRIMARY KEY,
 	image INTEGER NOT NULL,
 	section INTEGER NOT NULL,
 	page INTEGER NOT NULL,
 	entries INTEGER NOT NULL,
-	data BLOB NOT NULL,
-	PRIMARY KEY(image, section, page)
-) WITHOUT ROWID;
+	data BLOB NOT NULL
+);
 
 -- The last copy of each target's slot page and counters, as in schema/region.h.
 CREATE TABLE slot_copies(

@@ -120,8 +120,6 @@ def traces(bench):
     bench.refused("view of no file", FAILED, ["missing.kms"], "faults", bench.path / "missing.kms")
     bench.refused("sql of a newer version", FAILED, ["newer.kms"], "sql", "SELECT 1", newer)
     bench.refused("bad SQL", FAILED, ["no_such_table"], "sql", "SELECT * FROM no_such_table", good)
-    bench.refused("-o onto a newer version", OURS, ["newer.kms"], "run", "-q", "-o", newer, "--",
-                  "/bin/true")
 
 
 def still_written(bench):

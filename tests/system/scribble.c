@@ -44,13 +44,29 @@ static void map_region(struct target *target, const char *path)
 	close(fd);
 }
 
-/* The part of the section that is likely in use: tables grow from their start. */
-static uint64_t used_bytes(const struct kms_section *section)
+/* The part of the section that two processes with a thread each use: what else is there is empty. */
+static uint64_t used_bytes(const struct kms_region_header *header,
+			   const struct kms_section *section)
 {
-	uint64_t entries = section->used && section->used < section->entries ? section->used
-									     : section->entries;
+	static const uint64_t tables[] = {
+		[KMS_SEC_TRACER] = KMS_PAGE_BYTES + 2 * sizeof(struct kms_pair),
+		[KMS_SEC_REQUEST] = 2,
+		[KMS_SEC_SLOT] = 2,
+		[KMS_SEC_RING_DESC] = 2,
+		[KMS_SEC_CACHE_STAT] = KMS_MAX_CACHES / 4,
+		[KMS_SEC_COUNTER] = KMS_MAX_CACHES / 4,
+	};
+	uint64_t entries = section->entries;
 
-	return entries * section->entry_bytes;
+	if (section->kind == KMS_SEC_TRACER)
+		return tables[KMS_SEC_TRACER];
+	if (section->kind == KMS_SEC_RING)
+		entries = header->blocks_per_ring;
+	else if (section->kind < sizeof(tables) / sizeof(tables[0]) && tables[section->kind])
+		entries = tables[section->kind];
+	else if (section->used && section->used < entries)
+		entries = section->used;
+	return (entries < section->entries ? entries : section->entries) * section->entry_bytes;
 }
 
 static void find_section(struct target *target, uint32_t kind)
@@ -63,7 +79,7 @@ static void find_section(struct target *target, uint32_t kind)
 		if (section->kind != kind)
 			continue;
 		target->start = section->offset;
-		target->end = section->offset + used_bytes(section);
+		target->end = section->offset + used_bytes(target->header, section);
 	}
 	KT_CHECK(target->end <= target->n_bytes && target->start < target->end,
 		 "section %" PRIu32 " lies at %" PRIu64 " to %" PRIu64, kind, target->start,

@@ -20,9 +20,9 @@
 #include "tracer/test/rng.h"
 
 enum {
-	WORLD_SLABS = 24,  /* places where a slab can be */
-	WORLD_LARGE = 8,   /* ... a large block */
-	WORLD_GUARD = 16,  /* ... a guarded block */
+	WORLD_SLABS = 24, /* places where a slab can be */
+	WORLD_LARGE = 8,  /* ... a large block */
+	WORLD_GUARD = 16, /* ... a guarded block */
 	WORLD_PLACES = WORLD_SLABS + WORLD_LARGE + WORLD_GUARD,
 	WORLD_BLOCKS = 64, /* of a slab at most */
 	WORLD_CACHES = 8,
@@ -42,10 +42,10 @@ static inline void must(bool condition)
 struct world_config {
 	uint32_t image;
 	uint32_t first_target;
-	bool cross;      /* frees by other threads than the owner's */
-	bool regrow;     /* slabs are released and made again, large blocks come and go */
+	bool cross;  /* frees by other threads than the owner's */
+	bool regrow; /* slabs are released and made again, large blocks come and go */
 	bool guard;
-	unsigned fork;   /* a process forks */
+	unsigned fork; /* a process forks */
 	unsigned exit;
 	unsigned thread; /* a thread begins or ends */
 	unsigned lose;   /* a ring begins to lose events */

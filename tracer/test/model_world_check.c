@@ -31,7 +31,8 @@ static bool check_block(const struct world *w, const struct kms_model *model,
 	if (b->tainted)
 		return true;
 	if (is_live != b->live) {
-		printf("target %u address %" PRIx64 ": %s, should be %s (generation %u, known %d)\n",
+		printf("target %u address %" PRIx64
+		       ": %s, should be %s (generation %u, known %d)\n",
 		       p->target, b->address, is_live ? "live" : "free", b->live ? "live" : "free",
 		       b->generation, live ? kms_live_generation(live) : -1);
 		return false;
@@ -75,8 +76,8 @@ static bool check_process(const struct world *w, const struct kms_model *model,
 	}
 	(void)kms_live_walk(&target->set, &from, &budget, count_block, &found);
 	if (found.blocks != target->live_objects || found.bytes != target->live_bytes) {
-		printf("target %u: %" PRIu64 " blocks in the set, %" PRIu64 " counted\n",
-		       p->target, found.blocks, target->live_objects);
+		printf("target %u: %" PRIu64 " blocks in the set, %" PRIu64 " counted\n", p->target,
+		       found.blocks, target->live_objects);
 		return false;
 	}
 	if (lossless && (found.blocks != truth.blocks || found.bytes != truth.bytes)) {

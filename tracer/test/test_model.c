@@ -56,7 +56,8 @@ static struct kms_model *play(const struct history *history, uint64_t seed, stru
 		feed(model, batch);
 	}
 	world_settle(w);
-	for (unsigned i = 0; i < 2; i++) { /* what forked during the last poll is told by the next */
+	for (unsigned i = 0; i < 2;
+	     i++) { /* what forked during the last poll is told by the next */
 		batch = kms_batch_create();
 		world_poll(w, batch, true);
 		feed(model, batch);
@@ -93,8 +94,9 @@ static void print_parked(const struct kms_model *model)
 		       live ? kms_live_generation(live) : 0);
 		for (const struct kms_park_lane *lane = q->lane; lane; lane = lane->next)
 			for (const struct kms_parked *e = lane->first; e; e = e->next)
-				printf("  ring %u seq %llu kind %u generation %d flags %x\n", lane->ring,
-				       (unsigned long long)e->event.ring_seq, e->event.kind,
+				printf("  ring %u seq %llu kind %u generation %d flags %x\n",
+				       lane->ring, (unsigned long long)e->event.ring_seq,
+				       e->event.kind,
 				       e->event.has_generation ? e->event.generation : -1,
 				       e->event.flags);
 	}
@@ -121,8 +123,7 @@ static void histories(const struct history *history, unsigned n, bool in_order)
 			printf("seed %llu: events %llu parked %llu forced %llu outdated %llu foreign %llu "
 			       "reopened %llu forks %llu forced %llu inexact %llu\n",
 			       (unsigned long long)(seed + i), (unsigned long long)w->emitted,
-			       (unsigned long long)counts.parked,
-			       (unsigned long long)counts.forced,
+			       (unsigned long long)counts.parked, (unsigned long long)counts.forced,
 			       (unsigned long long)counts.outdated,
 			       (unsigned long long)counts.foreign,
 			       (unsigned long long)counts.reopened,
@@ -147,7 +148,8 @@ static void one_ring_is_exact(void **state)
 	const struct history history = {
 		.config = {.image = 1, .first_target = 1, .guard = true, .regrow = true},
 		.polls = 60,
-		.park_ns = UINT64_MAX};
+		.park_ns = UINT64_MAX
+        };
 
 	(void)state;
 	histories(&history, 10, true);
@@ -155,14 +157,16 @@ static void one_ring_is_exact(void **state)
 
 static void threads_that_free_for_each_other_are_exact(void **state)
 {
-	const struct history history = {.config = {.image = 1,
-						   .first_target = 1,
-						   .cross = true,
-						   .guard = true,
-						   .thread = 300,
-						   .skew = 40},
-					.polls = 100,
-					.park_ns = UINT64_MAX};
+	const struct history history = {
+		.config = {.image = 1,
+			   .first_target = 1,
+			   .cross = true,
+			   .guard = true,
+			   .thread = 300,
+			   .skew = 40},
+		.polls = 100,
+		.park_ns = UINT64_MAX
+        };
 
 	(void)state;
 	histories(&history, 20, true);
@@ -170,14 +174,16 @@ static void threads_that_free_for_each_other_are_exact(void **state)
 
 static void slabs_that_come_and_go_are_exact(void **state)
 {
-	const struct history history = {.config = {.image = 1,
-						   .first_target = 1,
-						   .cross = true,
-						   .regrow = true,
-						   .thread = 300,
-						   .skew = 40},
-					.polls = 100,
-					.park_ns = UINT64_MAX};
+	const struct history history = {
+		.config = {.image = 1,
+			   .first_target = 1,
+			   .cross = true,
+			   .regrow = true,
+			   .thread = 300,
+			   .skew = 40},
+		.polls = 100,
+		.park_ns = UINT64_MAX
+        };
 
 	(void)state;
 	histories(&history, 20, false);
@@ -185,15 +191,17 @@ static void slabs_that_come_and_go_are_exact(void **state)
 
 static void forked_children_begin_at_the_cut(void **state)
 {
-	const struct history history = {.config = {.image = 1,
-						   .first_target = 1,
-						   .cross = true,
-						   .thread = 300,
-						   .fork = 400,
-						   .exit = 2000,
-						   .skew = 40},
-					.polls = 100,
-					.park_ns = UINT64_MAX};
+	const struct history history = {
+		.config = {.image = 1,
+			   .first_target = 1,
+			   .cross = true,
+			   .thread = 300,
+			   .fork = 400,
+			   .exit = 2000,
+			   .skew = 40},
+		.polls = 100,
+		.park_ns = UINT64_MAX
+        };
 
 	(void)state;
 	histories(&history, 20, true);
@@ -201,17 +209,19 @@ static void forked_children_begin_at_the_cut(void **state)
 
 static void children_that_are_late_begin_at_the_cut(void **state)
 {
-	const struct history history = {.config = {.image = 1,
-						   .first_target = 1,
-						   .cross = true,
-						   .guard = true,
-						   .thread = 300,
-						   .fork = 400,
-						   .exit = 2000,
-						   .late = 3000,
-						   .skew = 40},
-					.polls = 100,
-					.park_ns = UINT64_MAX};
+	const struct history history = {
+		.config = {.image = 1,
+			   .first_target = 1,
+			   .cross = true,
+			   .guard = true,
+			   .thread = 300,
+			   .fork = 400,
+			   .exit = 2000,
+			   .late = 3000,
+			   .skew = 40},
+		.polls = 100,
+		.park_ns = UINT64_MAX
+        };
 
 	(void)state;
 	histories(&history, 20, true);
@@ -219,18 +229,20 @@ static void children_that_are_late_begin_at_the_cut(void **state)
 
 static void everything_at_once_is_exact(void **state)
 {
-	const struct history history = {.config = {.image = 1,
-						   .first_target = 1,
-						   .cross = true,
-						   .guard = true,
-						   .regrow = true,
-						   .thread = 200,
-						   .fork = 500,
-						   .exit = 2000,
-						   .late = 1000,
-						   .skew = 60},
-					.polls = 120,
-					.park_ns = UINT64_MAX};
+	const struct history history = {
+		.config = {.image = 1,
+			   .first_target = 1,
+			   .cross = true,
+			   .guard = true,
+			   .regrow = true,
+			   .thread = 200,
+			   .fork = 500,
+			   .exit = 2000,
+			   .late = 1000,
+			   .skew = 60},
+		.polls = 120,
+		.park_ns = UINT64_MAX
+        };
 
 	(void)state;
 	histories(&history, 20, false);
@@ -238,15 +250,17 @@ static void everything_at_once_is_exact(void **state)
 
 static void addresses_without_lost_events_are_exact(void **state)
 {
-	const struct history history = {.config = {.image = 1,
-						   .first_target = 1,
-						   .cross = true,
-						   .thread = 300,
-						   .fork = 1000,
-						   .lose = 500,
-						   .skew = 40},
-					.polls = 100,
-					.park_ns = 0};
+	const struct history history = {
+		.config = {.image = 1,
+			   .first_target = 1,
+			   .cross = true,
+			   .thread = 300,
+			   .fork = 1000,
+			   .lose = 500,
+			   .skew = 40},
+		.polls = 100,
+		.park_ns = 0
+        };
 
 	(void)state;
 	histories(&history, 20, false);

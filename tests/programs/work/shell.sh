@@ -29,4 +29,5 @@ mapfile -t numbers <&3
 echo "sum $((${numbers[*]/%/+}0))"
 /bin/sh -c 'echo "from sh: $0 $#"' name a b
 set -u
+# shellcheck disable=SC2154 # the point is that it is not set
 echo "$not_set"
