@@ -335,6 +335,7 @@ static int attribute(struct kms_image *image, uint64_t now_ns, struct kms_batch 
 					     block->block.ring, slot);
 		if (result)
 			return result;
+		assert(image->slot[slot].target);
 		block->image = image->ordinal;
 		block->target = image->slot[slot].target->info.id;
 		if (image->region.head.pid == image->env->first_pid)

@@ -122,15 +122,20 @@ static void drop_in_flight(struct in_flight *one)
 void kms_images_destroy(struct kms_images *images)
 {
 	struct kms_list *link;
+	struct kms_list *next;
 
 	if (!images)
 		return;
 	while ((link = kms_list_first(&images->list)) != NULL)
 		kms_image_close(KMS_CONTAINER_OF(link, struct kms_image, link));
-	while ((link = kms_list_pop_front(&images->pending)) != NULL)
+	for (link = kms_list_first(&images->pending); link; link = next) {
+		next = kms_list_next(&images->pending, link);
 		free(KMS_CONTAINER_OF(link, struct pending, link));
-	while ((link = kms_list_first(&images->in_flight)) != NULL)
+	}
+	for (link = kms_list_first(&images->in_flight); link; link = next) {
+		next = kms_list_next(&images->in_flight, link);
 		drop_in_flight(KMS_CONTAINER_OF(link, struct in_flight, link));
+	}
 	close_fd(images->wake_fd);
 	close_fd(images->folder_fd);
 	close_fd(images->env.epoll_fd);
@@ -199,8 +204,8 @@ static void rescan(struct kms_images *images, uint64_t now_ns)
 		close_fd(fd);
 		return;
 	}
-	while ((entry = readdir(dir)) !=
-	       NULL) /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while ((entry = readdir(dir)) != NULL)
 		note_name(images, entry->d_name, now_ns);
 	(void)closedir(dir); /* only read from */
 }

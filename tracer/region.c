@@ -268,7 +268,7 @@ void kms_region_close(struct kms_region *region)
 	if (region->page)
 		(void)munmap(region->page, region->page_bytes);
 	if (region->map)
-		(void)munmap((void *)(uintptr_t)region->map, region->bytes);
+		(void)munmap(region->map, region->bytes);
 	if (region->fd >= 0)
 		(void)close(region->fd); /* nothing was written through it */
 	region->request = NULL;

@@ -41,8 +41,8 @@ struct kms_region_section {
 /** An open region. One thread at a time. */
 struct kms_region {
 	int fd;
-	uint64_t bytes;     /* of the file when it was opened */
-	const uint8_t *map; /* all of it, read-only */
+	uint64_t bytes; /* of the file when it was opened */
+	uint8_t *map;   /* all of it; mapped read-only */
 	struct kms_region_header
 		head; /* private copy, checked; sections' @used are those at opening */
 	struct kms_region_section section[KMS_REGION_KINDS]; /* by enum kms_section_kind */

@@ -101,79 +101,69 @@ static bool is_ready(const struct kms_table_form *form, const uint8_t *entry)
 	return ready & form->ready_mask;
 }
 
-/* Checks the copies, sends the strings they name; notes holes if these are new entries. */
-static int take_entries(struct kms_tables *tables, struct kms_region *region, unsigned kind,
-			struct kms_batch *batch, const struct kms_batch_table *piece,
-			bool note_holes, struct kms_err *err)
+/* One table being read into a batch. */
+struct reading {
+	struct kms_tables *tables;
+	struct kms_region *region;
+	struct kms_batch *batch;
+	struct kms_err *err;
+	unsigned kind;
+};
+
+/* Checks one copied entry and sends the string it names; notes a hole if the entry is new. */
+static int take_entry(const struct reading *r, uint8_t *entry, uint32_t index, bool is_new)
 {
-	const struct kms_table_form *form = &kms_table_forms[kind];
-	uint32_t first = piece->first;
-	uint32_t count = piece->count;
-	uint32_t bytes = piece->entry_bytes;
-	unsigned char *data = piece->data; /* adding strings may move piece, not its data */
+	const struct kms_table_form *form = &kms_table_forms[r->kind];
+	uint32_t string;
+	int result;
 
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t *entry = data + (size_t)i * bytes;
-		uint32_t string;
-		int result = 0;
-
-		if (!is_ready(form, entry)) {
-			if (note_holes)
-				result = add_hole(&tables->table[kind], first + i, err);
-		} else {
-			result = form->check(entry, first + i, region, err);
-			string = form->string ? form->string(entry) : 0;
-			if (!result && string)
-				result = kms_tables_string(tables, region, string, batch, err);
-		}
-		if (result) {
-			/* what was not checked is not sent */
-			memset(entry, 0, (size_t)(count - i) * bytes);
-			return result;
-		}
-	}
-	return 0;
+	if (!is_ready(form, entry))
+		return is_new ? add_hole(&r->tables->table[r->kind], index, r->err) : 0;
+	result = form->check(entry, index, r->region, r->err);
+	string = form->string ? form->string(entry) : 0;
+	if (!result && string)
+		result = kms_tables_string(r->tables, r->region, string, r->batch, r->err);
+	return result;
 }
 
-/* Copies entries into a new piece of the batch, holes as zero. */
-static int read_piece(struct kms_tables *tables, struct kms_region *region, unsigned kind,
-		      uint64_t first, uint32_t count, struct kms_batch *batch, struct kms_err *err)
+/* Copies entries into a new piece of the batch, holes as zero, and checks them. */
+static int read_piece(const struct reading *r, uint64_t first, uint32_t count, bool is_new)
 {
-	struct copy_job job = {.region = region,
-			       .form = &kms_table_forms[kind],
-			       .kind = kind,
+	uint32_t bytes = r->region->section[r->kind].entry_bytes;
+	struct copy_job job = {.region = r->region,
+			       .form = &kms_table_forms[r->kind],
+			       .kind = r->kind,
 			       .first = first,
 			       .count = count};
-	struct kms_batch_table *piece = kms_batch_add_table(batch, kind, (uint32_t)first, count,
-							    region->section[kind].entry_bytes);
+	struct kms_batch_table *piece =
+		kms_batch_add_table(r->batch, r->kind, (uint32_t)first, count, bytes);
+	uint32_t i = 0;
 	int result;
 
 	if (!piece)
-		return kms_err_set(err, -ENOMEM, "no memory for a table");
-	piece->image = tables->image;
-	job.to = piece->data;
-	result = kms_region_access(region, copy_entries, &job);
-	if (!result)
-		return 0;
-	memset(job.to, 0, (size_t)count * region->section[kind].entry_bytes);
-	return kms_err_set(err, result, "the file was cut short");
+		return kms_err_set(r->err, -ENOMEM, "no memory for a table");
+	piece->image = r->tables->image;
+	job.to = piece->data; /* stays where it is when strings move the piece */
+	result = kms_region_access(r->region, copy_entries, &job);
+	if (result)
+		(void)kms_err_set(r->err, result, "the file was cut short");
+	for (; !result && i < count; i += !result)
+		result = take_entry(r, job.to + (size_t)i * bytes, (uint32_t)first + i, is_new);
+	/* what was not checked is not sent */
+	memset(job.to + (size_t)i * bytes, 0, (size_t)(count - i) * bytes);
+	return result;
 }
 
-static int read_new(struct kms_tables *tables, struct kms_region *region, unsigned kind,
-		    uint64_t used, struct kms_batch *batch, struct kms_err *err)
+static int read_new(const struct reading *r, uint64_t used)
 {
-	struct kms_table *table = &tables->table[kind];
-	uint32_t piece_max = KMS_TABLE_PIECE_BYTES / region->section[kind].entry_bytes;
+	struct kms_table *table = &r->tables->table[r->kind];
+	uint32_t piece_max = KMS_TABLE_PIECE_BYTES / r->region->section[r->kind].entry_bytes;
 
 	while (table->next < used) {
 		uint64_t left = used - table->next;
 		uint32_t count = left < piece_max ? (uint32_t)left : piece_max;
-		size_t at = batch->n_tables;
-		int result = read_piece(tables, region, kind, table->next, count, batch, err);
+		int result = read_piece(r, table->next, count, true);
 
-		if (!result)
-			result = take_entries(tables, region, kind, batch, &batch->table[at], true,
-					      err);
 		if (result)
 			return result;
 		table->next += count;
@@ -203,47 +193,44 @@ static void find_ready_hole(void *arg)
 	}
 }
 
-static int read_holes(struct kms_tables *tables, struct kms_region *region, unsigned kind,
-		      struct kms_batch *batch, struct kms_err *err)
+static int read_holes(const struct reading *r)
 {
-	struct kms_table *table = &tables->table[kind];
-	struct hole_job job = {
-		.region = region, .form = &kms_table_forms[kind], .table = table, .kind = kind};
+	struct kms_table *table = &r->tables->table[r->kind];
+	struct hole_job job = {.region = r->region,
+			       .form = &kms_table_forms[r->kind],
+			       .table = table,
+			       .kind = r->kind};
 
 	for (;;) {
-		size_t at = batch->n_tables;
-		int result = kms_region_access(region, find_ready_hole, &job);
+		int result = kms_region_access(r->region, find_ready_hole, &job);
 
 		if (result)
-			return kms_err_set(err, result, "the file was cut short");
+			return kms_err_set(r->err, result, "the file was cut short");
 		if (job.at >= table->n_holes)
 			return 0;
-		result = read_piece(tables, region, kind, table->hole[job.at], 1, batch, err);
-		if (!result)
-			result = take_entries(tables, region, kind, batch, &batch->table[at], false,
-					      err);
+		result = read_piece(r, table->hole[job.at], 1, false);
 		if (result)
 			return result;
 		table->hole[job.at] = table->hole[--table->n_holes];
 	}
 }
 
-static int read_table(struct kms_tables *tables, struct kms_region *region, unsigned kind,
-		      uint64_t used, struct kms_batch *batch, struct kms_err *err)
+static int read_table(const struct reading *r, uint64_t used)
 {
-	struct kms_table *table = &tables->table[kind];
+	const char *name = kms_table_forms[r->kind].name;
+	struct kms_table *table = &r->tables->table[r->kind];
 	int result = 0;
 
 	if (used < table->next)
-		return kms_err_set(err, -EBADMSG, "%s table shrinks to %llu",
-				   kms_table_forms[kind].name, (unsigned long long)used);
+		return kms_err_set(r->err, -EBADMSG, "%s table shrinks to %llu", name,
+				   (unsigned long long)used);
 	if (table->n_holes)
-		result = read_holes(tables, region, kind, batch, err);
+		result = read_holes(r);
 	if (!result && used > table->next)
-		result = read_new(tables, region, kind, used, batch, err);
+		result = read_new(r, used);
 	if (result)
-		return kms_err_context(err, "%s table", kms_table_forms[kind].name);
-	return 0;
+		(void)kms_err_context(r->err, "%s table", name); /* gives back the same number */
+	return result;
 }
 
 int kms_tables_read(struct kms_tables *tables, struct kms_region *region, struct kms_batch *batch,
@@ -257,9 +244,11 @@ int kms_tables_read(struct kms_tables *tables, struct kms_region *region, struct
 	if (job.used[KMS_SEC_NODE] < 1)
 		job.used[KMS_SEC_NODE] = 1; /* a region just made */
 	for (unsigned kind = 1; kind < KMS_REGION_KINDS; kind++) {
+		struct reading reading = {tables, region, batch, err, kind};
+
 		if (!kms_table_forms[kind].name)
 			continue;
-		result = read_table(tables, region, kind, job.used[kind], batch, err);
+		result = read_table(&reading, job.used[kind]);
 		if (result)
 			return result;
 	}
@@ -294,6 +283,7 @@ int kms_tables_read_hits(struct kms_tables *tables, struct kms_region *region,
 	struct hits_job job = {.region = region,
 			       .tables = tables,
 			       .count = (uint32_t)tables->table[KMS_SEC_FAULT].next};
+	struct reading reading = {tables, region, batch, err, KMS_SEC_FAULT};
 
 	for (;; job.at++) {
 		size_t at = batch->n_tables;
@@ -304,10 +294,7 @@ int kms_tables_read_hits(struct kms_tables *tables, struct kms_region *region,
 			return kms_err_set(err, result, "faults: the file was cut short");
 		if (job.at >= job.count)
 			return 0;
-		result = read_piece(tables, region, KMS_SEC_FAULT, job.at, 1, batch, err);
-		if (!result)
-			result = take_entries(tables, region, KMS_SEC_FAULT, batch,
-					      &batch->table[at], false, err);
+		result = read_piece(&reading, job.at, 1, false);
 		if (result)
 			return result;
 		memcpy(&fault, batch->table[at].data, sizeof(fault));

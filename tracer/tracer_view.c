@@ -88,6 +88,7 @@ static int view_events(void *ctx, const struct kms_event_query *query,
 	return view.ops->events(view.ctx, query, emit, arg, err);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): its shape is struct kms_view_ops' */
 static int view_variable_get(void *ctx, uint32_t target, unsigned variable, uint64_t *requested,
 			     uint64_t *effective, bool *pending, struct kms_err *err)
 {
