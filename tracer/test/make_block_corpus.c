@@ -26,7 +26,7 @@ static void save(const char *name, const void *head, size_t head_bytes, const vo
 	if (!file || fwrite(head, 1, head_bytes, file) != head_bytes ||
 	    fwrite(body, 1, body_bytes, file) != body_bytes || fclose(file)) {
 		perror(path);
-		exit(1);
+		abort();
 	}
 }
 

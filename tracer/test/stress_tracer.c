@@ -23,13 +23,15 @@ enum {
 	N_EVENTS = 3000, /* of each claim: some rounds of a ring */
 };
 
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#define MUST(condition) must(condition, __LINE__, #condition)
+
+static void must(bool condition, int line, const char *text)
+{
+	if (condition)
+		return;
+	fprintf(stderr, "%s:%d: %s\n", __FILE__, line, text);
+	abort();
+}
 
 struct world {
 	char dir[64];
@@ -136,7 +138,7 @@ static void check_file(const struct world *world, uint64_t allocs, uint64_t free
 
 	if (kms_file_open(world->file, &file, &err)) {
 		fprintf(stderr, "%s\n", err.text);
-		exit(1);
+		abort();
 	}
 	view = kms_file_view(file);
 	snapshot = view.ops->acquire(view.ctx);
@@ -171,7 +173,8 @@ static void open_regions(struct world *world, struct producer producer[N_REGIONS
 			*p = (struct producer){.world = world,
 					       .s = s,
 					       .ring = j,
-					       .seed = world->seed * 100 + i * N_THREADS + j};
+					       .seed = world->seed * 100 + (uint64_t)i * N_THREADS +
+						       j};
 			MUST(pthread_create(&p->thread, NULL, produce, p) == 0);
 		}
 	}

@@ -94,7 +94,7 @@ static void scribbled_images_end_corrupt_or_exact_and_leave_others_alone(void **
 		run_poll_until_over(run, 2);
 		whole = target_of(run, 2);
 		hurt = target_of(run, 1);
-		if (strcmp(whole->info.name, "synth"))
+		if (strcmp(whole->info.name, "synth") != 0)
 			fail_msg("names mixed up");
 		assert_int_equal(run->collect.target[whole->info.id].by_kind[KMS_EVENT_ALLOC], 600);
 		assert_int_equal(whole->info.state, KMS_STATE_EXITED);

@@ -37,9 +37,11 @@ static int set_up(void **state)
 
 	if (!b)
 		return -1;
-	strcpy(folder + sizeof(folder) - 7, "XXXXXX");
-	if (!mkdtemp(folder))
+	memcpy(folder + sizeof(folder) - 7, "XXXXXX", 7);
+	if (!mkdtemp(folder)) {
+		free(b);
 		return -1;
+	}
 	snprintf(path, sizeof(path), "%s/img-1", folder);
 	synth_create(&b->s, path, &(struct synth_config){.blocks_per_ring = 8});
 	assert_int_equal(kms_region_open(AT_FDCWD, path, &b->region, &b->err), 0);
