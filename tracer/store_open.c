@@ -21,6 +21,7 @@ enum {
 	DEFAULT_COMMIT_NS = 250 * 1000 * 1000,
 	DEFAULT_LEVEL = 1,
 	HEADER_BYTES = 100, /* of an SQLite file */
+	USER_VERSION_AT = 60,
 	APPLICATION_ID_AT = 68,
 };
 
@@ -32,6 +33,13 @@ static int refuse(struct kms_err *err, const char *path, const char *why)
 			  "output file exists and is %s: remove it or name another file", why);
 	kms_err_subject(err, path);
 	return -EEXIST;
+}
+
+static uint32_t version_of(const unsigned char *head)
+{
+	const unsigned char *at = head + USER_VERSION_AT;
+
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
 /* Reads the header by itself: nothing of a foreign file should come near SQLite. */
@@ -51,6 +59,8 @@ static int check_header(const char *path, struct kms_err *err)
 	if (n < HEADER_BYTES || memcmp(head, "SQLite format 3", 16) != 0 ||
 	    memcmp(head + APPLICATION_ID_AT, "KMSC", 4) != 0)
 		return refuse(err, path, "not a kmemscope trace");
+	if (version_of(head) > (uint32_t)kms_schema_version())
+		return refuse(err, path, "a trace of a newer version");
 	return 0;
 }
 
