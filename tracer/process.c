@@ -121,17 +121,19 @@ int kms_process_watch(pid_t pid, uint64_t lived_mono_ns)
 	return fd;
 }
 
-/* Whether a block of NUL-terminated entries has this one. */
-static bool has_entry(const char *block, size_t n, const char *entry)
+bool kms_environment_has(const char *block, size_t n, const char *entry)
 {
 	size_t bytes = strlen(entry) + 1;
+	size_t at = 0;
 
-	for (const char *at = block; at; at = memchr(at, '\0', n - (size_t)(at - block))) {
-		at += at != block; /* behind the NUL */
-		if (n - (size_t)(at - block) < bytes)
-			return false;
-		if (memcmp(at, entry, bytes) == 0)
+	while (at < n && n - at >= bytes) {
+		const char *end = memchr(block + at, '\0', n - at);
+
+		if (memcmp(block + at, entry, bytes) == 0)
 			return true;
+		if (!end)
+			return false;
+		at = (size_t)(end - block) + 1;
 	}
 	return false;
 }
@@ -145,7 +147,7 @@ static bool is_with(pid_t pid, const char *entry)
 	(void)snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid); /* fits */
 	/* one that is another user's, or gone, cannot be read; a zombie's is empty */
 	return kms_read_file(path, ENVIRONMENT_BYTES, &block, &n, NULL) == 0 &&
-	       has_entry(block, n, entry);
+	       kms_environment_has(block, n, entry);
 }
 
 void kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg)

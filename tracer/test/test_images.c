@@ -228,6 +228,22 @@ static void a_process_between_two_programs_is_waited_for(void **state)
 	close(gate[1]);
 }
 
+static void an_entry_is_found_in_any_block_of_entries(void **state)
+{
+	(void)state;
+#define HAS(block) kms_environment_has(block, sizeof(block) - 1, "A=1")
+	assert_true(HAS("A=1\0"));
+	assert_true(HAS("B=2\0A=1\0"));
+	assert_true(HAS("\0\0\0A=1\0C"));
+	assert_false(HAS(""));
+	assert_false(HAS("\0\0\0\0\0\0"));
+	assert_false(HAS("A=1"));
+	assert_false(HAS("A=12\0"));
+	assert_false(HAS("BA=1\0"));
+	assert_false(HAS("no end at all"));
+#undef HAS
+}
+
 static void a_process_without_a_region_is_found_by_its_environment(void **state)
 {
 	struct run *run = *state;
@@ -468,6 +484,7 @@ int main(void)
 		TEST(a_slot_used_again_is_another_target),
 		TEST(a_process_that_executes_another_program_is_two_targets),
 		TEST(a_process_between_two_programs_is_waited_for),
+		cmocka_unit_test(an_entry_is_found_in_any_block_of_entries),
 		TEST(a_process_without_a_region_is_found_by_its_environment),
 		TEST(three_hundred_short_images_are_counted_exactly),
 		TEST(only_the_first_process_is_followed_if_asked),
