@@ -86,25 +86,24 @@ static bool is_known(const struct kms_images *images, uint32_t pid)
 	return has_image(images, pid);
 }
 
+/* The lock is held for each one found only: reading all of /proc takes its time. */
 static void found(void *arg, pid_t pid)
 {
 	struct kms_images *images = arg;
 	int fd;
 
-	if (is_known(images, (uint32_t)pid))
-		return;
-	fd = kms_process_watch(pid, 0);
+	(void)pthread_mutex_lock(&images->lock); /* a plain mutex, never locked twice */
+	fd = is_known(images, (uint32_t)pid) ? -1 : kms_process_watch(pid, 0);
 	if (fd >= 0)
 		add_flight(images, fd, (uint32_t)pid, UINT64_MAX);
+	(void)pthread_mutex_unlock(&images->lock);
 }
 
 uint32_t kms_images_find_tree(struct kms_images *images)
 {
-	uint32_t n;
+	struct kms_images_state now;
 
-	(void)pthread_mutex_lock(&images->lock); /* a plain mutex, never locked twice */
 	kms_process_each_with(images->environment, found, images);
-	n = images->state.in_flight;
-	(void)pthread_mutex_unlock(&images->lock);
-	return n;
+	kms_images_state(images, &now);
+	return now.in_flight;
 }
