@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -183,6 +184,17 @@ static void ignore_signals(void)
 		signal(ignored[i], SIG_IGN);
 }
 
+/* Two descriptors a process, and one more a region: a tree may have many. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* else as many as there are */
+	}
+}
+
 /* The tracer, the API, then what clients find. */
 static int start(struct state *s, struct kms_err *err)
 {
@@ -255,6 +267,7 @@ int kms_run_tracer_main(const struct kms_run_tracer *run)
 	int result;
 
 	ignore_signals();
+	raise_descriptors();
 	if (start(&s, &err) < 0)
 		return fail(&s, &err);
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
