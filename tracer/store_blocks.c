@@ -29,7 +29,7 @@ static struct store_block *find_open(const struct kms_store *store, uint64_t key
 {
 	const uint64_t *found = kms_u64map_find(&store->open, key);
 
-	return found ? (struct store_block *)(uintptr_t)*found : NULL;
+	return found ? kms_u64map_pointer(*found) : NULL;
 }
 
 static uint32_t stored_events(const struct store_block *block)
@@ -107,7 +107,7 @@ static struct store_block *new_block(struct kms_store *store, const struct kms_b
 	block->entry.target = from->target;
 	block->entry.ordinal = store->next_ordinal;
 	if (kms_u64map_set(&store->open, open_key(from->image, from->block.ring),
-			   (uintptr_t)block) < 0) {
+			   kms_u64map_value(block)) < 0) {
 		free(block);
 		return NULL;
 	}
@@ -186,7 +186,7 @@ int store_finish_blocks(struct kms_store *store, struct kms_err *err)
 		if (store->open.slot[i].value == UINT64_MAX)
 			continue;
 		result = close_open(
-			store, (struct store_block *)(uintptr_t)store->open.slot[i].value, err);
+			store, kms_u64map_pointer(store->open.slot[i].value), err);
 		i = (size_t)-1;
 	}
 	return result;
@@ -433,7 +433,7 @@ int store_write_blocks(struct kms_store *store)
 		if (store->open.slot[i].value != UINT64_MAX)
 			rc = write_open(
 				store,
-				(const struct store_block *)(uintptr_t)store->open.slot[i].value);
+				kms_u64map_pointer(store->open.slot[i].value));
 	return rc;
 }
 
@@ -462,7 +462,7 @@ void store_blocks_written(struct kms_store *store)
 		mark_written(store->pending[i]);
 	for (size_t i = 0; i < store->open.slots; i++)
 		if (store->open.slot[i].value != UINT64_MAX)
-			mark_written((struct store_block *)(uintptr_t)store->open.slot[i].value);
+			mark_written(kms_u64map_pointer(store->open.slot[i].value));
 }
 
 /* The file cannot be written and memory must end somewhere: the oldest goes, and is counted. */
@@ -504,6 +504,6 @@ void store_blocks_free(struct kms_store *store)
 		free(store->pending[i]);
 	for (size_t i = 0; i < store->open.slots; i++)
 		if (store->open.slot[i].value != UINT64_MAX)
-			free((struct store_block *)(uintptr_t)store->open.slot[i].value);
+			free(kms_u64map_pointer(store->open.slot[i].value));
 	kms_u64map_deinit(&store->open);
 }
