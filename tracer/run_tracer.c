@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,8 +21,7 @@
 
 enum {
 	WAIT_MS = 50,
-	/* who ends with the first process, or a little later, is nobody to be left in the background */
-	GRACE_MS = 250,
+	SYNC_MS = 5000,
 };
 
 int kms_run_send(int fd, uint32_t word, int32_t value, const char *text)
@@ -127,19 +125,19 @@ static void hear_front(struct state *s)
 		program_over(s, -1); /* how, only the front could say */
 }
 
-/* The first process is over: is anybody else left? Returns whether the run is over. */
-static bool after_program(struct state *s)
+/* The first process is over: is anybody else left? */
+static void after_program(struct state *s)
 {
-	enum kms_tracer_wait what = kms_tracer_wait(s->tracer, s->in_background ? 0 : GRACE_MS);
+	uint32_t others;
 
-	if (what == KMS_TRACER_OVER)
-		return true;
-	if (!s->in_background) {
+	if (s->in_background)
+		return;
+	(void)kms_tracer_sync(s->tracer, SYNC_MS);
+	others = kms_tracer_live(s->tracer);
+	if (others) {
 		s->in_background = true;
-		(void)kms_run_send(s->run->fd, KMS_WORD_BACKGROUND,
-				   (int32_t)kms_tracer_live(s->tracer), NULL);
+		(void)kms_run_send(s->run->fd, KMS_WORD_BACKGROUND, (int32_t)others, NULL);
 	}
-	return false;
 }
 
 /* A program that is not traced although it was started so. */
@@ -159,10 +157,15 @@ static void say_untraced(const struct state *s, enum kms_tracer_wait what)
 static void stay(struct state *s)
 {
 	while (!s->cancelled) {
+		enum kms_tracer_wait what;
+
 		hear_front(s);
+		what = kms_tracer_wait(s->tracer, 0);
+		say_untraced(s, what);
 		if (!s->program_over)
-			say_untraced(s, kms_tracer_wait(s->tracer, 0));
-		else if (after_program(s))
+			continue;
+		after_program(s);
+		if (what == KMS_TRACER_OVER || kms_tracer_live(s->tracer) == 0)
 			break;
 	}
 }
@@ -182,17 +185,6 @@ static void ignore_signals(void)
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
-}
-
-/* Two descriptors a process, and one more a region: a tree may have many. */
-static void raise_descriptors(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit); /* else as many as there are */
-	}
 }
 
 /* The tracer, the API, then what clients find. */
@@ -267,7 +259,6 @@ int kms_run_tracer_main(const struct kms_run_tracer *run)
 	int result;
 
 	ignore_signals();
-	raise_descriptors();
 	if (start(&s, &err) < 0)
 		return fail(&s, &err);
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
