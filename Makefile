@@ -11,13 +11,9 @@ run: ## install what is missing, build, and show every planted bug of the demo
 	@.ci/build.sh release product
 	@exec build/release/bin/kmemscope demo
 
-check: ## all tests in the release build
+check: ## all tests: release, then the sanitizer builds
 	@.ci/install.sh run check
-	@.ci/stages.sh release
-
-# The sanitizer builds; not yet part of check (see CONTRIBUTING).
-sanitize: ## the tests that sanitizers can see, under ASan, UBSan and TSan
-	@.ci/stages.sh asan tsan
+	@.ci/stages.sh release asan tsan
 
 soak: ## the long figures (hours), with KMS_SOAK=1
 	@.ci/install.sh run check

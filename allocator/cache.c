@@ -14,7 +14,8 @@ enum {
 
 static struct kms_magazine *magazine_of(struct kms_round *bottom)
 {
-	return (struct kms_magazine *)((uint8_t *)bottom - offsetof(struct kms_magazine, round));
+	return (struct kms_magazine *)(void *)((uint8_t *)bottom -
+					       offsetof(struct kms_magazine, round));
 }
 
 /* Magazines are never unmapped: a lock-free list would have the ABA problem, so a lock. */

@@ -29,10 +29,11 @@ def argv_of(workload, scale):
 
 
 class Sample:
-    """One run: ns of the work, how long the command went on after it, bytes of a trace."""
+    """One run: ns of the work and of CPU time, how long the command went on, bytes of a trace."""
 
     def __init__(self, printed, ended_ns, stored_bytes=0):
         self.ns = printed["ns"]
+        self.cpu_ns = printed["cpu_ns"]
         self.calls = printed["calls"]
         self.checksum = printed["checksum"]
         self.delay_ns = ended_ns - printed["end_ns"]

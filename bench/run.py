@@ -65,6 +65,10 @@ class Turns:
         return statistics.median((a.ns - b.ns) / self.events
                                  for a, b in zip(self.samples[name], self.samples["glibc"]))
 
+    def added_cpu_ns(self, name):
+        return statistics.median((a.cpu_ns - b.cpu_ns) / self.events
+                                 for a, b in zip(self.samples[name], self.samples["glibc"]))
+
     def delay(self, name):
         """(delay in seconds, the program's own seconds) of the median run."""
         middle = sorted(self.samples[name], key=lambda s: s.delay_ns)
@@ -76,7 +80,7 @@ class Turns:
 
     def as_json(self):
         return {"events": self.events,
-                "runs": {name: [{"ns": s.ns, "delay_ns": s.delay_ns, "stored": s.stored_bytes}
+                "runs": {name: [{"ns": s.ns, "cpu_ns": s.cpu_ns, "delay_ns": s.delay_ns, "stored": s.stored_bytes}
                                 for s in samples] for name, samples in self.samples.items()}}
 
 
@@ -121,6 +125,7 @@ def print_programs(rows, programs):
     rows.head("added ns per event against glibc")
     for turns in programs:
         others = table(turns, ["checks", "heaptrack"], turns.added_ns)
+        others += "; CPU time: " + table(turns, ["checks", "trace1", "trace2"], turns.added_cpu_ns)
         if not turns.has("trace2"):
             print(f"  {turns.workload:<44}{'':>12}  {others}")
         for name, target in ADDED_TARGETS.items():

@@ -69,7 +69,7 @@ enum kms_chunk_adr {
 };
 
 enum {
-	KMS_CHUNK_SIZE_SLOTS = 2048,
+	KMS_CHUNK_SIZE_SLOTS = 256,
 };
 
 /** What is expected of the next record. All zero at the begin of a chunk. */
@@ -119,16 +119,20 @@ static inline void kms_chunk_model_site(struct kms_chunk_model *m, unsigned inde
 	}
 }
 
-/** Which entry of size_address a size belongs to: neighbours in a cache share one. */
+/**
+ * Which entry of size_address a size belongs to: those that a size class of the malloc front serves
+ * (steps of 16 up to 128, then four a doubling) share one, for its free blocks are handed out last
+ * in, first out.
+ */
 static inline unsigned kms_chunk_size_slot(uint64_t size)
 {
-	/* 17: what the redzone adds to a request that is rounded up to 16 */
-	uint64_t slot = (size + 17) >> 4;
+	uint64_t last = size + 1; /* of the bytes needed, with the redzone's two, counted from 0 */
+	unsigned log;
 
-	if (slot < KMS_CHUNK_SIZE_SLOTS / 2)
-		return (unsigned)slot;
-	slot = size * UINT64_C(0x9e3779b97f4a7c15) >> 54;
-	return KMS_CHUNK_SIZE_SLOTS / 2 + (unsigned)slot;
+	if (last < 128)
+		return (unsigned)last >> 4;
+	log = 63u - (unsigned)__builtin_clzll(last);
+	return 8 + (log - 7) * 4 + (unsigned)(last >> (log - 2) & 3);
 }
 
 /** log2 of the bytes of the shortest address field; 3: the address itself. */

@@ -21,7 +21,7 @@ enum {
 	DATA_HEAD_ROOM = 1 + KMS_CHUNK_STREAMS * 2 * KMS_VARINT_BYTES,
 	/* Frames smaller than this save nothing over their own header. */
 	WORTH_COMPRESSING = 32,
-	PAGES_SEEN = 64,
+	SEEN = 1024, /* power of two */
 };
 
 /* Streams while they grow: bytes of one number together. They are parted when the chunk ends. */
@@ -77,8 +77,9 @@ struct kms_chunk_writer {
 	uint8_t *plane;              /* STREAM_ROOM bytes, scratch */
 	struct kms_chunk_model model;
 	struct kms_chunk_block before; /* last entry of the directory */
-	uint64_t page_seen
-		[PAGES_SEEN]; /* by size slot: page last put into @pages, to save the look-up */
+	/* Pages and nodes put in lately, by their low bits: most come again. */
+	uint64_t page_seen[SEEN];
+	uint32_t node_seen[SEEN];
 	struct kms_u64set pages, stacks;
 	bool no_filter; /* a set could not grow: the chunk has no filters */
 	struct kms_block_text text;
@@ -147,6 +148,7 @@ void kms_chunk_begin(struct kms_chunk_writer *writer)
 	memset(&writer->model, 0, sizeof(writer->model));
 	memset(&writer->before, 0, sizeof(writer->before));
 	memset(writer->page_seen, 0xff, sizeof(writer->page_seen));
+	memset(writer->node_seen, 0, sizeof(writer->node_seen));
 	memset(&writer->chunk, 0, sizeof(writer->chunk));
 	writer->chunk.ordinal_min = UINT64_MAX;
 	kms_u64set_reset(&writer->pages);
@@ -155,10 +157,10 @@ void kms_chunk_begin(struct kms_chunk_writer *writer)
 	writer->dir_at = writer->dir;
 }
 
-static void add_page(struct kms_chunk_writer *w, unsigned slot, uint64_t address)
+static void add_page(struct kms_chunk_writer *w, uint64_t address)
 {
-	uint64_t *seen = &w->page_seen[slot & (PAGES_SEEN - 1)];
 	uint64_t page = address / KMS_PAGE_BYTES;
+	uint64_t *seen = &w->page_seen[page & (SEEN - 1)];
 
 	if (*seen == page)
 		return;
@@ -166,10 +168,22 @@ static void add_page(struct kms_chunk_writer *w, unsigned slot, uint64_t address
 	w->no_filter |= kms_u64set_add(&w->pages, page) < 0;
 }
 
+/* Node 0 is no stack: it counts as seen. */
 static void add_stack(struct kms_chunk_writer *w, uint32_t node)
 {
-	if (node)
-		w->no_filter |= kms_u64set_add(&w->stacks, kms_stack_id(w->model.image, node)) < 0;
+	uint32_t *seen = &w->node_seen[node & (SEEN - 1)];
+
+	if (*seen == node || !node)
+		return;
+	*seen = node;
+	w->no_filter |= kms_u64set_add(&w->stacks, kms_stack_id(w->model.image, node)) < 0;
+}
+
+/* Nodes are numbers of one image. */
+static void forget_nodes(struct kms_chunk_writer *w, uint32_t image)
+{
+	if (image != w->model.image)
+		memset(w->node_seen, 0, sizeof(w->node_seen));
 }
 
 #define HOT static inline __attribute__((always_inline))
@@ -238,7 +252,7 @@ HOT unsigned put_address(struct kms_chunk_writer *w, struct out *o, uint64_t siz
 	uint64_t by_ring = kms_zigzag((int64_t)(address - w->model.ring_address) >> 3);
 	bool ring = by_ring < by_size;
 
-	add_page(w, slot, address);
+	add_page(w, address);
 	w->model.size_address[slot] = rounded;
 	w->model.ring_address = rounded;
 	if (address != rounded) {
@@ -285,41 +299,61 @@ static void put_bytes(struct kms_chunk_writer *w, unsigned stream, const void *b
 	w->out.at[stream] += n;
 }
 
-/* A record of form 0: its operands stay as they are. Returns its end, NULL if it is malformed. */
+/* Any other record of form 0: its operands stay as they are. Returns its end, NULL if it is
+ * malformed. */
 static const uint8_t *put_code(struct kms_chunk_writer *w, const uint8_t *p, const uint8_t *end)
 {
 	struct kms_code_record record;
-	unsigned stream = OUT_CODE;
 	const uint8_t *operands = p + 1;
 	uint8_t tag = *p;
 	uint64_t address;
 
 	if (kms_code_parse(&p, end, &record) != KMS_PARSE_OK)
 		return NULL;
-	if (record.code == KMS_REC_GEN)
-		stream = OUT_GEN;
-	else if (record.code == KMS_REC_FLAGS)
-		stream = OUT_FLAGS;
 	put_bytes(w, OUT_CTL, &tag, 1);
-	put_bytes(w, stream, operands, (size_t)(p - operands));
+	put_bytes(w, OUT_CODE, operands, (size_t)(p - operands));
 	if (kms_code_address(&record, &address))
-		add_page(w, 0, address);
+		add_page(w, address);
 	if (record.code == KMS_REC_SLAB_GROW || record.code == KMS_REC_SLAB_RELEASE)
-		add_page(w, 0, record.operand[0] * KMS_PAGE_BYTES);
+		add_page(w, record.operand[0] * KMS_PAGE_BYTES);
 	add_stack(w, kms_code_node(&record));
 	return p;
 }
 
-/* Hot records up to the first other one. Returns where that begins, NULL: one is not in order. */
+enum {
+	TAG_GEN = KMS_REC_GEN << KMS_REC_CODE_SHIFT,
+	TAG_FLAGS = KMS_REC_FLAGS << KMS_REC_CODE_SHIFT,
+	PREFIX_BYTES = 2,
+};
+
+/* The prefixes come with many hot records: a byte of operand, anything goes. */
+HOT void put_prefix(struct out *o, const uint8_t *p)
+{
+	put(o, OUT_CTL, p[0], 1);
+	if (p[0] == TAG_GEN) /* not an index of both: these stay in registers */
+		put(o, OUT_GEN, p[1], 1);
+	else
+		put(o, OUT_FLAGS, p[1], 1);
+}
+
+/* Hot records and prefixes up to the first other one. Returns where that begins, NULL: one is not in
+ * order. */
 static const uint8_t *put_hot_records(struct kms_chunk_writer *w, const uint8_t *p,
 				      const uint8_t *end)
 {
 	struct out o = w->out;
 
-	while (p < end && kms_hot_bytes[*p]) {
+	while (p < end) {
 		unsigned tag = *p;
 		unsigned bytes = kms_hot_bytes[tag];
 
+		if (!bytes && (tag == TAG_GEN || tag == TAG_FLAGS) && end - p >= PREFIX_BYTES) {
+			put_prefix(&o, p);
+			p += PREFIX_BYTES;
+			continue;
+		}
+		if (!bytes)
+			break;
 		if (bytes > (size_t)(end - p) || !put_hot(w, &o, p, tag))
 			return NULL;
 		p += bytes;
@@ -350,7 +384,7 @@ static int put_verbatim(struct kms_chunk_writer *w, const struct kms_block *bloc
 		return -EBADMSG;
 	for (size_t i = 0; i < n; i++) {
 		if (w->events[i].address)
-			add_page(w, 0, w->events[i].address);
+			add_page(w, w->events[i].address);
 		add_stack(w, w->events[i].stack);
 	}
 	put_bytes(w, OUT_VERBATIM, block->record, block->fill);
@@ -393,6 +427,7 @@ int kms_chunk_add(struct kms_chunk_writer *writer, const struct kms_chunk_block 
 	if (block->fill > KMS_CHUNK_RECORD_BYTES)
 		return -EBADMSG;
 	kms_block_text_init(&writer->text, block);
+	forget_nodes(writer, entry->image);
 	kms_chunk_model_block(&writer->model, entry->image, block->base_address);
 	if (!put_records(writer, block->fill)) {
 		writer->out = mark;
@@ -499,16 +534,17 @@ static int end_data(struct kms_chunk_writer *w)
 static void end_filters(struct kms_chunk_writer *w)
 {
 	const uint64_t *pages, *stacks;
-	size_t pages_room = kms_filter_room(w->pages.count);
-	size_t room = pages_room + kms_filter_room(w->stacks.count);
+	size_t n_pages = kms_u64set_sorted(&w->pages, &pages);
+	size_t n_stacks = kms_u64set_sorted(&w->stacks, &stacks);
+	size_t pages_room = kms_filter_room(n_pages);
 
-	if (w->no_filter || reserve(&w->filters, &w->filters_room, room) < 0 ||
-	    kms_u64set_sorted(&w->pages, &pages) < 0 || kms_u64set_sorted(&w->stacks, &stacks) < 0)
+	if (w->no_filter ||
+	    reserve(&w->filters, &w->filters_room, pages_room + kms_filter_room(n_stacks)) < 0)
 		return;
 	w->chunk.pages = w->filters;
-	w->chunk.pages_bytes = kms_filter_write(pages, w->pages.count, w->filters);
+	w->chunk.pages_bytes = kms_filter_write(pages, n_pages, w->filters);
 	w->chunk.stacks = w->filters + pages_room;
-	w->chunk.stacks_bytes = kms_filter_write(stacks, w->stacks.count, w->filters + pages_room);
+	w->chunk.stacks_bytes = kms_filter_write(stacks, n_stacks, w->filters + pages_room);
 }
 
 int kms_chunk_end(struct kms_chunk_writer *writer, struct kms_chunk *out)

@@ -36,9 +36,6 @@ static const uint64_t rescan_ns = 500000000;
 /* A file that does not become a region for so long, and that nobody has open, never will. */
 static const uint64_t unfinished_ns = 2000000000;
 
-/* A program executed may take so long until its region is there; one that makes none never will. */
-static const uint64_t in_flight_ns = 3000000000;
-
 static void close_fd(int fd)
 {
 	if (fd >= 0)
@@ -103,20 +100,15 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	images->env.say = config->say;
 	images->env.say_arg = config->say_arg;
 	images->rescan_now = true;
-	if (!images->env.event)
+	if (asprintf(&images->environment, KMS_RUN_VARIABLE "=%s", config->dir) < 0)
+		images->environment = NULL;
+	if (!images->env.event || !images->environment)
 		(void)kms_err_set(err, -ENOMEM, "no memory"); /* as above */
-	if (!images->env.event || open_all(images, config->dir, err)) {
+	if (!images->env.event || !images->environment || open_all(images, config->dir, err)) {
 		kms_images_destroy(images);
 		return NULL;
 	}
 	return images;
-}
-
-static void drop_in_flight(struct in_flight *one)
-{
-	kms_list_remove(&one->link);
-	close_fd(one->pidfd);
-	free(one);
 }
 
 void kms_images_destroy(struct kms_images *images)
@@ -134,7 +126,7 @@ void kms_images_destroy(struct kms_images *images)
 	}
 	for (link = kms_list_first(&images->in_flight); link; link = next) {
 		next = kms_list_next(&images->in_flight, link);
-		drop_in_flight(KMS_CONTAINER_OF(link, struct in_flight, link));
+		kms_images_drop_flight(KMS_CONTAINER_OF(link, struct in_flight, link));
 	}
 	close_fd(images->wake_fd);
 	close_fd(images->folder_fd);
@@ -142,6 +134,7 @@ void kms_images_destroy(struct kms_images *images)
 	close_fd(images->dir_fd);
 	kms_targets_deinit(&images->targets);
 	free(images->env.event);
+	free(images->environment);
 	(void)pthread_mutex_destroy(&images->lock); /* nobody holds it */
 	free(images);
 }
@@ -323,60 +316,22 @@ static void open_pending(struct kms_images *images, uint64_t now_ns)
 	kms_list_append_all(&images->list, &opened);
 }
 
-/* Waits for the next region of each process that lives on after its image. */
-static void note_in_flight(struct kms_images *images, struct kms_image *image, uint64_t now_ns)
-{
-	for (uint32_t i = 0; i < image->n_slots; i++) {
-		int fd = kms_image_take_executing(image, i);
-		struct in_flight *one = fd < 0 ? NULL : calloc(1, sizeof(*one));
-
-		if (!one) {
-			close_fd(fd);
-			continue;
-		}
-		one->pidfd = fd;
-		one->pid = image->slot[i].target->info.pid;
-		one->since_ns = now_ns;
-		kms_list_push_back(&images->in_flight, &one->link);
-	}
-}
-
-static bool has_image(const struct kms_images *images, const struct in_flight *one)
-{
-	for (struct kms_list *it = kms_list_first(&images->list); it;
-	     it = kms_list_next(&images->list, it)) {
-		if (KMS_CONTAINER_OF(it, struct kms_image, link)->region.head.pid == one->pid)
-			return true;
-	}
-	return false;
-}
-
-static void check_in_flight(struct kms_images *images, uint64_t now_ns)
-{
-	struct kms_list *next;
-
-	images->state.in_flight = 0;
-	for (struct kms_list *it = kms_list_first(&images->in_flight); it; it = next) {
-		struct in_flight *one = KMS_CONTAINER_OF(it, struct in_flight, link);
-
-		next = kms_list_next(&images->in_flight, it);
-		if (kms_process_has_ended(one->pidfd) || has_image(images, one) ||
-		    now_ns - one->since_ns > in_flight_ns) {
-			drop_in_flight(one);
-			images->state.changed_ns = now_ns;
-		} else {
-			images->state.in_flight++;
-		}
-	}
-}
-
 static void remove_ended(struct kms_images *images, struct kms_image *image, uint64_t now_ns)
 {
-	note_in_flight(images, image, now_ns);
+	kms_images_note_flights(images, image, now_ns);
 	if (unlinkat(images->dir_fd, image->name, 0) && errno != ENOENT)
 		refuse_name(images, image->name, now_ns); /* else it would be opened again */
 	kms_image_close(image);
 	images->state.changed_ns = now_ns;
+}
+
+/* Processes of an image. Where none is known and yet somebody has it mapped there is one: a child
+ * before its first allocation. */
+static uint32_t count_live(const struct kms_image *image)
+{
+	uint32_t n = kms_image_live(image);
+
+	return n ? n : image->is_held;
 }
 
 static int poll_all(struct kms_images *images, const struct kms_ring_ask *ask,
@@ -402,7 +357,7 @@ static int poll_all(struct kms_images *images, const struct kms_ring_ask *ask,
 			continue;
 		}
 		open++;
-		live += kms_image_live(image);
+		live += count_live(image);
 	}
 	images->state.open = open;
 	images->state.live = live;
@@ -432,7 +387,7 @@ int kms_images_poll(struct kms_images *images, const struct kms_images_ask *ask,
 		rescan(images, ask->now_ns);
 	open_pending(images, ask->now_ns);
 	result = poll_all(images, &ring_ask, batch, news);
-	check_in_flight(images, ask->now_ns);
+	kms_images_check_flights(images, ask->now_ns);
 	if (!result)
 		result = kms_targets_send(&images->targets, batch);
 	if (news->more)

@@ -18,6 +18,9 @@
 
 struct kms_images;
 
+/** Names the run's folder in the environment of its processes. */
+#define KMS_RUN_VARIABLE "KMEMSCOPE_RUN"
+
 /** Files with this beginning are regions: img-PID-RANDOM.kmr. */
 #define KMS_REGION_PREFIX "img-"
 
@@ -84,6 +87,14 @@ struct kms_images_state {
 };
 
 void kms_images_state(struct kms_images *images, struct kms_images_state *out);
+
+/**
+ * Looks for processes of the run that have made no region: they have its folder in their environment
+ * (KMEMSCOPE_RUN). Reads /proc, some 20 us a process: for the end of a run. They are then waited for.
+ *
+ * Returns how many are waited for. Any thread.
+ */
+uint32_t kms_images_find_tree(struct kms_images *images);
 
 /** Value of a variable in one target, or in the first that lives for target 0. Any thread. */
 struct kms_images_variable {

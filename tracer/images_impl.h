@@ -16,12 +16,12 @@ struct pending {
 	bool is_refused; /* it will never be one */
 };
 
-/** A process that lives and let its region go: it executes another program, which may make one. */
+/** A process of the run that has no region; see images_flight.c. */
 struct in_flight {
 	struct kms_list link;
 	int pidfd;
 	uint32_t pid;
-	uint64_t since_ns;
+	uint64_t until_ns; /* then it is given up; UINT64_MAX never */
 };
 
 struct kms_images {
@@ -37,6 +37,15 @@ struct kms_images {
 	int wake_fd;
 	bool rescan_now;
 	uint64_t rescan_ns;
+	char *environment; /* what every process of the run has in its environment: "NAME=FOLDER" */
 };
+
+/* images_flight.c */
+
+void kms_images_drop_flight(struct in_flight *one);
+/** Waits for the next region of each process that lives on after its image. */
+void kms_images_note_flights(struct kms_images *images, struct kms_image *image, uint64_t now_ns);
+/** Forgets processes that ended, have a region by now, or were waited for long enough. */
+void kms_images_check_flights(struct kms_images *images, uint64_t now_ns);
 
 #endif

@@ -266,7 +266,19 @@ static struct kms_live_leaf *leaf_split(struct kms_live_set *set, struct kms_liv
 	return leaf;
 }
 
-struct kms_live *kms_live_add(struct kms_live_set *set, uint64_t address, uint64_t bytes)
+/*
+ * Must an entry stay when another address needs its place? Not if it is a freed block's of a slab
+ * that is gone; it is of the present one if the granules are too large for that one's blocks.
+ */
+static bool must_keep(const struct kms_live_dir *dir, unsigned page, const struct kms_live *live)
+{
+	if (live->low_bits & (KMS_LIVE_LIVE | KMS_LIVE_PARKED))
+		return true;
+	return live->low_bits & KMS_LIVE_KNOWN && dir->hint[page] &&
+	       (dir->info[page] & KMS_LIVE_PAGE_GRANULE) > dir->hint[page];
+}
+
+struct kms_live *kms_live_add(struct kms_live_set *set, uint64_t address, uint64_t bytes, bool keep)
 {
 	unsigned page = kms_live_page_index(address);
 	unsigned low = (unsigned)address & KMS_LIVE_LOW;
@@ -288,7 +300,7 @@ struct kms_live *kms_live_add(struct kms_live_set *set, uint64_t address, uint64
 	if (!leaf)
 		return NULL;
 	live = &leaf->entry[low >> leaf->shift];
-	if (live->low_bits & (KMS_LIVE_LIVE | KMS_LIVE_PARKED)) {
+	if (must_keep(dir, page, live) || (keep && live->low_bits & KMS_LIVE_KNOWN)) {
 		leaf = leaf_split(set, dir, page, low);
 		if (!leaf)
 			return NULL;

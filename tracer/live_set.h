@@ -112,6 +112,8 @@ struct kms_live_dir {
 	uint16_t cache[KMS_LIVE_FANOUT]; /* KMS_LIVE_NO_CACHE unknown */
 	uint16_t info[KMS_LIVE_FANOUT];  /* enum kms_live_page_info */
 	uint8_t hint[KMS_LIVE_FANOUT];   /* shift for a new leaf, 0 unknown */
+	uint16_t stride[KMS_LIVE_FANOUT]; /* of its blocks in units of 8 bytes, 0 unknown */
+	uint16_t phase[KMS_LIVE_FANOUT];  /* from the begin of a block to the page's, likewise */
 };
 
 struct kms_live_node {
@@ -143,6 +145,7 @@ struct kms_live_page {
 	uint32_t stamp;
 	uint16_t cache;
 	uint16_t info; /* without what is of its leaf */
+	uint16_t stride, phase;
 	uint8_t hint;
 };
 
@@ -151,6 +154,7 @@ struct kms_live_slab {
 	uint64_t base;
 	uint64_t pages;
 	uint64_t stride_bytes; /* 0 one block fills it */
+	uint64_t first_bytes;  /* from its begin to the first block */
 	uint64_t time_ns;
 	uint16_t cache;
 };
@@ -238,14 +242,18 @@ static inline const struct kms_live *kms_live_prefetch(const struct kms_live_set
  * The entry of an address that kms_live_touch() does not find: a new one, KNOWN, else zero; OPEN
  * where entries were dropped.
  *
- * Shape:  @bytes of the block, to choose the granule. A freed block's entry in the same granule is
- *         overwritten.
+ * Shape:  @bytes of the block, to choose the granule; @keep: a freed block's entry in the same
+ *         granule may not be overwritten
  * Errors: NULL: no memory, or no such address
  */
-struct kms_live *kms_live_add(struct kms_live_set *set, uint64_t address, uint64_t bytes);
+struct kms_live *kms_live_add(struct kms_live_set *set, uint64_t address, uint64_t bytes,
+			      bool keep);
 
 /** Were entries of the address's page dropped to save memory? */
 bool kms_live_is_forgotten(const struct kms_live_set *set, uint64_t address);
+
+/** Can a block of its page's slab begin at the address? True if that is not known. */
+bool kms_live_fits(const struct kms_live_set *set, uint64_t address);
 
 /** Is the last slab event of the address's page a little younger than @time_ns? */
 bool kms_live_is_before_slab(const struct kms_live_set *set, uint64_t address, uint64_t time_ns);

@@ -7,6 +7,7 @@
 
 enum {
 	INFO_OF_LEAF = KMS_LIVE_PAGE_GRANULE | KMS_LIVE_PAGE_MINE,
+	GRID_BYTES = 8,
 	STAMP_SHIFT = 13,       /* stamps wrap around every 9.8 hours */
 	OLD_NEWS_MAX = 1 << 20, /* 8.6 s: rings are never that far apart */
 };
@@ -125,6 +126,34 @@ static uint8_t hint_of(const struct kms_live_slab *slab)
 	return (uint8_t)(shift < KMS_LIVE_PAGE_SHIFT ? shift : KMS_LIVE_PAGE_SHIFT);
 }
 
+/* Where blocks begin in the page. */
+static void page_set_grid(struct kms_live_dir *dir, unsigned page, uint64_t address,
+			  const struct kms_live_slab *slab)
+{
+	uint64_t stride = slab->stride_bytes / GRID_BYTES;
+	uint64_t first = slab->first_bytes / GRID_BYTES;
+	uint64_t offset = (address - slab->base) / GRID_BYTES;
+
+	dir->stride[page] = dir->phase[page] = 0;
+	if (kms_live_slab_is_large(slab) || !stride || stride > UINT16_MAX ||
+	    slab->stride_bytes % GRID_BYTES || slab->first_bytes % GRID_BYTES)
+		return;
+	dir->stride[page] = (uint16_t)stride;
+	dir->phase[page] = (uint16_t)((offset + stride - first % stride) % stride);
+}
+
+bool kms_live_fits(const struct kms_live_set *set, uint64_t address)
+{
+	const struct kms_live_dir *dir = dir_read(set, address);
+	unsigned page = kms_live_page_index(address);
+	unsigned low = (unsigned)address & KMS_LIVE_LOW;
+
+	if (!dir || !dir->stride[page])
+		return true;
+	return low % GRID_BYTES == 0 &&
+	       (low / GRID_BYTES + dir->phase[page]) % dir->stride[page] == 0;
+}
+
 /* The slab's part in one page. */
 static void page_grow(struct kms_live_dir *dir, uint64_t address, const struct kms_live_slab *slab)
 {
@@ -133,6 +162,7 @@ static void page_grow(struct kms_live_dir *dir, uint64_t address, const struct k
 	dir->stamp[page] = stamp_of(slab->time_ns);
 	dir->cache[page] = slab->cache;
 	dir->hint[page] = hint_of(slab);
+	page_set_grid(dir, page, address, slab);
 	dir->info[page] &= INFO_OF_LEAF;
 	if (kms_live_slab_is_large(slab))
 		dir->info[page] |= KMS_LIVE_PAGE_LARGE;
@@ -204,6 +234,8 @@ struct kms_live_page kms_live_page_get(const struct kms_live_set *set, uint64_t 
 	return (struct kms_live_page){.stamp = dir->stamp[page],
 				      .cache = dir->cache[page],
 				      .info = (uint16_t)(dir->info[page] & ~(unsigned)INFO_OF_LEAF),
+				      .stride = dir->stride[page],
+				      .phase = dir->phase[page],
 				      .hint = dir->hint[page]};
 }
 
@@ -238,6 +270,8 @@ void kms_live_slab_undo(struct kms_live_set *set, const struct kms_live_slab *sl
 		dir->stamp[index] = page->stamp;
 		dir->cache[index] = page->cache;
 		dir->hint[index] = page->hint;
+		dir->stride[index] = i ? 0 : page->stride; /* its phase is known of the first page */
+		dir->phase[index] = page->phase;
 		dir->info[index] = (uint16_t)((dir->info[index] & (unsigned)INFO_OF_LEAF) |
 					      page->info | KMS_LIVE_PAGE_FORGOT);
 		leaf = kms_live_leaf_write(set, dir, index);

@@ -53,7 +53,7 @@ static bool slab_is_missing(const struct kms_model_target *target, const struct 
 
 	if (event->flags & KMS_ATTR_GUARDED || info & KMS_LIVE_PAGE_BARE)
 		return false;
-	if (cache == KMS_LIVE_NO_CACHE)
+	if (cache == KMS_LIVE_NO_CACHE || !kms_live_fits(&target->set, event->address))
 		return true;
 	return info & KMS_LIVE_PAGE_RELEASED &&
 	       !kms_live_is_before_slab(&target->set, event->address, event->time_ns);
@@ -314,7 +314,7 @@ static void park(const struct kms_model_source *source, const struct kms_event *
 		force_queue(model, kms_park_oldest(&model->park));
 	live = kms_live_touch(&target->set, event->address);
 	if (!live)
-		live = kms_live_add(&target->set, event->address, event->size);
+		live = kms_live_add(&target->set, event->address, event->size, true);
 	if (live && kms_park_add(&model->park, &origin, event, model->batch_ns) == 0) {
 		live->low_bits |= KMS_LIVE_PARKED;
 		return;

@@ -189,7 +189,7 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 	add_live(source, event->size);
 	made = !live;
 	if (made)
-		live = kms_live_add(&target->set, event->address, event->size);
+		live = kms_live_add(&target->set, event->address, event->size, false);
 	if (!live) {
 		count_unkept(source, event, site);
 		return;
@@ -235,7 +235,7 @@ static void free_foreign(const struct kms_model_source *source, const struct kms
 		set_generation(source, event, live, false);
 		return;
 	}
-	live = kms_live_add(&target->set, event->address, event->size);
+	live = kms_live_add(&target->set, event->address, event->size, false);
 	if (!live)
 		return;
 	live->low_bits |= KMS_LIVE_OPEN;
@@ -331,6 +331,7 @@ static struct kms_live_slab slab_of(const struct kms_event *event)
 		.pages = event->value,
 		.stride_bytes =
 			event->kind == KMS_EVENT_SLAB_GROW ? event->value2 : KMS_PAGE_BYTES / 2,
+		.first_bytes = event->first_bytes,
 		.time_ns = event->time_ns,
 		.cache = event->cache < KMS_MAX_CACHES ? (uint16_t)event->cache : KMS_LIVE_NO_CACHE,
 	};
@@ -348,6 +349,7 @@ static void remember_slab(const struct kms_model_source *source, const struct km
 	past->thread = page.cache;
 	past->generation = page.hint;
 	past->alloc_ns = event->value;
+	past->alloc_stack = (uint32_t)page.phase << 16 | page.stride;
 }
 
 void kms_model_commit_slab(const struct kms_model_source *source, const struct kms_event *event,

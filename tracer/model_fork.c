@@ -40,7 +40,8 @@ static bool fork_read(struct fork *fork)
 
 		if (!cut)
 			return false;
-		if (cut->ring < KMS_MAX_RINGS)
+		/* Nothing was written there yet: like a ring that was claimed later. */
+		if (cut->ring < KMS_MAX_RINGS && cut->seq)
 			fork->cut[cut->ring] = cut->seq;
 	}
 	return true;
@@ -66,7 +67,7 @@ static bool ring_reached(const struct fork *fork, uint32_t index)
 	struct kms_model_ring *ring;
 	int ago;
 
-	if (fork->cut[index] == NO_CUT || !fork->cut[index])
+	if (fork->cut[index] == NO_CUT)
 		return true;
 	if (index >= fork->image->ring_room)
 		return false;
@@ -155,7 +156,7 @@ static void undo_free(struct fork *fork, const struct kms_past *past)
 	if (live && live->low_bits & KMS_LIVE_LIVE)
 		return;
 	if (!live)
-		live = kms_live_add(&fork->child->set, past->address, bytes);
+		live = kms_live_add(&fork->child->set, past->address, bytes, false);
 	if (!live)
 		return;
 	live->site = past->site;
@@ -174,6 +175,8 @@ static void undo_slab(struct fork *fork, const struct kms_past *past)
 	const struct kms_live_page page = {.stamp = past->site,
 					   .cache = past->thread,
 					   .info = past->flags,
+					   .stride = (uint16_t)past->alloc_stack,
+					   .phase = (uint16_t)(past->alloc_stack >> 16),
 					   .hint = past->generation};
 
 	kms_live_slab_undo(&fork->child->set, &slab, &page);
@@ -234,7 +237,7 @@ static void copy_parked_event(struct fork *fork, uint64_t address, uint32_t ring
 		return;
 	live = kms_live_touch(&fork->child->set, address);
 	if (!live)
-		live = kms_live_add(&fork->child->set, address, parked->event.size);
+		live = kms_live_add(&fork->child->set, address, parked->event.size, false);
 	if (live &&
 	    kms_park_add(&fork->model->park, &origin, &parked->event, fork->model->batch_ns) == 0)
 		live->low_bits |= KMS_LIVE_PARKED;

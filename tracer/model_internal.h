@@ -175,8 +175,8 @@ struct kms_model_ring_row {
 };
 
 /**
- * A remembered event. Of a slab event: @alloc_ns its pages; @site, @thread, @flags and @generation
- * the stamp, cache, info and hint that its first page had before.
+ * A remembered event. Of a slab event: @alloc_ns its pages; @site, @thread, @flags, @generation and
+ * @alloc_stack the stamp, cache, info, hint and grid that its first page had before.
  */
 struct kms_past {
 	uint64_t address;

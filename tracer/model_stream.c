@@ -174,20 +174,35 @@ static void block_end(struct kms_model *model, struct stream *s)
 		s->time_ns = b->entry[s->at].block->block.base_time_ns;
 }
 
+/* Has the event a time that must count: is it of a slab, or of the one block that fills it? */
+static bool is_timed(const struct stream *s, size_t i)
+{
+	const struct kms_event *event = &s->event[i];
+
+	if (event->kind == KMS_EVENT_SLAB_GROW || event->kind == KMS_EVENT_SLAB_RELEASE)
+		return true;
+	return event->kind == KMS_EVENT_FREE && i + 1 < s->n &&
+	       event[1].kind == KMS_EVENT_SLAB_RELEASE;
+}
+
 /* How many events to apply before other streams are asked again. */
 static size_t run_length(const struct kms_stream_buffers *b, const struct stream *s)
 {
 	size_t left = s->n - s->next;
 	uint64_t until = UINT64_MAX;
-	size_t run = RUN_MIN;
+	size_t run = 1;
 
 	for (size_t i = 1; i < b->n_heap && i <= 2; i++)
 		until = b->heap[i]->time_ns < until ? b->heap[i]->time_ns : until;
 	if (s->buffer < 0 || until == UINT64_MAX)
 		return left;
-	while (run < left && run < KMS_MODEL_RUN && s->event[s->next + run].time_ns <= until)
+	while (run < left && run < KMS_MODEL_RUN) {
+		if (s->event[s->next + run].time_ns > until &&
+		    (run >= RUN_MIN || is_timed(s, s->next + run)))
+			break;
 		run++;
-	return run < left ? run : left;
+	}
+	return run;
 }
 
 static void block_run(struct kms_model *model, struct stream *s)

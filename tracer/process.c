@@ -4,6 +4,7 @@
  */
 #include "tracer/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 
 enum {
 	STAT_BYTES = 1024,
+	ENVIRONMENT_BYTES = 4 << 20,
 	FIELD_PARENT = 4,
 	FIELD_START = 22, /* in clock ticks since boot; see proc(5) */
 	/* start times are cut to a tick, and the two clocks are read one after the other */
@@ -117,4 +119,48 @@ int kms_process_watch(pid_t pid, uint64_t lived_mono_ns)
 		return result;
 	}
 	return fd;
+}
+
+bool kms_environment_has(const char *block, size_t n, const char *entry)
+{
+	size_t bytes = strlen(entry) + 1;
+	size_t at = 0;
+
+	while (at < n && n - at >= bytes) {
+		const char *end = memchr(block + at, '\0', n - at);
+
+		if (memcmp(block + at, entry, bytes) == 0)
+			return true;
+		if (!end)
+			return false;
+		at = (size_t)(end - block) + 1;
+	}
+	return false;
+}
+
+static bool is_with(pid_t pid, const char *entry)
+{
+	KMS_AUTO_FREE char *block = NULL;
+	char path[64];
+	size_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid); /* fits */
+	/* one that is another user's, or gone, cannot be read; a zombie's is empty */
+	return kms_read_file(path, ENVIRONMENT_BYTES, &block, &n, NULL) == 0 &&
+	       kms_environment_has(block, n, entry);
+}
+
+void kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg)
+{
+	KMS_AUTO_CLOSEDIR DIR *dir = opendir("/proc");
+	const struct dirent *item;
+
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while (dir && (item = readdir(dir)) != NULL) {
+		char *end;
+		long pid = strtol(item->d_name, &end, 10);
+
+		if (pid > 0 && !*end && pid != getpid() && is_with((pid_t)pid, entry))
+			fn(arg, (pid_t)pid);
+	}
 }

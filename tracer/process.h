@@ -4,6 +4,7 @@
 #define KMS_TRACER_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -24,6 +25,15 @@ int kms_process_watch(pid_t pid, uint64_t lived_mono_ns);
 
 /** Whether the process behind a descriptor of kms_process_watch() has ended. */
 bool kms_process_has_ended(int pidfd);
+
+/**
+ * Calls fn for each process of this user that has an entry NAME=VALUE in the environment it was
+ * started with, but for zombies and the caller itself.
+ */
+void kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg);
+
+/** Whether a block of n bytes of NUL-terminated entries has this one. Processes write what they like there. */
+bool kms_environment_has(const char *block, size_t n, const char *entry);
 
 /** Parent of a process; 0 if it is gone. */
 pid_t kms_process_parent(pid_t pid);

@@ -279,12 +279,17 @@ void kms_region_close(struct kms_region *region)
 
 int kms_region_is_held(const struct kms_region *region)
 {
+	return kms_region_file_is_held(region->fd);
+}
+
+int kms_region_file_is_held(int fd)
+{
 	/*
 	 * A write lease is granted only while nobody else has the file open for writing, and a
 	 * mapping keeps its file open. Given back at once.
 	 */
-	if (fcntl(region->fd, F_SETLEASE, F_WRLCK) == 0) {
-		(void)fcntl(region->fd, F_SETLEASE, F_UNLCK); /* ends with the descriptor anyway */
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) {
+		(void)fcntl(fd, F_SETLEASE, F_UNLCK); /* ends with the descriptor anyway */
 		return 0;
 	}
 	return errno == EAGAIN ? 1 : -errno;

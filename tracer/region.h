@@ -93,6 +93,9 @@ int kms_region_access(struct kms_region *region, void (*fn)(void *arg), void *ar
  */
 int kms_region_is_held(const struct kms_region *region);
 
+/** The same of a file opened for writing, whatever is in it. */
+int kms_region_file_is_held(int fd);
+
 /** Address of an entry in the read-only mapping. Shape: index < entries. For kms_region_access(). */
 static inline const void *kms_region_at(const struct kms_region *region, unsigned kind,
 					uint64_t index)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -21,7 +22,8 @@
 
 enum {
 	WAIT_MS = 50,
-	SYNC_MS = 5000,
+	/* who ends with the first process, or a little later, is nobody to be left in the background */
+	GRACE_MS = 250,
 };
 
 int kms_run_send(int fd, uint32_t word, int32_t value, const char *text)
@@ -125,19 +127,19 @@ static void hear_front(struct state *s)
 		program_over(s, -1); /* how, only the front could say */
 }
 
-/* The first process is over: is anybody else left? */
-static void after_program(struct state *s)
+/* The first process is over: is anybody else left? Returns whether the run is over. */
+static bool after_program(struct state *s)
 {
-	uint32_t others;
+	enum kms_tracer_wait what = kms_tracer_wait(s->tracer, s->in_background ? 0 : GRACE_MS);
 
-	if (s->in_background)
-		return;
-	(void)kms_tracer_sync(s->tracer, SYNC_MS);
-	others = kms_tracer_live(s->tracer);
-	if (others) {
+	if (what == KMS_TRACER_OVER)
+		return true;
+	if (!s->in_background) {
 		s->in_background = true;
-		(void)kms_run_send(s->run->fd, KMS_WORD_BACKGROUND, (int32_t)others, NULL);
+		(void)kms_run_send(s->run->fd, KMS_WORD_BACKGROUND,
+				   (int32_t)kms_tracer_live(s->tracer), NULL);
 	}
+	return false;
 }
 
 /* A program that is not traced although it was started so. */
@@ -157,15 +159,10 @@ static void say_untraced(const struct state *s, enum kms_tracer_wait what)
 static void stay(struct state *s)
 {
 	while (!s->cancelled) {
-		enum kms_tracer_wait what;
-
 		hear_front(s);
-		what = kms_tracer_wait(s->tracer, 0);
-		say_untraced(s, what);
 		if (!s->program_over)
-			continue;
-		after_program(s);
-		if (what == KMS_TRACER_OVER || kms_tracer_live(s->tracer) == 0)
+			say_untraced(s, kms_tracer_wait(s->tracer, 0));
+		else if (after_program(s))
 			break;
 	}
 }
@@ -185,6 +182,17 @@ static void ignore_signals(void)
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
+}
+
+/* Two descriptors a process, and one more a region: a tree may have many. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* else as many as there are */
+	}
 }
 
 /* The tracer, the API, then what clients find. */
@@ -259,6 +267,7 @@ int kms_run_tracer_main(const struct kms_run_tracer *run)
 	int result;
 
 	ignore_signals();
+	raise_descriptors();
 	if (start(&s, &err) < 0)
 		return fail(&s, &err);
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "tracer/images.h"
+#include "tracer/region.h"
 
 /* NOLINTBEGIN(concurrency-mt-unsafe): called before any thread begins; streams of our own */
 
@@ -124,22 +124,20 @@ static int safe_name(const char *root, const char *program, pid_t pid, char out[
 	return 0;
 }
 
-/* The pid in "img-PID-RANDOM.kmr", 0 if it is none. */
-static pid_t region_pid(const char *name)
+/* A region that some process still has mapped, its maker or a child. */
+static bool is_region_in_use(int folder_fd, const char *name)
 {
-	size_t prefix = sizeof(KMS_REGION_PREFIX) - 1;
+	int fd;
+	int held;
 
-	long pid;
-
-	if (strncmp(name, KMS_REGION_PREFIX, prefix) != 0)
-		return 0;
-	pid = strtol(name + prefix, NULL, 10);
-	return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
-}
-
-static bool pid_lives(pid_t pid)
-{
-	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+	if (strncmp(name, KMS_REGION_PREFIX, sizeof(KMS_REGION_PREFIX) - 1) != 0)
+		return false;
+	fd = openat(folder_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return false;
+	held = kms_region_file_is_held(fd);
+	close(fd);
+	return held != 0; /* if the file system cannot tell, it stays */
 }
 
 /* Removes the files of a folder that is not entered further. @keep_living: a region of a process
@@ -160,7 +158,7 @@ static bool empty_folder(int fd, bool keep_living)
 	while ((entry = readdir(dir))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		if ((keep_living && pid_lives(region_pid(entry->d_name))) ||
+		if ((keep_living && is_region_in_use(fd, entry->d_name)) ||
 		    (unlinkat(fd, entry->d_name, 0) < 0 &&
 		     unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0))
 			empty = false;

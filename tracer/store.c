@@ -113,10 +113,13 @@ static void leave_wal(struct kms_store *store)
 {
 	/* Fails while somebody reads; then the log stays, which readers know how to use. The change of
 	 * mode is a transaction; with its journal in memory no journal can be left behind, which a
-	 * reader would have to roll back and may not. */
+	 * reader would have to roll back and may not. It need not reach the disk at once: a file that
+	 * still says WAL is as good. */
 	(void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	store_unprepare(store->stmt);
-	(void)kms_db_exec(store->db, "PRAGMA busy_timeout=0; PRAGMA journal_mode=memory", NULL);
+	(void)kms_db_exec(
+		store->db,
+		"PRAGMA busy_timeout=0; PRAGMA synchronous=off; PRAGMA journal_mode=memory", NULL);
 }
 
 int kms_store_close(struct kms_store *store, struct kms_err *err)

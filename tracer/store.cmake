@@ -87,3 +87,5 @@ kms_fuzz(fuzz_chunk SOURCES test/fuzz_chunk.c LIBS kms_tracer
 	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/chunk)
 kms_fuzz(fuzz_trace SOURCES test/fuzz_trace.c LIBS kms_tracer
 	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/trace)
+kms_test(stress_file LABEL stress SOURCES test/stress_file.c LIBS kms_tracer kms_tracer_trace_build
+	PLAIN)

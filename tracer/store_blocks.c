@@ -17,6 +17,7 @@
 
 enum {
 	BLOCK_HEAD_BYTES = offsetof(struct kms_block, record),
+	BYTES_STEP = 32 << 10,
 };
 
 static uint64_t open_key(uint32_t image, uint32_t ring)
@@ -28,7 +29,7 @@ static struct store_block *find_open(const struct kms_store *store, uint64_t key
 {
 	const uint64_t *found = kms_u64map_find(&store->open, key);
 
-	return found ? (struct store_block *)(uintptr_t)*found : NULL;
+	return found ? kms_u64map_pointer(*found) : NULL;
 }
 
 static uint32_t stored_events(const struct store_block *block)
@@ -69,9 +70,32 @@ static int close_open(struct kms_store *store, struct store_block *block, struct
 	return make_pending(store, block, err);
 }
 
+static struct store_block *alloc_block(struct kms_store *store)
+{
+	struct store_block *block = store->spare_blocks;
+
+	if (!block)
+		return calloc(1, sizeof(*block));
+	store->spare_blocks = block->next;
+	store->n_spare_blocks--;
+	memset(block, 0, offsetof(struct store_block, block.record));
+	return block;
+}
+
+static void free_block(struct kms_store *store, struct store_block *block)
+{
+	if (store->n_spare_blocks == KMS_STORE_SPARE_BLOCKS) {
+		free(block);
+		return;
+	}
+	block->next = store->spare_blocks;
+	store->spare_blocks = block;
+	store->n_spare_blocks++;
+}
+
 static struct store_block *new_block(struct kms_store *store, const struct kms_batch_block *from)
 {
-	struct store_block *block = calloc(1, sizeof(*block));
+	struct store_block *block = alloc_block(store);
 	int64_t ring = store_ring_index(store, from->target, from->block.ring);
 
 	if (!block || ring < 0) {
@@ -83,7 +107,7 @@ static struct store_block *new_block(struct kms_store *store, const struct kms_b
 	block->entry.target = from->target;
 	block->entry.ordinal = store->next_ordinal;
 	if (kms_u64map_set(&store->open, open_key(from->image, from->block.ring),
-			   (uintptr_t)block) < 0) {
+			   kms_u64map_value(block)) < 0) {
 		free(block);
 		return NULL;
 	}
@@ -162,7 +186,7 @@ int store_finish_blocks(struct kms_store *store, struct kms_err *err)
 		if (store->open.slot[i].value == UINT64_MAX)
 			continue;
 		result = close_open(
-			store, (struct store_block *)(uintptr_t)store->open.slot[i].value, err);
+			store, kms_u64map_pointer(store->open.slot[i].value), err);
 		i = (size_t)-1;
 	}
 	return result;
@@ -206,35 +230,70 @@ static char *targets_json(const struct kms_store *store)
 	return out;
 }
 
+static struct store_bytes *take_bytes(struct kms_store *store, size_t bytes)
+{
+	size_t room = (bytes + BYTES_STEP - 1) / BYTES_STEP * BYTES_STEP;
+	struct store_bytes *piece = store->spare;
+
+	if (piece && piece->room >= bytes) {
+		store->spare = piece->next;
+		store->n_spare--;
+		return piece;
+	}
+	piece = malloc(sizeof(*piece) + room);
+	if (piece)
+		piece->room = room;
+	return piece;
+}
+
+static void give_bytes(struct kms_store *store, struct store_bytes *piece)
+{
+	if (!piece)
+		return;
+	if (store->n_spare == KMS_STORE_SPARE) {
+		free(piece);
+		return;
+	}
+	piece->next = store->spare;
+	store->spare = piece;
+	store->n_spare++;
+}
+
+static const uint8_t *copy_blob(uint8_t **at, const uint8_t *from, size_t bytes)
+{
+	uint8_t *to = *at;
+
+	if (bytes)
+		memcpy(to, from, bytes);
+	*at += bytes;
+	return to;
+}
+
 /* Copies what the writer lends. */
-static int keep_chunk(struct store_chunk *staged, const struct kms_chunk *chunk)
+static int keep_chunk(struct kms_store *store, struct store_chunk *staged,
+		      const struct kms_chunk *chunk)
 {
 	uint8_t *at;
 
 	staged->chunk = *chunk;
 	staged->n_bytes =
 		chunk->dir_bytes + chunk->data_bytes + chunk->pages_bytes + chunk->stacks_bytes;
-	staged->bytes = malloc(staged->n_bytes + 1);
+	staged->bytes = take_bytes(store, staged->n_bytes);
 	if (!staged->bytes)
 		return -ENOMEM;
-	at = staged->bytes;
-	staged->chunk.dir = memcpy(at, chunk->dir, chunk->dir_bytes);
-	at += chunk->dir_bytes;
-	staged->chunk.data = memcpy(at, chunk->data, chunk->data_bytes);
-	at += chunk->data_bytes;
-	staged->chunk.pages =
-		chunk->pages_bytes ? memcpy(at, chunk->pages, chunk->pages_bytes) : at;
-	at += chunk->pages_bytes;
-	staged->chunk.stacks =
-		chunk->stacks_bytes ? memcpy(at, chunk->stacks, chunk->stacks_bytes) : at;
+	at = staged->bytes->byte;
+	staged->chunk.dir = copy_blob(&at, chunk->dir, chunk->dir_bytes);
+	staged->chunk.data = copy_blob(&at, chunk->data, chunk->data_bytes);
+	staged->chunk.pages = copy_blob(&at, chunk->pages, chunk->pages_bytes);
+	staged->chunk.stacks = copy_blob(&at, chunk->stacks, chunk->stacks_bytes);
 	return 0;
 }
 
-static void free_chunk(struct store_chunk *staged)
+static void free_chunk(struct kms_store *store, struct store_chunk *staged)
 {
 	if (!staged)
 		return;
-	free(staged->bytes);
+	give_bytes(store, staged->bytes);
 	free(staged->targets);
 	free(staged);
 }
@@ -276,7 +335,7 @@ static int encode_pending(struct kms_store *store, struct store_chunk *staged)
 	}
 	result = kms_chunk_end(store->writer, &chunk);
 	if (!result)
-		result = keep_chunk(staged, &chunk);
+		result = keep_chunk(store, staged, &chunk);
 	if (!result)
 		staged->targets = targets_json(store);
 	return staged->targets || result ? result : -ENOMEM;
@@ -307,7 +366,7 @@ int store_make_chunk(struct kms_store *store, bool all, struct kms_err *err)
 	staged->t0_ns = UINT64_MAX;
 	result = encode_pending(store, staged);
 	if (result < 0) {
-		free_chunk(staged);
+		free_chunk(store, staged);
 		return kms_err_set(err, result, "cannot make a chunk");
 	}
 	staged->id = store->next_chunk++;
@@ -315,7 +374,7 @@ int store_make_chunk(struct kms_store *store, bool all, struct kms_err *err)
 	store->staged_end = &staged->next;
 	store->staged_bytes += staged->n_bytes;
 	for (size_t i = 0; i < store->n_pending; i++)
-		free(store->pending[i]);
+		free_block(store, store->pending[i]);
 	store->n_pending = 0;
 	return 0;
 }
@@ -374,7 +433,7 @@ int store_write_blocks(struct kms_store *store)
 		if (store->open.slot[i].value != UINT64_MAX)
 			rc = write_open(
 				store,
-				(const struct store_block *)(uintptr_t)store->open.slot[i].value);
+				kms_u64map_pointer(store->open.slot[i].value));
 	return rc;
 }
 
@@ -389,7 +448,7 @@ static void free_staged(struct kms_store *store)
 	while (store->staged) {
 		struct store_chunk *next = store->staged->next;
 
-		free_chunk(store->staged);
+		free_chunk(store, store->staged);
 		store->staged = next;
 	}
 	store->staged_end = &store->staged;
@@ -403,7 +462,7 @@ void store_blocks_written(struct kms_store *store)
 		mark_written(store->pending[i]);
 	for (size_t i = 0; i < store->open.slots; i++)
 		if (store->open.slot[i].value != UINT64_MAX)
-			mark_written((struct store_block *)(uintptr_t)store->open.slot[i].value);
+			mark_written(kms_u64map_pointer(store->open.slot[i].value));
 }
 
 /* The file cannot be written and memory must end somewhere: the oldest goes, and is counted. */
@@ -422,17 +481,29 @@ void store_drop_excess(struct kms_store *store)
 		store->dropped += oldest->chunk.events;
 		store->staged = oldest->next;
 		store->staged_bytes -= oldest->n_bytes;
-		free_chunk(oldest);
+		free_chunk(store, oldest);
 	}
 }
 
 void store_blocks_free(struct kms_store *store)
 {
 	free_staged(store);
+	while (store->spare) {
+		struct store_bytes *next = store->spare->next;
+
+		free(store->spare);
+		store->spare = next;
+	}
+	while (store->spare_blocks) {
+		struct store_block *next = store->spare_blocks->next;
+
+		free(store->spare_blocks);
+		store->spare_blocks = next;
+	}
 	for (size_t i = 0; i < store->n_pending; i++)
 		free(store->pending[i]);
 	for (size_t i = 0; i < store->open.slots; i++)
 		if (store->open.slot[i].value != UINT64_MAX)
-			free((struct store_block *)(uintptr_t)store->open.slot[i].value);
+			free(kms_u64map_pointer(store->open.slot[i].value));
 	kms_u64map_deinit(&store->open);
 }

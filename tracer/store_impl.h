@@ -35,11 +35,14 @@ enum kms_store_limits {
 	KMS_STORE_WAL_BYTES = 16 << 20,    /* write-ahead log that is reason for a checkpoint */
 	KMS_STORE_PENDING_NS = 2 * 1000 * 1000 * 1000, /* a chunk waits this long for more blocks */
 	KMS_STORE_PENDING_MIN = 16,                    /* but not for ever smaller ones */
-	KMS_STORE_SLOT_NS = 1000 * 1000 * 1000,        /* copies of slots are written this often */
+	KMS_STORE_SPARE = 64,                          /* pieces of memory kept for chunks */
+	KMS_STORE_SPARE_BLOCKS = 2 * KMS_CHUNK_BLOCKS,
+	KMS_STORE_SLOT_NS = 1000 * 1000 * 1000, /* copies of slots are written this often */
 };
 
 /** A block that is in no chunk. */
 struct store_block {
+	struct store_block *next;     /* in store.spare_blocks */
 	struct kms_chunk_block entry; /* image, target, ordinal, events, last_time_ns */
 	uint32_t by_kind[KMS_EVENT_KINDS];
 	uint32_t ring; /* index in store.ring */
@@ -56,11 +59,19 @@ struct store_member {
 	bool in_db;      /* has a row in open_blocks */
 };
 
+/* Memory of a chunk's blobs. Large pieces go back to the system when they are freed, and each page
+ * would have to be got again: so they are kept. */
+struct store_bytes {
+	struct store_bytes *next;
+	size_t room;
+	uint8_t byte[];
+};
+
 struct store_chunk {
 	struct store_chunk *next;
 	int64_t id;
 	struct kms_chunk chunk; /* points into bytes */
-	uint8_t *bytes;
+	struct store_bytes *bytes;
 	size_t n_bytes;
 	uint64_t t0_ns, t1_ns;
 	uint64_t by_kind[KMS_EVENT_KINDS];
@@ -122,6 +133,10 @@ struct kms_store {
 	uint64_t pending_since_ns;
 	struct store_chunk *staged, **staged_end;
 	size_t staged_bytes;
+	struct store_block *spare_blocks; /* memory for the next ones */
+	size_t n_spare_blocks;
+	struct store_bytes *spare; /* memory of chunks that were written, for the next ones */
+	size_t n_spare;
 	struct kms_event *events; /* KMS_SEQ_PER_BLOCK, scratch */
 
 	struct kms_u64map pages; /* page_key() -> struct store_page * */

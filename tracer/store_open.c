@@ -141,8 +141,10 @@ static int fill_new(sqlite3 *db, const struct kms_store_config *config, struct k
 	char pragmas[128];
 	int result;
 
-	/* No journal: until it is renamed nobody needs this file. */
-	(void)snprintf(pragmas, sizeof(pragmas), "PRAGMA page_size=%d; PRAGMA journal_mode=off",
+	/* No journal and no waiting for the disk: until it is renamed nobody needs this file, and after
+	 * a crash of the machine an empty one is no loss. */
+	(void)snprintf(pragmas, sizeof(pragmas),
+		       "PRAGMA page_size=%d; PRAGMA journal_mode=off; PRAGMA synchronous=off",
 		       KMS_STORE_PAGE_BYTES); /* fits */
 	result = kms_db_exec(db, pragmas, err);
 	if (!result)

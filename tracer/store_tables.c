@@ -41,7 +41,7 @@ static struct store_page *find_page(const struct kms_store *store, uint64_t key)
 {
 	const uint64_t *found = kms_u64map_find(&store->pages, key);
 
-	return found ? (struct store_page *)(uintptr_t)*found : NULL;
+	return found ? kms_u64map_pointer(*found) : NULL;
 }
 
 static int get_page(struct kms_store *store, uint32_t image, uint32_t section, uint32_t number,
@@ -61,7 +61,7 @@ static int get_page(struct kms_store *store, uint32_t image, uint32_t section, u
 		page->dirty_lo = KMS_TABLE_PAGE_ENTRIES;
 		result = read_back(store, page);
 		if (!result)
-			result = kms_u64map_set(&store->pages, key, (uintptr_t)page);
+			result = kms_u64map_set(&store->pages, key, kms_u64map_value(page));
 		if (result < 0) {
 			free(page->page.data);
 			free(page);
@@ -287,7 +287,7 @@ int store_write_pages(struct kms_store *store)
 
 		if (store->pages.slot[i].value == UINT64_MAX)
 			continue;
-		page = (const struct store_page *)(uintptr_t)store->pages.slot[i].value;
+		page = kms_u64map_pointer(store->pages.slot[i].value);
 		if (page->dirty_lo < page->dirty_hi)
 			rc = write_page(store, page);
 	}
@@ -311,7 +311,7 @@ void store_pages_written(struct kms_store *store)
 
 		if (slot->value == UINT64_MAX)
 			continue;
-		page = (struct store_page *)(uintptr_t)slot->value;
+		page = kms_u64map_pointer(slot->value);
 		page->dirty_lo = KMS_TABLE_PAGE_ENTRIES;
 		page->dirty_hi = 0;
 		if (!page->used || kms_u64map_set(&kept, slot->key, slot->value) < 0)
@@ -327,6 +327,6 @@ void store_pages_free(struct kms_store *store)
 {
 	for (size_t i = 0; i < store->pages.slots; i++)
 		if (store->pages.slot[i].value != UINT64_MAX)
-			free_page((struct store_page *)(uintptr_t)store->pages.slot[i].value);
+			free_page(kms_u64map_pointer(store->pages.slot[i].value));
 	kms_u64map_deinit(&store->pages);
 }

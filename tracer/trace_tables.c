@@ -17,12 +17,12 @@ void trace_forget_tables(struct kms_trace *trace)
 {
 	for (size_t i = 0; i < trace->pages.slots; i++)
 		if (trace->pages.slot[i].value != UINT64_MAX)
-			free_page((struct kms_table_page *)(uintptr_t)trace->pages.slot[i].value);
+			free_page(kms_u64map_pointer(trace->pages.slot[i].value));
 	kms_u64map_deinit(&trace->pages);
 	trace->pages_bytes = 0;
 	for (size_t i = 0; i < trace->names.slots; i++)
 		if (trace->names.slot[i].value != UINT64_MAX)
-			free((void *)(uintptr_t)trace->names.slot[i].value);
+			free(kms_u64map_pointer(trace->names.slot[i].value));
 	kms_u64map_deinit(&trace->names);
 }
 
@@ -51,14 +51,14 @@ static struct kms_table_page *get_page(struct kms_trace *trace, uint32_t image, 
 	struct kms_table_page *page;
 
 	if (found)
-		return (struct kms_table_page *)(uintptr_t)*found;
+		return kms_u64map_pointer(*found);
 	page = calloc(1, sizeof(*page));
 	if (!page)
 		return NULL;
 	page->section = section;
 	page->page = number;
 	read_page(trace, image, page);
-	if (kms_u64map_set(&trace->pages, key, (uintptr_t)page) < 0) {
+	if (kms_u64map_set(&trace->pages, key, kms_u64map_value(page)) < 0) {
 		free_page(page);
 		return NULL;
 	}
@@ -136,9 +136,9 @@ const char *kms_trace_cache_name(struct kms_trace *trace, uint32_t image, uint32
 	char *name;
 
 	if (found)
-		return (const char *)(uintptr_t)*found;
+		return kms_u64map_pointer(*found);
 	name = copy_name(kms_trace_entry(trace, image, KMS_SEC_CACHE, cache));
-	if (kms_u64map_set(&trace->names, key, (uintptr_t)name) < 0) {
+	if (kms_u64map_set(&trace->names, key, kms_u64map_value(name)) < 0) {
 		free(name);
 		return NULL;
 	}

@@ -19,7 +19,7 @@ static const uint64_t store_tables_ns = 1000000000; /* between copies of the pic
 static const uint64_t model_idle_ns = 50000000;
 static const uint64_t rest_share = 19; /* a picture made for nobody costs one part in twenty */
 static const uint64_t missing_ns = 1000000000; /* a program without a region is told after */
-static const uint64_t quiet_ns = 40000000;     /* nothing appears for so long: the run is over */
+static const uint64_t quiet_ns = 25000000;     /* nothing appears for so long: the run is over */
 
 void tracer_say(struct kms_tracer *tracer, const char *fmt, ...)
 {
@@ -408,9 +408,10 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 	kms_images_state(tracer->images, &s);
 	since_ns = s.changed_ns > tracer->exited_ns ? s.changed_ns : tracer->exited_ns;
 	if (tracer->is_exited && !s.open && !s.unfinished && !s.in_flight) {
-		if (now_ns >= since_ns + quiet_ns)
+		if (now_ns >= since_ns + quiet_ns && !kms_images_find_tree(tracer->images))
 			return KMS_TRACER_OVER;
-		*next_ns = since_ns + quiet_ns;
+		if (now_ns < since_ns + quiet_ns)
+			*next_ns = since_ns + quiet_ns;
 	}
 	if (tracer->missing_said || !tracer->config.first_pid || tracer->is_exited ||
 	    (s.first_seen && s.first_allocates))

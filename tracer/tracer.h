@@ -69,7 +69,10 @@ enum kms_tracer_wait kms_tracer_wait(struct kms_tracer *tracer, int timeout_ms);
 /** Whether something could not be written to the file. */
 bool kms_tracer_store_failed(struct kms_tracer *tracer);
 
-/** Processes that are traced and live, or are about to execute a program that may be. */
+/**
+ * Processes that are traced and live, or are about to execute a program that may be: as of some 10 ms
+ * ago. At least 1 as long as anybody has memory that we read.
+ */
 uint32_t kms_tracer_live(struct kms_tracer *tracer);
 
 /**

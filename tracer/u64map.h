@@ -6,6 +6,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+/** A pointer as a value of a map, and back. */
+static inline uint64_t kms_u64map_value(const void *pointer)
+{
+	return (uintptr_t)pointer;
+}
+
+static inline void *kms_u64map_pointer(uint64_t value)
+{
+	uintptr_t address = (uintptr_t)value;
+	void *pointer;
+
+	memcpy(&pointer, &address, sizeof(pointer));
+	return pointer;
+}
 
 struct kms_u64map_slot {
 	uint64_t key;

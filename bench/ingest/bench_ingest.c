@@ -8,7 +8,8 @@
  *
  * Without a name all workloads run; -f takes the blocks of a trace that a real program left. Medians
  * of the rounds are printed. Rates are of CPU time, so that a busy machine does not count; the wall
- * time of the disk stands beside them.
+ * time of the disk stands beside them. The last columns are the history of one address: milliseconds
+ * from opening the file to the last event, and the part of the chunks that had to be opened.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -41,6 +42,7 @@ struct round {
 	double store_ns, decode_ns, rows_ns; /* CPU, an event */
 	double store_wall_ns;
 	double store_bytes, rows_bytes; /* an event */
+	double history_ms, history_part;
 };
 
 static struct kms_batch *first_batch(void)
@@ -113,16 +115,32 @@ static double each(double total, uint64_t events)
 	return events ? total / (double)events : 0;
 }
 
+/* The address of an event in the middle of the run. */
+static uint64_t some_address(const struct ingest_blocks *in)
+{
+	struct kms_event *event = malloc(KMS_SEQ_PER_BLOCK * sizeof(*event));
+	uint64_t address = 0;
+	size_t n;
+
+	if (!event || kms_block_decode(&in->block[in->n / 2], event, KMS_SEQ_PER_BLOCK, &n) < 0)
+		ingest_fail(in->name, "cannot decode");
+	for (size_t i = 0; i < n && !address; i++)
+		address = event[i].kind <= KMS_EVENT_FREE ? event[i].address : 0;
+	free(event);
+	return address;
+}
+
 static struct round run_round(const struct ingest_blocks *in, const char *folder)
 {
 	char path[4096], rows[4096];
-	struct ingest_result stored, read, row;
+	struct ingest_result stored, read, row, history;
 
 	(void)snprintf(path, sizeof(path), "%s/bench_ingest.kms", folder); /* open says if cut */
 	(void)snprintf(rows, sizeof(rows), "%s/bench_ingest.db", folder);
 	(void)unlink(path);
 	stored = ingest_store(in, path);
 	read = ingest_read(path);
+	history = ingest_history(path, some_address(in));
 	row = ingest_rows(in, rows, ROWS_EVENTS);
 	(void)unlink(path);
 	if (read.events != in->events)
@@ -134,6 +152,8 @@ static struct round run_round(const struct ingest_blocks *in, const char *folder
 		.decode_ns = each(read.cpu_s * 1e9, read.events),
 		.rows_ns = each(row.cpu_s * 1e9, row.events),
 		.rows_bytes = each((double)row.bytes, row.events),
+		.history_ms = history.wall_s * 1e3,
+		.history_part = (double)history.bytes / 1e6,
 	};
 }
 
@@ -162,11 +182,11 @@ static void run_blocks(const struct ingest_blocks *in, const struct options *o)
 	for (unsigned i = 0; i < o->rounds; i++)
 		round[i] = run_round(in, o->folder);
 #define MEDIAN(member) median(round, o->rounds, offsetof(struct round, member))
-	printf("%-10.10s %8.2f M %6.2f %9.2f %8.1f %8.1f %9.1f %8.2f %8.1f %7.2f\n", in->name,
-	       (double)in->events / 1e6, each((double)in->record_bytes, in->events),
+	printf("%-10.10s %8.2f M %6.2f %9.2f %8.1f %8.1f %9.1f %8.2f %8.1f %7.1f %9.1f %6.3f\n",
+	       in->name, (double)in->events / 1e6, each((double)in->record_bytes, in->events),
 	       MEDIAN(store_bytes), 1e3 / MEDIAN(store_ns), 1e3 / MEDIAN(store_wall_ns),
 	       1e3 / MEDIAN(decode_ns), 1e3 / MEDIAN(rows_ns), MEDIAN(rows_bytes),
-	       MEDIAN(rows_ns) / MEDIAN(store_ns));
+	       MEDIAN(rows_ns) / MEDIAN(store_ns), MEDIAN(history_ms), MEDIAN(history_part));
 #undef MEDIAN
 	(void)fflush(stdout);
 }
@@ -199,10 +219,10 @@ static void run_file(const char *path, const struct options *o)
 
 static void print_head(void)
 {
-	printf("%-10s %10s %6s %9s %8s %8s %9s %8s %8s %7s\n", "", "", "ring", "trace", "store",
-	       "store", "decode", "rows", "rows", "store");
-	printf("%-10s %10s %6s %9s %8s %8s %9s %8s %8s %7s\n", "workload", "events", "B/ev", "B/ev",
-	       "M/s cpu", "M/s wall", "M/s", "M/s", "B/ev", "/ rows");
+	printf("%-10s %10s %6s %9s %8s %8s %9s %8s %8s %7s %9s %6s\n", "", "", "ring", "trace",
+	       "store", "store", "decode", "rows", "rows", "store", "history", "of");
+	printf("%-10s %10s %6s %9s %8s %8s %9s %8s %8s %7s %9s %6s\n", "workload", "events", "B/ev",
+	       "B/ev", "M/s cpu", "M/s wall", "M/s", "M/s", "B/ev", "/ rows", "ms", "chunks");
 }
 
 int main(int argc, char **argv)

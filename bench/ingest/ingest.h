@@ -48,7 +48,7 @@ struct ingest_result ingest_rows(const struct ingest_blocks *in, const char *pat
 /** Reads a trace back: chunks to blocks to events. */
 struct ingest_result ingest_read(const char *path);
 
-/** Counts the events of one address in the middle of the trace by the table `events`. */
+/** Finds all events of one address. bytes: parts in a million of the chunks that were opened. */
 struct ingest_result ingest_history(const char *path, uint64_t address);
 
 #endif

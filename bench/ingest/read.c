@@ -96,6 +96,6 @@ struct ingest_result ingest_history(const char *path, uint64_t address)
 	kms_scan_work(scan, &work);
 	kms_scan_close(scan);
 	result = end_reading(&r, events);
-	result.bytes = work.chunks_read; /* of work.chunks */
+	result.bytes = work.chunks ? work.chunks_read * 1000000 / work.chunks : 0;
 	return result;
 }

@@ -6,6 +6,7 @@ usage: detect.py GROUP [NAME-PART]     groups: see cases.py; only cases whose na
        detect.py --alone               all groups without a tracer: the kinds printed on stderr
 """
 
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -16,6 +17,7 @@ import cases  # noqa: E402
 import kms  # noqa: E402
 
 OPTIMISATIONS = ("O1", "O2")
+AT_A_TIME = 4
 
 
 def program_of(case, front, optimisation):
@@ -35,7 +37,7 @@ class Runner:
     def run(self, case, front, optimisation):
         program = program_of(case, front, optimisation)
         title = f"{case.name} ({front} {optimisation})"
-        trace = self.workspace.path / "trace.kms"
+        trace = self.workspace.path / f"{title.replace(' ', '_').replace('/', '_')}.kms"
         done, _ = self.workspace.traced([program, *case.arguments], trace, case.options)
         if not self.checks.equal(done.status, 0, f"{title}: exit status"):
             print(done)
@@ -100,11 +102,12 @@ def address(expected, printed):
 
 
 def run_all(runner, selected):
-    for case in selected:
-        for front in case.fronts:
-            for optimisation in OPTIMISATIONS:
-                if program_of(case, front, optimisation).exists():
-                    runner.run(case, front, optimisation)
+    """Several at a time: each run spends most of its time waiting for processes."""
+    runs = [(case, front, optimisation) for case in selected for front in case.fronts
+            for optimisation in OPTIMISATIONS if program_of(case, front, optimisation).exists()]
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        for done in [pool.submit(runner.run, *run) for run in runs]:
+            done.result()
 
 
 def main():

@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 SOURCE = pathlib.Path(os.environ.get("KMS_SOURCE_DIR", pathlib.Path(__file__).parents[2])).resolve()
@@ -57,13 +58,14 @@ class Checks:
     def __init__(self):
         self.failed = 0
         self.passed = 0
+        self.lock = threading.Lock()
 
     def that(self, holds, what, seen=""):
-        if holds:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print(f"not ok: {what}: {seen}" if seen != "" else f"not ok: {what}", flush=True)
+        with self.lock:
+            self.passed += bool(holds)
+            self.failed += not holds
+            if not holds:
+                print(f"not ok: {what}: {seen}" if seen != "" else f"not ok: {what}", flush=True)
         return bool(holds)
 
     def equal(self, seen, expected, what):

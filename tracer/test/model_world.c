@@ -82,17 +82,6 @@ static void ring_open_block(struct world *w, struct world_ring *r)
 	r->lagging = true;
 }
 
-static void ring_claim(struct world *w, struct world_ring *r, struct world_process *p)
-{
-	r->owner = p;
-	r->target = p->target;
-	r->seq = 0;
-	r->dropping = 0;
-	r->lost = 0;
-	p->n_rings++;
-	ring_open_block(w, r);
-}
-
 static struct world_ring *ring_free(struct world *w)
 {
 	for (unsigned i = 0; i < WORLD_RINGS; i++)
@@ -154,6 +143,20 @@ static bool emit(struct world *w, struct world_ring *r, struct enc_event *event)
 	r->lagging = true;
 	w->emitted++;
 	return true;
+}
+
+static void ring_claim(struct world *w, struct world_ring *r, struct world_process *p)
+{
+	struct enc_event event = {.kind = KMS_EVENT_THREAD, .value = 1};
+
+	r->owner = p;
+	r->target = p->target;
+	r->seq = 0;
+	r->dropping = 0;
+	r->lost = 0;
+	p->n_rings++;
+	ring_open_block(w, r);
+	(void)emit(w, r, &event); /* a ring without events has no place in a fork's cuts */
 }
 
 /* An alloc or free as the allocator records it. */
@@ -338,7 +341,7 @@ static void step_memory(struct world *w, struct world_process *p, struct world_r
 		step_guard(w, r, place);
 	else if (place->kind == WORLD_IS_SLAB)
 		step_slab(w, r, place);
-	else if (w->config.regrow || !place->used)
+	else if (w->config.large || !place->used)
 		step_large(w, r, place);
 }
 

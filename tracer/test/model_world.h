@@ -43,7 +43,8 @@ struct world_config {
 	uint32_t image;
 	uint32_t first_target;
 	bool cross;  /* frees by other threads than the owner's */
-	bool regrow; /* slabs are released and made again, large blocks come and go */
+	bool regrow;     /* slabs are released and made again */
+	bool large;      /* large blocks come and go */
 	bool guard;
 	unsigned fork; /* a process forks */
 	unsigned exit;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,51 @@ static void a_process_between_two_programs_is_waited_for(void **state)
 	close(gate[1]);
 }
 
+static void an_entry_is_found_in_any_block_of_entries(void **state)
+{
+	(void)state;
+#define HAS(block) kms_environment_has(block, sizeof(block) - 1, "A=1")
+	assert_true(HAS("A=1\0"));
+	assert_true(HAS("B=2\0A=1\0"));
+	assert_true(HAS("\0\0\0A=1\0C"));
+	assert_false(HAS(""));
+	assert_false(HAS("\0\0\0\0\0\0"));
+	assert_false(HAS("A=1"));
+	assert_false(HAS("A=12\0"));
+	assert_false(HAS("BA=1\0"));
+	assert_false(HAS("no end at all"));
+#undef HAS
+}
+
+static void a_process_without_a_region_is_found_by_its_environment(void **state)
+{
+	struct run *run = *state;
+	uint64_t end = kms_mono_ns() + RUN_DEADLINE_NS;
+	struct kms_images_state now;
+	char variable[128];
+	char *environment[] = {"HOME=/", variable, NULL};
+	char *other[] = {"HOME=/", "KMEMSCOPE_RUN=/dev/shm/kms-test-images-XXXXX", NULL};
+	char *arguments[] = {"sleep", "1000", NULL};
+	pid_t pid, stranger;
+
+	snprintf(variable, sizeof(variable), KMS_RUN_VARIABLE "=%s", run->dir);
+	run_start(run, 0, false);
+	assert_int_equal(kms_images_find_tree(run->images), 0);
+	assert_int_equal(posix_spawnp(&pid, "sleep", NULL, NULL, arguments, environment), 0);
+	assert_int_equal(posix_spawnp(&stranger, "sleep", NULL, NULL, arguments, other), 0);
+	assert_int_equal(kms_images_find_tree(run->images), 1);
+	assert_int_equal(kms_images_find_tree(run->images), 1);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	do {
+		now = run_poll(run);
+	} while (now.in_flight && kms_mono_ns() < end);
+	assert_int_equal(now.in_flight, 0);
+	assert_int_equal(kms_images_find_tree(run->images), 0);
+	kill(stranger, SIGKILL);
+	assert_int_equal(waitpid(stranger, NULL, 0), stranger);
+}
+
 static void three_hundred_short_images_are_counted_exactly(void **state)
 {
 	struct run *run = *state;
@@ -438,6 +484,8 @@ int main(void)
 		TEST(a_slot_used_again_is_another_target),
 		TEST(a_process_that_executes_another_program_is_two_targets),
 		TEST(a_process_between_two_programs_is_waited_for),
+		cmocka_unit_test(an_entry_is_found_in_any_block_of_entries),
+		TEST(a_process_without_a_region_is_found_by_its_environment),
 		TEST(three_hundred_short_images_are_counted_exactly),
 		TEST(only_the_first_process_is_followed_if_asked),
 		TEST(a_file_that_is_no_region_is_said_once_and_left_alone),

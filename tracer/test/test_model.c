@@ -146,7 +146,7 @@ static void histories(const struct history *history, unsigned n, bool in_order)
 static void one_ring_is_exact(void **state)
 {
 	const struct history history = {
-		.config = {.image = 1, .first_target = 1, .guard = true, .regrow = true},
+		.config = {.image = 1, .first_target = 1, .guard = true, .regrow = true, .large = true},
 		.polls = 60,
 		.park_ns = UINT64_MAX
         };

@@ -234,18 +234,25 @@ static void region_of_a_living_process_outlives_its_tracer(void **state)
 	struct bench *b = *state;
 	struct kms_session session;
 	char dead[PATH_MAX], name[64], region[PATH_MAX + 70];
+	int fd;
 
 	assert_int_equal(mkdir(b->root, 0700), 0);
 	snprintf(dead, sizeof(dead), "%s/dead.99", b->root);
 	assert_int_equal(mkdir(dead, 0700), 0);
-	snprintf(name, sizeof(name), "img-%ld-abc.kmr", (long)getpid());
+	/* its maker is gone, a child of it has it */
+	snprintf(name, sizeof(name), "img-99999999-abc.kmr");
 	snprintf(region, sizeof(region), "%s/%s", dead, name);
 	touch(dead, name);
-	touch(dead, "img-99999999999999999999-abc.kmr");
+	fd = open(region, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	/* a process of the maker's pid lives, nobody has it */
+	snprintf(name, sizeof(name), "img-%ld-def.kmr", (long)getpid());
+	touch(dead, name);
 	touch(dead, "img--1-abc.kmr");
 	assert_int_equal(kms_session_create(&session, "p", 1, NULL), 0);
 	assert_true(exists(region));
 	assert_true(rmdir(dead) < 0 && errno == ENOTEMPTY);
+	close(fd);
 	assert_int_equal(unlink(region), 0);
 	assert_int_equal(rmdir(dead), 0); /* nothing else was left */
 	kms_session_destroy(&session);
