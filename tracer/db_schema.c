@@ -77,7 +77,7 @@ static int check_numbers(sqlite3 *db, int *version, struct kms_err *err)
 /* The schema as this build makes it, in memory. */
 static int model_open(int version, sqlite3 **out, struct kms_err *err)
 {
-	sqlite3 *db;
+	sqlite3 *db = NULL;
 	int result;
 
 	if (sqlite3_open(":memory:", &db) != SQLITE_OK) {
@@ -176,7 +176,7 @@ static int check_against(sqlite3 *db, sqlite3 *model, struct kms_err *err)
 int kms_schema_check(sqlite3 *db, struct kms_err *err)
 {
 	sqlite3 *model = NULL;
-	int version;
+	int version = 0;
 	int result = check_numbers(db, &version, err);
 
 	if (!result)

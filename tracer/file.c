@@ -90,7 +90,7 @@ static int conn_open(const char *path, struct file_conn **out, struct kms_err *e
 
 int file_conn_begin(struct kms_file *file, struct file_conn **out, struct kms_err *err)
 {
-	struct file_conn *conn;
+	struct file_conn *conn = NULL;
 	int result = 0;
 
 	(void)pthread_mutex_lock(&file->lock); /* cannot fail on a plain mutex */
@@ -299,9 +299,12 @@ static const struct kms_snapshot *file_acquire(void *ctx)
 
 static void file_release(void *ctx, const struct kms_snapshot *snapshot)
 {
+	struct file_snapshot *ours;
+
 	(void)ctx;
 	/* the snapshot is the first member, and was ours to begin with */
-	file_snapshot_put((struct file_snapshot *)(uintptr_t)snapshot);
+	memcpy(&ours, &snapshot, sizeof(ours));
+	file_snapshot_put(ours);
 }
 
 static struct kms_scan_query scan_query(const struct kms_event_query *query)

@@ -265,29 +265,34 @@ static int by_begin(const void *a, const void *b)
 	return x->ordinal < y->ordinal ? -1 : x->ordinal > y->ordinal;
 }
 
-static int find_places(struct replay *r)
+static int find_in_chunks(struct replay *r, struct kms_chunk_block *dir)
 {
 	size_t n_chunks, n;
 	const struct kms_trace_chunk *chunk = kms_trace_chunks(r->conn->trace, &n_chunks);
-	KMS_AUTO_FREE struct kms_chunk_block *dir = malloc(KMS_CHUNK_BLOCKS_MAX * sizeof(*dir));
-	struct kms_chunk_block *open;
 	int result = 0;
 
-	if (!dir)
-		return no_memory(r);
 	for (size_t i = 0; !result && i < n_chunks; i++) {
 		result = kms_trace_dir(r->conn->trace, chunk[i].id, dir, &n, r->err);
 		if (!result)
 			result = add_places(r, chunk[i].id, dir, n);
 	}
-	if (result < 0)
-		return result;
-	result = kms_trace_open_blocks(r->conn->trace, &open, &n, r->err);
-	if (result < 0)
-		return result;
-	result = add_places(r, 0, open, n);
-	free(open);
-	if (r->n_places)
+	return result;
+}
+
+static int find_places(struct replay *r)
+{
+	struct kms_chunk_block *blocks = malloc(KMS_CHUNK_BLOCKS_MAX * sizeof(*blocks));
+	size_t n;
+	int result = blocks ? find_in_chunks(r, blocks) : no_memory(r);
+
+	free(blocks);
+	blocks = NULL;
+	if (!result)
+		result = kms_trace_open_blocks(r->conn->trace, &blocks, &n, r->err);
+	if (!result)
+		result = add_places(r, 0, blocks, n);
+	free(blocks);
+	if (!result && r->n_places)
 		qsort(r->place, r->n_places, sizeof(*r->place), by_begin);
 	return result;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "tracer/file_impl.h"
 #include "tracer/stack_id.h"
 
@@ -52,10 +53,10 @@ void file_stack_free(void *ctx, struct kms_view_stack *stack)
 {
 	(void)ctx;
 	for (size_t i = 0; i < stack->n_frames; i++) {
-		/* strings of our own making */
-		free((void *)(uintptr_t)stack->frame[i].module);
-		free((void *)(uintptr_t)stack->frame[i].function);
-		free((void *)(uintptr_t)stack->frame[i].file);
+		/* strings of our own making, though const to everybody else */
+		kms_cleanup_free(&stack->frame[i].module);
+		kms_cleanup_free(&stack->frame[i].function);
+		kms_cleanup_free(&stack->frame[i].file);
 	}
 	free(stack->frame);
 	memset(stack, 0, sizeof(*stack));

@@ -140,9 +140,12 @@ static bool chunk_fits(const struct kms_scan *scan, const struct kms_trace_chunk
 	       (chunk->kinds & q->kinds);
 }
 
+/* @arg: the scan whose chunks they are numbers of. */
 static int by_seq_min(const void *a, const void *b, void *arg)
 {
-	const struct kms_trace_chunk *chunk = arg;
+	const struct kms_scan *scan = arg;
+	size_t n;
+	const struct kms_trace_chunk *chunk = kms_trace_chunks(scan->trace, &n);
 	uint64_t x = chunk[*(const uint32_t *)a].seq_min, y = chunk[*(const uint32_t *)b].seq_min;
 
 	return x < y ? -1 : x > y;
@@ -150,7 +153,9 @@ static int by_seq_min(const void *a, const void *b, void *arg)
 
 static int by_seq_max_down(const void *a, const void *b, void *arg)
 {
-	const struct kms_trace_chunk *chunk = arg;
+	const struct kms_scan *scan = arg;
+	size_t n;
+	const struct kms_trace_chunk *chunk = kms_trace_chunks(scan->trace, &n);
 	uint64_t x = chunk[*(const uint32_t *)a].seq_max, y = chunk[*(const uint32_t *)b].seq_max;
 
 	return x > y ? -1 : x < y;
@@ -160,8 +165,6 @@ static int choose_chunks(struct kms_scan *scan)
 {
 	size_t n;
 	const struct kms_trace_chunk *chunk = kms_trace_chunks(scan->trace, &n);
-	/* the array does not change while we sort numbers by it */
-	void *arg = (void *)(uintptr_t)chunk;
 
 	scan->order = malloc((n + 1) * sizeof(*scan->order));
 	if (!scan->order)
@@ -170,7 +173,7 @@ static int choose_chunks(struct kms_scan *scan)
 		if (chunk_fits(scan, &chunk[i]))
 			scan->order[scan->n_order++] = (uint32_t)i;
 	qsort_r(scan->order, scan->n_order, sizeof(*scan->order),
-		scan->query.descending ? by_seq_max_down : by_seq_min, arg);
+		scan->query.descending ? by_seq_max_down : by_seq_min, scan);
 	scan->work.chunks = n;
 	return 0;
 }

@@ -95,10 +95,12 @@ static char *blob_text(sqlite3_stmt *stmt, int column)
 
 	if (!text)
 		return NULL;
-	memcpy(text, "x'", 2);
+	text[0] = 'x';
+	text[1] = '\'';
 	for (size_t i = 0; i < n; i++)
 		(void)snprintf(text + 2 + 2 * i, 3, "%02x", blob[i]); /* fits */
-	memcpy(text + 2 + 2 * n, "'", 2);
+	text[2 + 2 * n] = '\'';
+	text[3 + 2 * n] = '\0';
 	return text;
 }
 

@@ -93,11 +93,12 @@ int kms_store_audit(struct kms_store *store, const struct kms_store_audit *audit
 		    struct kms_err *err)
 {
 	int result =
-		STORE_ROW(&store->rows, STORE_AUDIT, KMS_INT(store->next_audit++),
+		STORE_ROW(&store->rows, STORE_AUDIT, KMS_INT(store->next_audit),
 			  KMS_INT(audit->wall_ns), KMS_TEXT(audit->who ? audit->who : ""),
 			  KMS_INT(audit->target), KMS_TEXT(audit->variable ? audit->variable : ""),
 			  KMS_INT(audit->value), KMS_TEXT(audit->result ? audit->result : ""));
 
+	store->next_audit++;
 	store->changed = true;
 	return result < 0 ? kms_err_set(err, result, "cannot keep an audit entry") : 0;
 }

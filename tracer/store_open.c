@@ -283,7 +283,7 @@ int kms_store_create(const struct kms_store_config *config, struct kms_store **o
 	struct kms_store *store = NULL;
 	int result = store_alloc(config, &store, err);
 
-	if (result < 0)
+	if (result < 0 || !store)
 		return result;
 	result = store_start(store, config, err);
 	if (result < 0) {

@@ -13,11 +13,11 @@ enum {
 static const char *const texts[STORE_STMT_COUNT] = {
 	[STORE_META] = "INSERT OR REPLACE INTO meta(key, value) VALUES(?,?)",
 	/* kind comes with the snapshot and stays */
-	[STORE_TARGET] =
-		"INSERT INTO targets(id, name, kind, pid, state, started, ended, exit_status, parent,"
-		" command, image, slot, region_start) VALUES(?1,?2,'process',?3,?4,?5,?6,?7,?8,?9,?10,?11,"
-		"?12) ON CONFLICT(id) DO UPDATE SET name=?2, pid=?3, state=?4, started=?5, ended=?6,"
-		" exit_status=?7, parent=?8, command=?9, image=?10, slot=?11, region_start=?12",
+	[STORE_TARGET] = /* NOLINT(bugprone-suspicious-missing-comma): one text */
+	"INSERT INTO targets(id, name, kind, pid, state, started, ended, exit_status, parent,"
+	" command, image, slot, region_start) VALUES(?1,?2,'process',?3,?4,?5,?6,?7,?8,?9,?10,?11,"
+	"?12) ON CONFLICT(id) DO UPDATE SET name=?2, pid=?3, state=?4, started=?5, ended=?6,"
+	" exit_status=?7, parent=?8, command=?9, image=?10, slot=?11, region_start=?12",
 	[STORE_TARGET_KIND] = "UPDATE targets SET kind=?2 WHERE id=?1 AND kind<>?2",
 	[STORE_RING] = "INSERT OR REPLACE INTO rings VALUES(?,?,?,?,?)",
 	[STORE_CHUNK] = "INSERT OR REPLACE INTO chunks VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",

@@ -35,8 +35,11 @@ static const char *printable(const char *text, char *copy, size_t room)
 
 	if (!text)
 		return NULL;
-	for (i = 0; text[i] && i < room - 1; i++)
-		copy[i] = (unsigned char)text[i] < ' ' ? '?' : text[i];
+	for (i = 0; text[i] && i < room - 1; i++) {
+		copy[i] = text[i];
+		if ((unsigned char)copy[i] < ' ')
+			copy[i] = '?';
+	}
 	copy[i] = '\0';
 	return copy;
 }

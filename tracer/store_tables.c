@@ -201,7 +201,7 @@ static int name_module(struct kms_store *store, const struct store_page *page, u
 		return 0;
 	has_path = store_string(store, page->image, m.path_string, path, sizeof(path)) == 0;
 	for (uint32_t i = 0; i < m.build_id_bytes && i < sizeof(m.build_id); i++)
-		(void)snprintf(build_id + 2 * i, 3, "%02x", m.build_id[i]); /* fits */
+		(void)snprintf(build_id + 2 * (size_t)i, 3, "%02x", m.build_id[i]); /* fits */
 	return STORE_ROW(&store->rows, STORE_MODULE, KMS_INT(page->image), KMS_INT(index),
 			 KMS_INT(m.start), KMS_INT(m.end), KMS_INT(m.load_bias), KMS_INT(m.slot),
 			 KMS_INT(m.epoch), KMS_TEXT(has_path ? path : NULL), KMS_TEXT(build_id));

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "base/cleanup.h"
 #include "schema/region.h"
 #include "tracer/varint.h"
 
@@ -76,17 +75,14 @@ static void from_planes(const uint8_t *planes, uint8_t *rows, size_t entries, si
 			rows[i * entry_bytes + b] = planes[b * entries + i];
 }
 
-size_t kms_table_page_pack(const struct kms_table_page *page, uint8_t *out)
+/* Packs with two pieces of memory, each as long as the body. */
+static size_t pack(const struct kms_table_page *page, uint8_t *rows, uint8_t *planes, uint8_t *out)
 {
 	size_t entry_bytes = kms_table_entry_bytes(page->section);
 	size_t body = page->entries * entry_bytes;
-	KMS_AUTO_FREE uint8_t *rows = malloc(body + 1);
-	KMS_AUTO_FREE uint8_t *planes = malloc(body + 1);
 	uint8_t *p = out;
 	size_t packed;
 
-	if (!rows || !planes)
-		return 0;
 	memcpy(rows, page->data, body);
 	if (page->section == KMS_SEC_NODE)
 		turn_parents(rows, page->page * KMS_TABLE_PAGE_ENTRIES, page->entries);
@@ -102,27 +98,41 @@ size_t kms_table_page_pack(const struct kms_table_page *page, uint8_t *out)
 	return (size_t)(p - out) + packed;
 }
 
+size_t kms_table_page_pack(const struct kms_table_page *page, uint8_t *out)
+{
+	size_t body = page->entries * (size_t)kms_table_entry_bytes(page->section);
+	uint8_t *memory = malloc(2 * body + 1);
+	size_t bytes;
+
+	if (!memory)
+		return 0;
+	bytes = pack(page, memory, memory + body, out);
+	free(memory);
+	return bytes;
+}
+
 static int unpack_body(struct kms_table_page *page, const uint8_t *p, size_t stored,
 		       size_t entry_bytes)
 {
 	size_t body = page->entries * entry_bytes;
-	KMS_AUTO_FREE uint8_t *planes = malloc(body + 1);
-	uint8_t *rows;
+	uint8_t *planes = malloc(body + 1);
+	uint8_t *rows = malloc(body + 1);
+	int result = planes && rows ? 0 : -ENOMEM;
 
-	if (!planes)
-		return -ENOMEM;
-	if (stored == body)
+	if (!result && stored == body)
 		memcpy(planes, p, body);
-	else if (stored > body || ZSTD_decompress(planes, body, p, stored) != body)
-		return -EBADMSG;
-	rows = malloc(body + 1);
-	if (!rows)
-		return -ENOMEM;
-	from_planes(planes, rows, page->entries, entry_bytes);
-	if (page->section == KMS_SEC_NODE)
-		turn_parents(rows, page->page * KMS_TABLE_PAGE_ENTRIES, page->entries);
-	page->data = rows;
-	return 0;
+	else if (!result && (stored > body || ZSTD_decompress(planes, body, p, stored) != body))
+		result = -EBADMSG;
+	if (!result) {
+		from_planes(planes, rows, page->entries, entry_bytes);
+		if (page->section == KMS_SEC_NODE)
+			turn_parents(rows, page->page * KMS_TABLE_PAGE_ENTRIES, page->entries);
+		page->data = rows;
+		rows = NULL;
+	}
+	free(planes);
+	free(rows);
+	return result;
 }
 
 int kms_table_page_unpack(struct kms_table_page *page, const void *packed, size_t bytes)

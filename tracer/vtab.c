@@ -137,7 +137,7 @@ static int table_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 {
 	double rows = 1e8;
 	char *plan = sqlite3_malloc(2 * info->nConstraint + 1);
-	int used = 0;
+	size_t used = 0;
 
 	(void)vtab;
 	if (!plan)
@@ -150,7 +150,7 @@ static int table_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 			continue;
 		plan[2 * used] = (char)('b' + column); /* rowid, -1, is 'a' */
 		plan[2 * used + 1] = (char)op;
-		info->aConstraintUsage[i].argvIndex = ++used;
+		info->aConstraintUsage[i].argvIndex = (int)++used;
 		rows = rows * rule->leaves / 1000;
 	}
 	plan[2 * used] = '\0';
@@ -306,9 +306,11 @@ static int cursor_filter(sqlite3_vtab_cursor *base, int descending, const char *
 	kms_scan_close(cursor->scan);
 	cursor->scan = NULL;
 	query.descending = descending != 0;
-	for (int i = 0; i < argc; i++)
-		possible =
-			constrain(&query, plan[2 * i] - 'b', plan[2 * i + 1], argv[i]) && possible;
+	for (int i = 0; i < argc; i++) {
+		const char *pair = plan + 2 * (size_t)i;
+
+		possible = constrain(&query, pair[0] - 'b', pair[1], argv[i]) && possible;
+	}
 	result = possible ? start_scan(cursor, &query, &err) : 0;
 	return result < 0 ? fail(base->pVtab, result, &err) : cursor_next(base);
 }

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Use after free when the FIFO was too short: depth 512, 20,000 frees between free and read.
 
-`guard` must show that the victim has left. Two cases: its address was given out again and is live
-by then, so the read is legal for the allocator and there is no report; or it was not given out
-again, and then a report, where there is one, lists every owner that the address ever had.
+`guard` must show that the victim has left. Three cases. Its address was given out again and is live
+by then: the read is legal for the allocator, there is no report. It was not given out again: the
+page is still closed, the report names the victim's three stacks. It was given out many times and
+its last owner was freed a moment ago: the report is about that one, and lists every owner.
 """
 
 import json
@@ -53,15 +54,42 @@ def run(checks, front, mode, churn):
         check_guard(checks, title, workspace.items("guard", trace))
         faults = workspace.items("faults", trace)
         owners = owners_of(workspace, trace, int(printed["block"], 16))
-        if mode == "reuse":
-            checks.that(printed["owner"] > 0, f"{title}: the address was given out again")
-            checks.equal([f["kind"] for f in faults], [], f"{title}: a live owner, no report")
-            checks.that(owners >= 2, f"{title}: owners in the trace", owners)
-            return
-        checks.equal(owners, 1, f"{title}: the address had one owner")
-        for fault in faults:
-            checks.equal(fault["kind"], "use_after_free", f"{title}: kind")
-            checks.equal(len(fault["owners"]), owners, f"{title}: owners in the report")
+        CHECK_OF[mode](checks, title, printed, faults, owners)
+
+
+def check_reuse(checks, title, printed, faults, owners):
+    checks.that(printed["owner"] > 0, f"{title}: the address was given out again")
+    checks.equal([f["kind"] for f in faults], [], f"{title}: a live owner, no report")
+    checks.that(owners >= 2, f"{title}: owners in the trace", owners)
+
+
+def check_fresh(checks, title, _printed, faults, owners):
+    checks.equal(owners, 1, f"{title}: the address had one owner")
+    if check_report(checks, title, faults, owners):
+        for stack, place in (("alloc_stack", ("make_block", "alloc")),
+                             ("free_stack", ("give_back", "free"))):
+            line = kms.line_of(SOURCE, place[1])
+            checks.that(kms.frame_is(faults[0][stack], place[0], SOURCE, line),
+                        f"{title}: {stack} is the victim's", kms.show_stack(faults[0][stack]))
+
+
+def check_again(checks, title, _printed, faults, owners):
+    checks.that(owners > FREES // (DEPTH + 1) - 2, f"{title}: owners in the trace", owners)
+    if check_report(checks, title, faults, owners):
+        checks.that(kms.frame_of(faults[0]["alloc_stack"], "churn"),
+                    f"{title}: the last owner's stack", kms.show_stack(faults[0]["alloc_stack"]))
+
+
+def check_report(checks, title, faults, owners):
+    if not checks.equal([f["kind"] for f in faults], ["use_after_free"], f"{title}: one report"):
+        return False
+    checks.that(kms.frame_is(faults[0]["stack"], "read_stale", SOURCE,
+                             kms.line_of(SOURCE, "read")), f"{title}: the access")
+    checks.equal(faults[0]["owners_total"], owners, f"{title}: owners in the report")
+    return True
+
+
+CHECK_OF = {"reuse": check_reuse, "fresh": check_fresh, "read": check_again}
 
 
 def main():
@@ -69,6 +97,7 @@ def main():
     for front in ("malloc", "kmem"):
         run(checks, front, "reuse", SIZE)
         run(checks, front, "fresh", OTHER_SIZE)
+        run(checks, front, "read", SIZE)
     return checks.status()
 
 

@@ -19,9 +19,19 @@ WORKER = kms.BUILD / "test/system/worker"
 NUMBERED = kms.BUILD / "test/system/numbered"
 PAIRS = 8000000
 EXECS = 300
+ATTEMPTS = 3
 GRACE_S = 1.0  # "within a second of its usual time"
 DEADLINE_S = 60
 NUMBERS = 20000
+
+
+class Late(Exception):
+    """It took longer than allowed, which a busy machine can do, too: worth another attempt."""
+
+
+def in_time(seconds, usual, grace_s, what):
+    if seconds >= usual + grace_s:
+        raise Late(f"{what}: {seconds:.2f} s, usual {usual:.2f} s")
 
 
 def wait_session(workspace):
@@ -65,8 +75,7 @@ def kill_tracer(checks):
 
         status, out, _, seconds = timed(workspace, [WORKER, PAIRS], trace, kill)
         checks.equal((status, out), (0, b"done\n"), "tracer killed: the program ends as usual")
-        checks.that(seconds < usual + GRACE_S, "tracer killed: the program's time",
-                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        in_time(seconds, usual, GRACE_S, "tracer killed: the program's time")
         check_lost_tracer(checks, workspace, "tracer killed", trace)
 
 
@@ -93,8 +102,7 @@ def kill_tree(checks):
         status, out, _, seconds = timed(workspace, argv, trace, kill)
         checks.equal((status, out), (0, b"all done\n"), "tree: make ends as usual")
         checks.equal(len(list(workspace.path.glob("*.made"))), EXECS, "tree: all is made")
-        checks.that(seconds < usual + GRACE_S, "tree: make's time",
-                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        in_time(seconds, usual, GRACE_S, "tree: make's time")
         check_lost_tracer(checks, workspace, "tree", trace)
 
 
@@ -135,8 +143,7 @@ def stop_tracer(checks):
         finally:
             os.kill(session["pid"], signal.SIGCONT)
         checks.equal(line, b"done\n", "tracer stopped: the program ends its work")
-        checks.that(seconds < usual + GRACE_S + 0.5, "tracer stopped: the program's time",
-                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        in_time(seconds, usual, GRACE_S + 0.5, "tracer stopped: the program's time")
         checks.equal(child.wait(DEADLINE_S), 0, "tracer stopped: exit status")
         checks.equal(kms.integrity(trace), "ok", "tracer stopped: integrity_check")
         check_sum(checks, workspace, "tracer stopped", trace)
@@ -168,8 +175,7 @@ def stop_tree(checks):
             os.kill(session["pid"], signal.SIGCONT)
         checks.equal(line, b"ended\n", "stopped tree: all processes ran")
         # Each new image may notice for itself that nobody reads; see the stalled flag.
-        checks.that(seconds < usual + 2 * GRACE_S, "stopped tree: time",
-                    f"{seconds:.2f} s, usual {usual:.2f} s")
+        in_time(seconds, usual, 2 * GRACE_S, "stopped tree: time")
         checks.equal(child.wait(DEADLINE_S), 0, "stopped tree: exit status")
         checks.equal(kms.integrity(trace), "ok", "stopped tree: integrity_check")
 
@@ -178,13 +184,23 @@ TESTS = {"tracer": kill_tracer, "tree": kill_tree, "program": kill_program, "sto
          "stop_tree": stop_tree}
 
 
+def run(checks, test):
+    for attempt in range(ATTEMPTS):
+        try:
+            test(checks)
+            return
+        except Late as late:
+            print(f"late in attempt {attempt + 1}: {late}", flush=True)
+        except AssertionError as error:
+            checks.that(False, test.__name__, error)
+            return
+    checks.that(False, f"{test.__name__}: in time in one of {ATTEMPTS} attempts")
+
+
 def main():
     checks = kms.Checks()
     for name in sys.argv[1:] or TESTS:
-        try:
-            TESTS[name](checks)
-        except AssertionError as error:
-            checks.that(False, name, error)
+        run(checks, TESTS[name])
     return checks.status()
 
 

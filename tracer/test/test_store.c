@@ -625,7 +625,7 @@ static void an_address_has_the_cache_of_its_time(void **state)
 	assert_null(kms_trace_cache(r.trace, &where));
 	where.time_ns = 9 * second;
 	assert_string_equal(kms_trace_cache(r.trace, &where), "pool");
-	where.address = TB_HEAP_BASE + TB_SLAB_PAGES * KMS_PAGE_BYTES;
+	where.address = TB_HEAP_BASE + (uint64_t)TB_SLAB_PAGES * KMS_PAGE_BYTES;
 	assert_null(kms_trace_cache(r.trace, &where));
 	where.size = 40; /* no slab, as of a guarded block: the smallest cache of the front */
 	assert_string_equal(kms_trace_cache(r.trace, &where), "malloc-64");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tracer/test/trace_build.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +38,8 @@ void tb_deinit(struct tb *tb)
 
 const char *tb_cache_name(uint64_t address)
 {
-	return cache_names[(address - TB_HEAP_BASE) / (TB_SLAB_PAGES * KMS_PAGE_BYTES) % 3];
+	return cache_names[(address - TB_HEAP_BASE) / ((uint64_t)TB_SLAB_PAGES * KMS_PAGE_BYTES) %
+			   3];
 }
 
 /* Copies what the block gained into the batch. */
@@ -199,7 +201,7 @@ static void send_names(struct tb *tb, uint32_t image)
 		struct kms_cache_entry cache = {
 			.object_bytes = 64, .stride_bytes = 64, .ready = 1, .kind = 1 + i};
 
-		strcpy(cache.name, cache_names[i]);
+		(void)snprintf(cache.name, sizeof(cache.name), "%s", cache_names[i]);
 		memcpy(t->data + i * sizeof(cache), &cache, sizeof(cache));
 	}
 	t = tb_table(tb, image, KMS_SEC_THREAD, 0, tb->n_rings, sizeof(struct kms_thread));
@@ -235,8 +237,8 @@ static void send_targets(struct tb *tb, uint32_t state)
 		t->exit_status = state == KMS_STATE_EXITED ? 0 : -1;
 		t->start_wall_ns = TB_START_WALL_NS;
 		t->region_start_wall_ns = TB_START_WALL_NS;
-		strcpy(t->name, "program");
-		strcpy(t->command, "program --with arguments");
+		(void)snprintf(t->name, sizeof(t->name), "program");
+		(void)snprintf(t->command, sizeof(t->command), "program --with arguments");
 	}
 }
 
