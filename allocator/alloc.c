@@ -9,6 +9,19 @@
 #include "allocator/large.h"
 #include "allocator/port.h"
 
+uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t p, const struct kms_side *side,
+		    uint64_t size, uint32_t node, uint32_t flags)
+{
+	bool ours = side->last_ring == t->ring->mark || side->last_ring == 0;
+
+	if (ours && flags == t->ring->checks && !(p & 7))
+		kms_ring_emit(t, form, p, size, node);
+	else
+		kms_ring_emit_slow(t, form, p, size, node, flags,
+				   ours ? -1 : (uint8_t)(side->generation + 1));
+	return kms_recorded_in(t->ring);
+}
+
 void kms_alloc_failed(struct kms_local *t, size_t size, struct kms_request_info *info)
 {
 	const uint64_t numbers[5] = {size, info->node};
@@ -135,7 +148,7 @@ static void resize_in_place(struct kms_local *t, const struct kms_place *place, 
 		side->generation++;
 	} else {
 		side->last_ring = KMS_SIDE_UNRECORDED;
-		side->generation = (uint8_t)(side->generation + 2);
+		side->generation = 0;
 	}
 	counter->frees++;
 	counter->free_bytes += place->block_bytes;

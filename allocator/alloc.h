@@ -22,11 +22,11 @@ struct kms_request_info {
 	uint32_t node;          /* stack of the call, filled in by the core */
 };
 
-/** Must the next call of this local go the slow way? One branch for all reasons. */
-static inline bool kms_gate(const struct kms_local *t)
+/** Not 0: the next call of this local must go the slow way. One branch for all reasons. */
+static inline uint32_t kms_gate(const struct kms_local *t)
 {
-	return ((__atomic_load_n(t->attention, __ATOMIC_RELAXED) ^ t->attention_seen) |
-		(__atomic_load_n(t->epoch, __ATOMIC_RELAXED) ^ t->epoch_seen) | t->busy) != 0;
+	return (__atomic_load_n(t->attention, __ATOMIC_RELAXED) ^ t->attention_seen) |
+	       (__atomic_load_n(t->epoch, __ATOMIC_RELAXED) ^ t->epoch_seen) | t->busy;
 }
 
 /** Between enter and leave a signal handler of this thread takes another local. */
@@ -47,89 +47,135 @@ static inline uint32_t kms_capture(struct kms_local *t, const struct kms_frame *
 	return t->trace == 2 ? kms_stack_capture(t->stack, frame) : 0;
 }
 
-/** Can the hot record be used for this block? */
-static inline bool kms_record_plain(const struct kms_local *t, const struct kms_side *side,
-				    uint32_t flags)
+/*
+ * A side entry is kept in two words, as schema/spans.h lays it out: {size, allocation stack} and
+ * {free stack, mark}, where mark is the half word below. A pair of calls must not wait for what the
+ * one before it stored, so nothing but the generation is read in order to be written.
+ */
+enum kms_side_mark {
+	KMS_MARK_GENERATION = 0x100, /* one generation */
+	KMS_MARK_GENERATIONS = 0xff00,
+	KMS_MARK_RING_SHIFT = 16,
+};
+
+#define KMS_MARK_NO_RING ((uint32_t)KMS_SIDE_UNRECORDED << KMS_MARK_RING_SHIFT)
+
+static inline uint32_t kms_side_mark(const struct kms_side *side)
 {
-	return ((side->last_ring == t->ring->mark) | (side->last_ring == 0)) &
-	       (flags == t->ring->checks);
+	uint32_t mark;
+
+	__builtin_memcpy(&mark, &side->state, sizeof(mark));
+	return mark;
 }
 
-/** Writes the event of @side's block and returns what last_ring becomes. */
-static inline uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t p,
-				  const struct kms_side *side, uint64_t size, uint32_t node,
-				  uint32_t flags)
+/** The mark after one more event. */
+static inline uint32_t kms_mark_next(uint32_t mark, uint32_t state, uint16_t last_ring)
 {
-	if (KMS_LIKELY(kms_record_plain(t, side, flags) & !(p & 7)))
-		kms_ring_emit(t, form, p, size, node);
-	else
-		kms_ring_emit_slow(t, form, p, size, node, flags,
-				   side->last_ring == t->ring->mark || side->last_ring == 0
-					   ? -1
-					   : (uint8_t)(side->generation + 1));
-	return t->ring->lost_pending ? KMS_SIDE_UNRECORDED : t->ring->mark;
+	return ((mark + KMS_MARK_GENERATION) & KMS_MARK_GENERATIONS) | state |
+	       (uint32_t)last_ring << KMS_MARK_RING_SHIFT;
 }
 
-/* Two stores for a whole side entry: {size, allocation stack} and {free stack, state, generation,
- * last ring}. The layout is schema/spans.h's. */
-static inline uint64_t kms_side_tail(const struct kms_side *side)
+static inline void kms_side_set_head(struct kms_side *side, size_t size, uint32_t node)
 {
-	uint64_t tail;
+	uint64_t head = size | (uint64_t)node << 32;
 
-	__builtin_memcpy(&tail, &side->free_stack, sizeof(tail));
-	return tail;
+	__builtin_memcpy(&side->size_bytes, &head, sizeof(head));
 }
 
-static inline uint64_t kms_side_tail_make(uint64_t tail, uint32_t free_stack, uint32_t state,
-					  uint16_t last_ring)
+static inline void kms_side_set_mark(struct kms_side *side, uint32_t mark)
 {
-	uint64_t generation = (tail + (UINT64_C(1) << 40)) & (UINT64_C(0xff) << 40);
-
-	return free_stack | (uint64_t)state << 32 | generation | (uint64_t)last_ring << 48;
+	__builtin_memcpy(&side->state, &mark, sizeof(mark));
 }
 
-static inline void kms_side_set_tail(struct kms_side *side, uint64_t tail)
+/*
+ * Without a trace the generation is not kept: whoever reads it next finds KMS_SIDE_UNRECORDED, and
+ * takes the one that it finds for the first.
+ */
+static inline void kms_side_alloc_untraced(struct kms_side *side, size_t size)
 {
+	kms_side_set_head(side, size, 0);
+	kms_side_set_mark(side, KMS_BLOCK_LIVE | KMS_MARK_NO_RING);
+}
+
+static inline void kms_side_free_untraced(struct kms_side *side)
+{
+	uint64_t tail = (uint64_t)(KMS_BLOCK_FREE | KMS_MARK_NO_RING) << 32;
+
 	__builtin_memcpy(&side->free_stack, &tail, sizeof(tail));
 }
 
-static inline void kms_side_alloc(struct kms_side *side, size_t size, uint32_t node,
-				  uint16_t last_ring)
-{
-	uint64_t head = (uint32_t)size | (uint64_t)node << 32;
-	uint64_t tail = kms_side_tail(side);
+/**
+ * Writes an event of @side's block and returns what last_ring becomes. Any address, flags and last
+ * writer.
+ */
+uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t p, const struct kms_side *side,
+		    uint64_t size, uint32_t node, uint32_t flags);
 
-	__builtin_memcpy(side, &head, sizeof(head));
-	kms_side_set_tail(side,
-			  kms_side_tail_make(tail, (uint32_t)tail, KMS_BLOCK_LIVE, last_ring));
+/** The same for a block of a slab; most often its last event is in this thread's ring, too. */
+static inline uint16_t kms_record_slab(struct kms_local *t, unsigned form, uintptr_t p,
+				       const struct kms_side *side, uint32_t mark, uint64_t size,
+				       uint32_t node, uint32_t flags)
+{
+	uint32_t last_ring = mark >> KMS_MARK_RING_SHIFT;
+
+	if (KMS_UNLIKELY(((last_ring != t->ring->mark) & (last_ring != 0)) |
+			 (flags != t->ring->checks)))
+		return kms_record(t, form, p, side, size, node, flags);
+	kms_ring_emit(t, form, p, size, node);
+	return kms_recorded_in(t->ring);
 }
 
-static inline void kms_side_free(struct kms_side *side, uint32_t node, uint16_t last_ring)
+/** Records the allocation of a slab's block and keeps it in its side entry. */
+static inline void kms_side_alloc_traced(struct kms_local *t, struct kms_side *side, uintptr_t p,
+					 size_t size, uint32_t node, uint32_t flags)
 {
-	kms_side_set_tail(side,
-			  kms_side_tail_make(kms_side_tail(side), node, KMS_BLOCK_FREE, last_ring));
+	uint32_t mark = kms_side_mark(side);
+	uint16_t last_ring =
+		kms_record_slab(t, KMS_REC_FORM_ALLOC, p, side, mark, size, node, flags);
+
+	kms_side_set_head(side, size, node);
+	kms_side_set_mark(side, kms_mark_next(mark, KMS_BLOCK_LIVE, last_ring));
 }
 
-/** Takes the top round of a bin that has one and dresses the block for @size bytes. */
-static inline uint8_t *kms_bin_take(struct kms_local *t, unsigned cache_index, size_t size,
-				    uint32_t node, uint32_t checks, uint32_t attrs, bool traced)
+/** Likewise its free. */
+static inline void kms_side_free_traced(struct kms_local *t, struct kms_side *side, uintptr_t p,
+					uint32_t node, uint32_t flags)
 {
-	struct kms_bin *bin = &t->bin[cache_index];
+	uint32_t mark = kms_side_mark(side);
+	uint16_t last_ring =
+		kms_record_slab(t, KMS_REC_FORM_FREE, p, side, mark, side->size_bytes, node, flags);
+
+	mark = kms_mark_next(mark, KMS_BLOCK_FREE, last_ring);
+	side->free_stack = node;
+	kms_side_set_mark(side, mark);
+}
+
+/** A slab's block is free now. */
+static inline void kms_side_free(struct kms_local *t, struct kms_side *side, uintptr_t p,
+				 uint32_t node, uint32_t flags)
+{
+	if (t->trace)
+		kms_side_free_traced(t, side, p, node, flags);
+	else
+		kms_side_free_untraced(side);
+}
+
+/** The block of a round that left its bin, dressed for @size bytes. */
+static inline uint8_t *kms_round_dress(struct kms_local *t, unsigned cache_index,
+				       const struct kms_round *round, size_t size, uint32_t node,
+				       uint32_t checks, uint32_t attrs)
+{
 	struct kms_counter *counter = &t->counter[cache_index];
-	uint16_t last_ring = KMS_SIDE_UNRECORDED;
-	struct kms_round *top = bin->top - 1;
-	struct kms_side *side = top->side;
-	uint8_t *p = top->block;
+	struct kms_side *side = round->side;
+	uint8_t *p = round->block;
 
-	bin->top = top;
 	if (checks & KMS_CHECK_REDZONE)
 		kms_redzone_fill(p + size);
-	if (traced)
-		last_ring = kms_record(t, KMS_REC_FORM_ALLOC, (uintptr_t)p, side, size, node,
-				       checks | attrs);
 	/* Without checks (hence without a trace) rounds come back without their side entry. */
-	if (checks)
-		kms_side_alloc(side, size, node, last_ring);
+	if (t->trace)
+		kms_side_alloc_traced(t, side, (uintptr_t)p, size, node, checks | attrs);
+	else if (checks)
+		kms_side_alloc_untraced(side, size);
 	counter->allocs++;
 	counter->alloc_bytes += size;
 	return p;
@@ -152,7 +198,7 @@ static inline void *kms_alloc_from(struct kms_local *t, unsigned cache_index, si
 		__builtin_memcpy((uint8_t *)bin->top[-1].block - KMS_HEADER_BYTES, &header,
 				 sizeof(header));
 	}
-	return kms_bin_take(t, cache_index, size, node, checks, attrs, t->trace != 0);
+	return kms_round_dress(t, cache_index, --bin->top, size, node, checks, attrs);
 }
 
 /** A block found by its address. */
@@ -161,21 +207,28 @@ struct kms_found {
 	struct kms_side *side;
 };
 
+/**
+ * Finds the side entry of the block of a slab that begins at @p, which lies in the slab's pages.
+ * False: none begins there. Half words are enough within a span.
+ */
+static inline bool kms_span_side(const struct kms_span *span, uintptr_t p, struct kms_side **side)
+{
+	uint32_t offset = (uint32_t)p - (uint32_t)span->base - span->first_bytes;
+	uint64_t index = ((uint64_t)offset * span->stride_magic) >> 32;
+
+	*side = (struct kms_side *)(uintptr_t)span->side_address + index;
+	return KMS_LIKELY((uint32_t)index * span->stride_bytes == offset) &&
+	       KMS_LIKELY(index < span->count);
+}
+
 /** Is @p the start of a live block of this slab? found->side is set if it is one of a block. */
 static inline bool kms_found_live(struct kms_span *span, uintptr_t p, struct kms_found *found)
 {
-	uint64_t offset = p - span->base - span->first_bytes;
-	uint32_t index;
-
 	found->span = span;
-	found->side = NULL;
-	/* A stale page entry or an interior pointer gives an offset or a rest that does not fit. */
-	if (KMS_UNLIKELY(offset >> 32))
+	if (!kms_span_side(span, p, &found->side)) {
+		found->side = NULL;
 		return false;
-	index = (uint32_t)((offset * span->stride_magic) >> 32);
-	if (KMS_UNLIKELY((index >= span->count) | (index * span->stride_bytes != offset)))
-		return false;
-	found->side = (struct kms_side *)(uintptr_t)span->side_address + index;
+	}
 	/* Without checks the side table is not kept: every block passes for live. */
 	return (found->side->state == KMS_BLOCK_LIVE) | !span->checks;
 }
@@ -197,26 +250,21 @@ static inline bool kms_zones_whole(const struct kms_span *span, const uint8_t *p
 {
 	if (!(span->checks & KMS_CHECK_REDZONE))
 		return true;
-	return kms_redzone_whole(p + size) &
-	       (span->checks & KMS_CHECK_HEADER ? true
-						: p[-1] == kms_pattern_byte((uintptr_t)p - 1));
+	return kms_redzone_whole(p + size) &&
+	       (span->checks & KMS_CHECK_HEADER || kms_pattern_at(p - 1));
 }
 
 /** Puts a live, whole block into a bin that has room. */
 static inline void kms_bin_give(struct kms_local *t, const struct kms_found *found, uint8_t *p,
-				uint32_t node, uint32_t attrs, bool traced)
+				uint32_t node, uint32_t attrs)
 {
 	struct kms_side *side = found->side;
 	unsigned cache_index = found->span->cache;
 	struct kms_bin *bin = &t->bin[cache_index];
 	struct kms_counter *counter = &t->counter[cache_index];
-	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 	size_t size = side->size_bytes;
 
-	if (traced)
-		last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, node,
-				       found->span->checks | attrs);
-	kms_side_free(side, node, last_ring);
+	kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
 	bin->top->block = p;
 	bin->top->side = side;
 	bin->top++;
@@ -244,7 +292,7 @@ static inline void kms_free_to(struct kms_local *t, const struct kms_found *foun
 		kms_heap_free_old(t, found, p, node, attrs);
 		return;
 	}
-	kms_bin_give(t, found, p, node, attrs, t->trace != 0);
+	kms_bin_give(t, found, p, node, attrs);
 }
 
 /*

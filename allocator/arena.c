@@ -100,6 +100,13 @@ static void bin_remove(struct kms_arena *a, struct kms_span *run)
 		a->bin_map &= ~(UINT64_C(1) << bin);
 }
 
+/* No page of a free run but its first and last has an entry: none is of another span. */
+static void run_unmap(struct kms_arena *a, const struct kms_span *run)
+{
+	a->page_span[page_of(a, run->base)] = 0;
+	a->page_span[page_of(a, run->base) + run->pages - 1] = 0;
+}
+
 /* Joins @run with free neighbours and puts it into its bin. */
 static void run_insert(struct kms_arena *a, struct kms_span *run)
 {
@@ -111,6 +118,7 @@ static void run_insert(struct kms_arena *a, struct kms_span *run)
 		other = span_at(a, a->page_span[first - 1]);
 		if (other && other->state == KMS_SPAN_FREE && other->pages) {
 			bin_remove(a, other);
+			run_unmap(a, other);
 			run->base = other->base;
 			run->pages += other->pages;
 			run->reserved &= other->reserved;
@@ -121,6 +129,7 @@ static void run_insert(struct kms_arena *a, struct kms_span *run)
 		other = span_at(a, a->page_span[end]);
 		if (other && other->state == KMS_SPAN_FREE && other->pages) {
 			bin_remove(a, other);
+			run_unmap(a, other);
 			run->pages += other->pages;
 			run->reserved &= other->reserved;
 			span_entry_free(a, other);

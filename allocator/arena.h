@@ -65,7 +65,7 @@ static inline struct kms_span *kms_span_entry(const struct kms_local *t, uintptr
 {
 	size_t page = (p - t->arena_base) >> KMS_PAGE_SHIFT;
 
-	return page < t->arena_pages ? &t->span[t->page_span[page]] : t->span;
+	return KMS_LIKELY(page < t->arena_pages) ? &t->span[t->page_span[page]] : t->span;
 }
 
 /** The span that holds address @p, or NULL. Any value is allowed. Lock-free. */

@@ -145,12 +145,8 @@ void kms_heap_free_old(struct kms_local *t, const struct kms_found *found, void 
 	struct kms_cache *cache = t->heap->cache[found->span->cache];
 	struct kms_side *side = found->side;
 	uint64_t size = side->size_bytes;
-	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 
-	if (t->trace)
-		last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, node,
-				       found->span->checks | attrs);
-	kms_side_free(side, node, last_ring);
+	kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
 	t->counter[cache->index].frees++;
 	t->counter[cache->index].free_bytes += size;
 	kms_cache_free_to_slab(t, cache, p);

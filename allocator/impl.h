@@ -31,6 +31,8 @@ enum kms_impl_limits {
 	KMS_MALLOC_ALIGN = 16,
 	KMS_KMEM_ALIGN = 8,
 	KMS_MALLOC_CLASSES = 44,
+	KMS_MALLOC_SMALL_BYTES = 1008,   /* requests up to here find their class in a table */
+	KMS_MALLOC_SMALL_STEPS = 65,     /* of 16 bytes, redzone included */
 	KMS_MALLOC_MAX_BYTES = 64 << 10, /* largest slot of the malloc front; above: pages */
 	KMS_KMEM_CLASSES = 24,
 	KMS_HEADER_BYTES = 8,
@@ -148,10 +150,9 @@ struct kms_local {
 	const uint32_t *epoch;     /* the same from within the process; 0 in an unknown child */
 	uint32_t attention_seen;
 	uint32_t epoch_seen;
-	uint32_t busy;        /* between enter and leave; a signal handler finds it set */
-	uint32_t slow_malloc; /* every malloc the slow way: guard, poison */
-	uint32_t slow_free;   /* every free: poison */
-	uint32_t mode;        /* enum kms_mode */
+	uint32_t busy;          /* between enter and leave; a signal handler finds it set */
+	uint32_t detour_malloc; /* enum kms_detour: why malloc does not take its shortest way */
+	uint32_t detour_free;   /* likewise free */
 	uint32_t slab_word;   /* kms_span_word of a slab of the malloc front with today's checks */
 	uintptr_t arena_base; /* copies of heap.arena's constants */
 	size_t arena_pages;
@@ -177,14 +178,14 @@ struct kms_local {
 	uint32_t state;       /* enum kms_local_state */
 	uint32_t told_level;  /* level of the last context record */
 	uint32_t exit_rounds; /* destructor rounds seen at thread exit */
+	uint8_t small_class[KMS_MALLOC_SMALL_STEPS];
 	struct kms_bin bin[KMS_MAX_CACHES];
 };
 
-/** How much the hot path does; each step needs all before it. */
-enum kms_mode {
-	KMS_MODE_PLAIN = 0,   /* no check, no trace: side tables are not kept */
-	KMS_MODE_CHECKED = 1, /* side tables and redzones */
-	KMS_MODE_TRACED = 2,
+/** Why a call of the malloc front leaves its shortest way, which has the checks but no more. */
+enum kms_detour {
+	KMS_DETOUR_TRACED = 1,
+	KMS_DETOUR_SLOW = 2, /* poison, or guard */
 };
 
 enum kms_local_state {

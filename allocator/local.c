@@ -5,6 +5,7 @@
 #include "allocator/heap.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
+#include "allocator/sizeclass.h"
 
 enum {
 	ASK_LOCALS = 64,
@@ -35,6 +36,8 @@ static struct kms_local *local_create(struct kms_heap *heap)
 	t->stack = kms_meta_alloc(heap, sizeof(struct kms_stack));
 	if (!t->ring || !t->stack)
 		return NULL;
+	for (unsigned i = 1; i < KMS_MALLOC_SMALL_STEPS; i++)
+		t->small_class[i] = (uint8_t)kms_malloc_class(i * KMS_MALLOC_ALIGN);
 	t->heap = heap;
 	t->next_all = heap->all_locals;
 	heap->all_locals = t;
@@ -70,13 +73,13 @@ void kms_local_refresh(struct kms_local *t)
 	t->epoch_seen = heap->last_epoch;
 	t->trace = heap->shared ? (uint32_t)heap->variable[KMS_VAR_TRACE] : 0;
 	t->guard_active = kms_guard_wanted(heap);
-	t->slow_free = heap->checks & KMS_CHECK_POISON;
-	t->mode = t->trace ? KMS_MODE_TRACED : heap->checks ? KMS_MODE_CHECKED : KMS_MODE_PLAIN;
+	t->detour_free = (t->trace ? KMS_DETOUR_TRACED : 0u) |
+			 (heap->checks & KMS_CHECK_POISON ? KMS_DETOUR_SLOW : 0u);
+	t->detour_malloc = t->detour_free | (t->guard_active ? KMS_DETOUR_SLOW : 0u);
 	t->arena_base = heap->arena.base;
 	t->arena_pages = heap->arena.bytes >> KMS_PAGE_SHIFT;
 	t->page_span = heap->arena.page_span;
 	t->span = heap->arena.span;
-	t->slow_malloc = t->guard_active | t->slow_free;
 	if (t->check_epoch != heap->check_epoch) {
 		t->checks = heap->checks;
 		t->checks_malloc = heap->checks & ~(uint32_t)KMS_CHECK_HEADER;

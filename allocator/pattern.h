@@ -25,15 +25,26 @@ static inline uint8_t kms_pattern_byte(uintptr_t address)
 	return byte ? byte : KMS_PATTERN_ZERO_BECOMES;
 }
 
-/** The two redzone bytes at @address, low byte first. */
+/*
+ * Zeros are rare, so that a branch is cheaper than what the compiler would make of it; the empty
+ * statement keeps it one.
+ */
+static inline uint64_t kms_pattern_no_zero(uint64_t byte)
+{
+	if (__builtin_expect(!byte, 0)) {
+		__asm__("");
+		byte = KMS_PATTERN_ZERO_BECOMES;
+	}
+	return byte;
+}
+
+/** The two redzone bytes at @address, low byte first. One multiplication gives both. */
 static inline uint16_t kms_pattern_redzone(uintptr_t address)
 {
 	uint64_t product = address * KMS_PATTERN_FACTOR;
-	unsigned first = (unsigned)(product >> 56);
-	unsigned second = (unsigned)((product + KMS_PATTERN_FACTOR) >> 56);
+	uint64_t first = kms_pattern_no_zero(product >> 56);
+	uint64_t second = kms_pattern_no_zero((product + KMS_PATTERN_FACTOR) >> 56);
 
-	first = first ? first : KMS_PATTERN_ZERO_BECOMES;
-	second = second ? second : KMS_PATTERN_ZERO_BECOMES;
 	return (uint16_t)(first | second << 8);
 }
 
@@ -51,6 +62,12 @@ static inline bool kms_redzone_whole(const void *p)
 
 	__builtin_memcpy(&v, p, sizeof(v));
 	return v == kms_pattern_redzone((uintptr_t)p);
+}
+
+/** Is there a byte of the pattern? */
+static inline bool kms_pattern_at(const uint8_t *p)
+{
+	return *p == kms_pattern_no_zero(((uintptr_t)p * KMS_PATTERN_FACTOR) >> 56);
 }
 
 /** Fills [p, p + bytes) with the pattern (front area, poison). */

@@ -55,6 +55,12 @@ static inline bool kms_ring_time_due(struct kms_ring_writer *w)
 	return (tick ^ w->tick_seen) | !--w->time_countdown;
 }
 
+/** What a record just written, or lost, leaves in its block's last_ring. */
+static inline uint16_t kms_recorded_in(const struct kms_ring_writer *w)
+{
+	return w->lost_pending ? KMS_SIDE_UNRECORDED : w->mark;
+}
+
 static inline uint32_t kms_site_slot(uint32_t node)
 {
 	return (node * UINT32_C(0x9e3779b1)) >> 24;

@@ -24,7 +24,8 @@ enum kms_block_state {
  * State of one block. @generation grows by one at each alloc and free; @last_ring is the ring
  * (index + 1) that wrote its last record, KMS_SIDE_UNRECORDED if its last event was not recorded
  * (trace off, or no event since the slab was made). A record carries the generation when last_ring
- * is not the writer's. A new slab begins at generation 0, so an alloc with generation 1 of an
+ * is not the writer's. While nothing is recorded the generation is not kept: an entry with
+ * KMS_SIDE_UNRECORDED may begin again anywhere. A new slab begins at generation 0, so an alloc with generation 1 of an
  * address that is not live is the first of a new slab. Sizes of 4 GiB and more: UINT32_MAX here and
  * kms_span.large_bytes.
  */

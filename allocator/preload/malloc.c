@@ -16,6 +16,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define SLOW   __attribute__((noinline, cold))
+#define HOT    __attribute__((noinline))
 
 static void *no_memory(void)
 {
@@ -40,67 +41,92 @@ static void *allocate(size_t size, size_t align, struct kms_request_info *info)
 }
 
 /*
- * The hot functions pass the frame in registers, so that what they do not do themselves is a tail
- * call and their own path saves nothing.
+ * What the hot functions do not do themselves is a tail call (the build sees to it that it is one),
+ * so their own path saves no register, and the callee finds its caller's frame where they had it.
  */
-#define FRAME_ARGS   uint64_t pc, uint64_t sp, uint64_t fp
-#define FRAME_VALUES frame.pc, frame.sp, frame.fp
-
-SLOW static void *malloc_slow(size_t size, FRAME_ARGS)
+SLOW static void *malloc_slow(size_t size)
 {
-	struct kms_request_info info = {
-		.frame = {pc, sp, fp}
-        };
+	struct kms_request_info info = {0};
 
+	KMS_CALLER_FRAME(&info.frame);
 	return allocate(size, 0, &info);
 }
 
-/* A magazine round is there and the gate is open. */
-static __attribute__((noinline)) void *malloc_checked(struct kms_local *t, size_t size,
-						      unsigned cls, FRAME_ARGS)
+/* Class of a request. False: no class has so much. */
+static inline bool find_class(const struct kms_local *t, size_t size, size_t *cls)
 {
-	const struct kms_frame frame = {pc, sp, fp};
-	void *p;
+	if (KMS_LIKELY(size <= KMS_MALLOC_SMALL_BYTES)) {
+		*cls = t->small_class[(size + t->extra_malloc_bytes + KMS_MALLOC_ALIGN - 1) /
+				      KMS_MALLOC_ALIGN];
+		return true;
+	}
+	if (size > KMS_MALLOC_MAX_BYTES - KMS_REDZONE_BYTES)
+		return false;
+	*cls = kms_malloc_class(size + t->extra_malloc_bytes);
+	return true;
+}
 
+/* The gate is open. */
+static HOT void *malloc_traced(size_t size)
+{
+	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
+	struct kms_local *t = kms_tls;
+	struct kms_counter *counter;
+	const struct kms_round *top;
+	uint32_t node;
+	size_t cls;
+	uint8_t *p;
+
+	if (KMS_UNLIKELY(!find_class(t, size, &cls) || t->bin[cls].top == t->bin[cls].bottom))
+		return malloc_slow(size);
 	kms_enter(t);
-	if (t->mode == KMS_MODE_TRACED)
-		p = kms_bin_take(t, cls, size, kms_capture(t, &frame), t->checks_malloc, 0, true);
-	else
-		p = kms_bin_take(t, cls, size, 0, t->checks_malloc, 0, false);
+	node = kms_capture(t, &frame);
+	top = --t->bin[cls].top;
+	p = top->block;
+	if (t->checks_malloc & KMS_CHECK_REDZONE)
+		kms_redzone_fill(p + size);
+	kms_side_alloc_traced(t, top->side, (uintptr_t)p, size, node, t->checks_malloc);
+	counter = &t->counter[cls];
+	counter->allocs++;
+	counter->alloc_bytes += size;
 	kms_leave(t);
 	return p;
 }
 
 EXPORT void *malloc(size_t size)
 {
-	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
 	struct kms_local *t = kms_tls;
-	size_t need = size + t->extra_malloc_bytes;
-	struct kms_bin *bin;
-	unsigned cls;
-	void *p;
+	uint32_t gate = kms_gate(t), detour = t->detour_malloc;
+	struct kms_counter *counter;
+	struct kms_round *top;
+	size_t cls;
+	uint8_t *p;
 
-	need += !need;
-	if (KMS_UNLIKELY(kms_gate(t) | (need - 1 >= KMS_MALLOC_MAX_BYTES) | t->slow_malloc))
-		return malloc_slow(size, FRAME_VALUES);
-	cls = kms_malloc_class(need);
-	bin = &t->bin[cls];
-	if (KMS_UNLIKELY(bin->top == bin->bottom))
-		return malloc_slow(size, FRAME_VALUES);
-	if (t->mode)
-		return malloc_checked(t, size, cls, FRAME_VALUES);
+	if (gate | detour)
+		return !gate && detour == KMS_DETOUR_TRACED ? malloc_traced(size)
+							    : malloc_slow(size);
+	if (KMS_UNLIKELY(!find_class(t, size, &cls)))
+		return malloc_slow(size);
+	top = t->bin[cls].top;
+	if (KMS_UNLIKELY(top == t->bin[cls].bottom))
+		return malloc_slow(size);
 	kms_enter(t);
-	p = (--bin->top)->block;
-	t->counter[cls].allocs++;
+	t->bin[cls].top = --top;
+	p = top->block;
+	counter = &t->counter[cls];
+	counter->allocs++;
+	if (t->checks_malloc) {
+		kms_side_alloc_untraced(top->side, size);
+		counter->alloc_bytes += size;
+		if (KMS_LIKELY(t->checks_malloc & KMS_CHECK_REDZONE))
+			kms_redzone_fill(p + size);
+	}
 	kms_leave(t);
 	return p;
 }
 
-SLOW static void free_slow(void *p, FRAME_ARGS)
+static void release(void *p, struct kms_request_info *info)
 {
-	struct kms_request_info info = {
-		.frame = {pc, sp, fp}
-        };
 	struct kms_local *t;
 
 	if (kms_early_owns(p))
@@ -109,54 +135,92 @@ SLOW static void free_slow(void *p, FRAME_ARGS)
 	if (!t)
 		return;
 	kms_enter(t);
-	kms_free_slow(t, p, &info);
+	kms_free_slow(t, p, info);
 	kms_leave(t);
 }
 
-/* The span is a slab of the front with today's checks. */
-static __attribute__((noinline)) void free_checked(struct kms_local *t, uint8_t *p,
-						   struct kms_span *span, FRAME_ARGS)
+SLOW static void free_slow(void *p)
 {
-	struct kms_bin *bin = &t->bin[span->cache];
-	const struct kms_frame frame = {pc, sp, fp};
-	struct kms_found found;
+	struct kms_request_info info = {0};
 
-	if (KMS_UNLIKELY(!kms_found_live(span, (uintptr_t)p, &found) || bin->top == bin->limit ||
-			 !kms_zones_whole(span, p, found.side->size_bytes)))
-		return free_slow(p, FRAME_VALUES);
+	KMS_CALLER_FRAME(&info.frame);
+	if (p)
+		release(p, &info);
+}
+
+/* The bin that a block of this span goes back to; NULL if it has no room, or the span is no slab of
+ * the front with today's checks. */
+static inline struct kms_bin *find_bin(struct kms_local *t, const struct kms_span *span)
+{
+	size_t cls = span->cache;
+
+	if (KMS_UNLIKELY(kms_span_word(span) != t->slab_word) ||
+	    KMS_UNLIKELY(t->bin[cls].top == t->bin[cls].limit))
+		return NULL;
+	return &t->bin[cls];
+}
+
+/* The gate is open. */
+static HOT void free_traced(uint8_t *p)
+{
+	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
+	struct kms_local *t = kms_tls;
+	struct kms_span *span = kms_span_entry(t, (uintptr_t)p);
+	struct kms_bin *bin = find_bin(t, span);
+	struct kms_counter *counter = &t->counter[span->cache];
+	struct kms_side *side;
+	uint32_t size;
+
+	if (KMS_UNLIKELY(!bin || !kms_span_side(span, (uintptr_t)p, &side) ||
+			 side->state != KMS_BLOCK_LIVE ||
+			 !kms_zones_whole(span, p, side->size_bytes)))
+		return free_slow(p);
 	kms_enter(t);
-	if (t->mode == KMS_MODE_TRACED)
-		kms_bin_give(t, &found, p, kms_capture(t, &frame), 0, true);
-	else
-		kms_bin_give(t, &found, p, 0, 0, false);
+	size = side->size_bytes;
+	counter->frees++;
+	counter->free_bytes += size;
+	kms_side_free_traced(t, side, (uintptr_t)p, kms_capture(t, &frame), t->checks_malloc);
+	bin->top->block = p;
+	bin->top->side = side;
+	bin->top++;
 	kms_leave(t);
 }
 
 EXPORT void free(void *p)
 {
-	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
 	struct kms_local *t = kms_tls;
+	uint32_t gate = kms_gate(t), detour = t->detour_free, size;
+	struct kms_side *side = NULL;
+	struct kms_counter *counter;
 	struct kms_span *span;
 	struct kms_bin *bin;
 
-	if (!p)
-		return;
+	if (gate | detour)
+		return !gate && detour == KMS_DETOUR_TRACED ? free_traced(p) : free_slow(p);
 	span = kms_span_entry(t, (uintptr_t)p);
-	if (KMS_UNLIKELY(kms_gate(t) | t->slow_free | (kms_span_word(span) ^ t->slab_word)))
-		return free_slow(p, FRAME_VALUES);
-	if (t->mode) {
-		/* The redzone lies in the last quarter of the slot: fetch it while the side entry,
-		 * which says where exactly, is still on its way. */
-		__builtin_prefetch((uint8_t *)p + span->usable_bytes - 3);
-		__builtin_prefetch((uint8_t *)p - 1);
-		return free_checked(t, p, span, FRAME_VALUES);
+	bin = find_bin(t, span);
+	if (KMS_UNLIKELY(!bin))
+		return free_slow(p);
+	counter = &t->counter[span->cache];
+	if (t->checks_malloc) {
+		if (KMS_UNLIKELY(!kms_span_side(span, (uintptr_t)p, &side) ||
+				 kms_side_mark(side) != (KMS_BLOCK_LIVE | KMS_MARK_NO_RING)))
+			return free_slow(p);
+		size = side->size_bytes;
+		if (KMS_LIKELY(t->checks_malloc & KMS_CHECK_REDZONE) &&
+		    KMS_UNLIKELY(!kms_redzone_whole((uint8_t *)p + size) ||
+				 !kms_pattern_at((uint8_t *)p - 1)))
+			return free_slow(p);
+		kms_enter(t);
+		counter->free_bytes += size;
+		kms_side_free_untraced(side);
+	} else {
+		kms_enter(t);
 	}
-	bin = &t->bin[span->cache];
-	if (KMS_UNLIKELY(bin->top == bin->limit))
-		return free_slow(p, FRAME_VALUES);
-	kms_enter(t);
-	bin->top++->block = p;
-	t->counter[span->cache].frees++;
+	counter->frees++;
+	bin->top->block = p;
+	bin->top->side = side;
+	bin->top++;
 	kms_leave(t);
 }
 
@@ -165,11 +229,7 @@ EXPORT void cfree(void *p);
 
 EXPORT void cfree(void *p)
 {
-	struct kms_frame frame;
-
-	KMS_CALLER_FRAME(&frame);
-	if (p)
-		free_slow(p, FRAME_VALUES);
+	free_slow(p);
 }
 
 EXPORT void *calloc(size_t count, size_t size)
@@ -211,7 +271,7 @@ static void *reallocate(void *p, size_t size, struct kms_request_info *info)
 	if (kms_early_owns(p))
 		return realloc_early(p, size, info);
 	if (!size) {
-		free_slow(p, info->frame.pc, info->frame.sp, info->frame.fp);
+		release(p, info);
 		return NULL;
 	}
 	t = kms_front_local();
