@@ -124,6 +124,7 @@ struct kms_model_clock {
 	uint64_t interval_ns;  /* between samples; doubles when they are full, up to a limit */
 	uint32_t epoch;        /* present one */
 	uint64_t epoch_allocs; /* length of an epoch; doubles likewise, without limit */
+	uint32_t sites;        /* of the target, when last counted */
 	uint64_t next_epoch;   /* allocs at which the next begins */
 };
 

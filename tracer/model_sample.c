@@ -13,6 +13,9 @@
 enum {
 	SAMPLE_FIRST_NS = 20 * 1000 * 1000,
 	EPOCH_FIRST_ALLOCS = 256,
+	/* What a walk over all sites costs must stay small next to what led to it. */
+	EPOCH_SITE_ALLOCS = 4,
+	SAMPLE_SITE_NS = 5000,
 	PASS_SAMPLES = 1 << 18, /* of all sites */
 	PASS_MIN = 15,
 	PASS_MAX = 255,
@@ -43,14 +46,20 @@ void kms_model_epoch(struct kms_model *model, struct kms_model_target *target)
 	struct kms_model_clock *clock = &target->clock;
 	struct kms_sites *sites = &model->sites;
 	bool full = clock->epoch + 1 == KMS_SITE_EPOCHS;
+	uint64_t least;
 
+	clock->sites = 0;
 	for (uint32_t i = target->first_site; i != KMS_SITE_NONE; i = sites->past[i].next) {
 		struct kms_site_past *past = &sites->past[i];
+		uint32_t live_count = sites->site[i].live_count;
 
-		past->grown |= (uint32_t)(sites->site[i].live_count > past->epoch_count)
-			       << clock->epoch;
-		past->epoch_count = sites->site[i].live_count;
-		if (full)
+		clock->sites++;
+		/* most sites stand still: only what changed is written */
+		if (live_count > past->epoch_count)
+			past->grown |= UINT32_C(1) << clock->epoch;
+		if (live_count != past->epoch_count)
+			past->epoch_count = live_count;
+		if (full && past->grown)
 			past->grown = merge_epochs(past->grown);
 	}
 	clock->epoch++;
@@ -58,7 +67,8 @@ void kms_model_epoch(struct kms_model *model, struct kms_model_target *target)
 		clock->epoch = KMS_SITE_EPOCHS / 2;
 		clock->epoch_allocs *= 2;
 	}
-	while (clock->next_epoch <= target->events[KMS_EVENT_ALLOC])
+	least = target->events[KMS_EVENT_ALLOC] + (uint64_t)clock->sites * EPOCH_SITE_ALLOCS;
+	while (clock->next_epoch <= least)
 		clock->next_epoch += clock->epoch_allocs;
 }
 
@@ -97,14 +107,16 @@ void kms_model_sample(struct kms_model *model)
 	for (uint32_t id = 1; id <= model->top_target; id++) {
 		struct kms_model_target *target = kms_model_target_find(model, id);
 		const struct kms_model_clock *clock;
-		uint64_t now;
+		uint64_t now, interval;
 
 		if (!target || target->clock_stopped)
 			continue;
 		clock = &target->clock;
 		now = kms_model_target_now(model, target);
-		if (!clock->n_samples ||
-		    now - clock->sample_ns[clock->n_samples - 1] >= clock->interval_ns)
+		interval = (uint64_t)clock->sites * SAMPLE_SITE_NS;
+		if (interval < clock->interval_ns)
+			interval = clock->interval_ns;
+		if (!clock->n_samples || now - clock->sample_ns[clock->n_samples - 1] >= interval)
 			target_sample(model, target, now);
 	}
 }

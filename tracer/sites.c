@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/hash.h"
 
@@ -36,6 +37,11 @@ int kms_sites_init(struct kms_sites *sites, struct kms_memory *memory, uint32_t 
 	return 0;
 }
 
+static size_t alias_bytes(const struct kms_sites *sites)
+{
+	return sites->alias ? ((size_t)sites->slot_mask + 1) * sizeof(*sites->alias) : 0;
+}
+
 void kms_sites_deinit(struct kms_sites *sites)
 {
 	if (!sites->memory)
@@ -43,17 +49,19 @@ void kms_sites_deinit(struct kms_sites *sites)
 	kms_memory_free(sites->memory, sites->site, sites->room * sizeof(*sites->site));
 	kms_memory_free(sites->memory, sites->past, sites->room * sizeof(*sites->past));
 	kms_memory_free(sites->memory, sites->slot, (sites->slot_mask + 1) * sizeof(*sites->slot));
+	kms_memory_free(sites->memory, sites->alias, alias_bytes(sites));
 	*sites = (struct kms_sites){0};
 }
 
 /* Three odd factors and one fold: cheap, and good enough for keys that are indices. */
-static uint32_t slot_of(const struct kms_sites *sites, uint32_t target, uint32_t node,
-			uint16_t cache)
+static struct kms_site_slot key_of(const struct kms_sites *sites, uint32_t target, uint32_t node,
+				   uint16_t cache)
 {
 	uint64_t h = node * UINT64_C(0x9e3779b97f4a7c15) + cache * UINT64_C(0x6a09e667f3bcc909) +
 		     target * UINT64_C(0xbb67ae8584caa73b);
 
-	return (uint32_t)(h >> 32 ^ h) & sites->slot_mask;
+	return (struct kms_site_slot){.index = (uint32_t)(h >> 32 ^ h) & sites->slot_mask,
+				      .tag = (uint32_t)(h >> 32)};
 }
 
 static bool is_site(const struct kms_site *site, uint32_t target, uint32_t node, uint16_t cache)
@@ -61,24 +69,37 @@ static bool is_site(const struct kms_site *site, uint32_t target, uint32_t node,
 	return site->node == node && site->target == target && site->cache == cache;
 }
 
+static bool is_alias(const struct kms_site_alias *alias, uint32_t target, uint32_t node,
+		     uint16_t cache)
+{
+	return alias->index && alias->node == node && alias->target == target &&
+	       alias->cache == cache;
+}
+
 void kms_sites_prefetch(const struct kms_sites *sites, uint32_t target, uint32_t node,
 			uint16_t cache)
 {
-	uint32_t index = sites->slot[slot_of(sites, target, node, cache)];
+	const struct kms_site_slot key = key_of(sites, target, node, cache);
+	const struct kms_site_slot *slot = &sites->slot[key.index];
 
-	if (index)
-		__builtin_prefetch(&sites->site[index - 1], 1);
+	if (slot->index && slot->tag == key.tag)
+		__builtin_prefetch(&sites->site[slot->index - 1], 1);
+	else if (sites->alias)
+		__builtin_prefetch(&sites->alias[key.index]);
 }
 
 uint32_t kms_sites_find(const struct kms_sites *sites, uint32_t target, uint32_t node,
 			uint16_t cache)
 {
-	uint32_t at = slot_of(sites, target, node, cache);
+	const struct kms_site_slot key = key_of(sites, target, node, cache);
+	uint32_t at = key.index;
 
-	while (sites->slot[at]) {
-		if (is_site(&sites->site[sites->slot[at] - 1], target, node, cache))
-			return sites->slot[at] - 1;
-		at = (at + 1) & sites->slot_mask;
+	for (; sites->slot[at].index; at = (at + 1) & sites->slot_mask) {
+		uint32_t index = sites->slot[at].index - 1;
+
+		if (sites->slot[at].tag == key.tag &&
+		    is_site(&sites->site[index], target, node, cache))
+			return index;
 	}
 	return KMS_SITE_NONE;
 }
@@ -86,7 +107,8 @@ uint32_t kms_sites_find(const struct kms_sites *sites, uint32_t target, uint32_t
 static uint32_t site_make(struct kms_sites *sites, const struct kms_site_owner *owner,
 			  uint32_t node, uint16_t cache)
 {
-	uint32_t at = slot_of(sites, owner->target, node, cache);
+	const struct kms_site_slot key = key_of(sites, owner->target, node, cache);
+	uint32_t at = key.index;
 	uint32_t index = sites->free_first;
 
 	assert(sites->used < sites->room);
@@ -94,9 +116,9 @@ static uint32_t site_make(struct kms_sites *sites, const struct kms_site_owner *
 		sites->free_first = sites->past[index].next;
 	else
 		index = sites->top++;
-	while (sites->slot[at])
+	while (sites->slot[at].index)
 		at = (at + 1) & sites->slot_mask;
-	sites->slot[at] = index + 1;
+	sites->slot[at] = (struct kms_site_slot){.index = index + 1, .tag = key.tag};
 	sites->used++;
 	sites->site[index] = (struct kms_site){
 		.target = owner->target, .node = node, .cache = cache, .flags = KMS_SITE_USED};
@@ -114,7 +136,6 @@ static uint32_t site_fold(struct kms_sites *sites, const struct kms_site_owner *
 {
 	uint32_t index;
 
-	sites->folded++;
 	do {
 		node = owner->parent(owner->tree, node);
 		index = kms_sites_find(sites, owner->target, node, cache);
@@ -132,6 +153,34 @@ static uint32_t site_fold(struct kms_sites *sites, const struct kms_site_owner *
 	return index;
 }
 
+/*
+ * The same, remembered: a program with more stacks than sites comes back to most of them. Without
+ * memory for that each search is made anew.
+ */
+static uint32_t site_folded(struct kms_sites *sites, const struct kms_site_owner *owner,
+			    uint32_t node, uint16_t cache)
+{
+	struct kms_site_alias *alias;
+	uint32_t index;
+
+	sites->folded++;
+	if (!sites->alias)
+		sites->alias = kms_memory_alloc(sites->memory, ((size_t)sites->slot_mask + 1) *
+								       sizeof(*sites->alias));
+	if (!sites->alias)
+		return site_fold(sites, owner, node, cache);
+	if (sites->alias_stale)
+		memset(sites->alias, 0, alias_bytes(sites));
+	sites->alias_stale = false;
+	alias = &sites->alias[key_of(sites, owner->target, node, cache).index];
+	if (is_alias(alias, owner->target, node, cache))
+		return alias->index - 1;
+	index = site_fold(sites, owner, node, cache);
+	*alias = (struct kms_site_alias){
+		.target = owner->target, .node = node, .index = index + 1, .cache = cache};
+	return index;
+}
+
 uint32_t kms_sites_get(struct kms_sites *sites, const struct kms_site_owner *owner, uint32_t node,
 		       uint16_t cache)
 {
@@ -140,7 +189,7 @@ uint32_t kms_sites_get(struct kms_sites *sites, const struct kms_site_owner *own
 	if (__builtin_expect(index != KMS_SITE_NONE, 1))
 		return index;
 	if (kms_sites_is_full(sites))
-		return site_fold(sites, owner, node, cache);
+		return site_folded(sites, owner, node, cache);
 	return site_make(sites, owner, node, cache);
 }
 
@@ -154,27 +203,27 @@ static void slot_clear(struct kms_sites *sites, uint32_t at)
 		uint32_t home;
 
 		next = (next + 1) & sites->slot_mask;
-		if (!sites->slot[next])
+		if (!sites->slot[next].index)
 			break;
-		site = &sites->site[sites->slot[next] - 1];
-		home = slot_of(sites, site->target, site->node, site->cache);
+		site = &sites->site[sites->slot[next].index - 1];
+		home = key_of(sites, site->target, site->node, site->cache).index;
 		/* may it move to the gap? only if its home is not behind the gap */
 		if (((next - home) & sites->slot_mask) < ((next - at) & sites->slot_mask))
 			continue;
 		sites->slot[at] = sites->slot[next];
 		at = next;
 	}
-	sites->slot[at] = 0;
+	sites->slot[at].index = 0;
 }
 
 void kms_sites_drop(struct kms_sites *sites, uint32_t *link)
 {
 	uint32_t index = *link;
 	const struct kms_site *site = &sites->site[index];
-	uint32_t at = slot_of(sites, site->target, site->node, site->cache);
+	uint32_t at = key_of(sites, site->target, site->node, site->cache).index;
 
 	*link = sites->past[index].next;
-	while (sites->slot[at] != index + 1)
+	while (sites->slot[at].index != index + 1)
 		at = (at + 1) & sites->slot_mask;
 	slot_clear(sites, at);
 	sites->site[index].flags = 0;
@@ -182,4 +231,5 @@ void kms_sites_drop(struct kms_sites *sites, uint32_t *link)
 	sites->free_first = index;
 	sites->used--;
 	sites->dropped++;
+	sites->alias_stale = true;
 }

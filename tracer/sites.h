@@ -71,15 +71,32 @@ struct kms_site_owner {
 	const void *tree;
 };
 
+/** A place of the index: its key is compared with the site only where the tag is the same. */
+struct kms_site_slot {
+	uint32_t index; /* of the site, + 1; 0 free */
+	uint32_t tag;
+};
+
+/** Where the blocks of a stack are counted that has no site of its own. */
+struct kms_site_alias {
+	uint32_t target;
+	uint32_t node;
+	uint32_t index; /* of the site, + 1; 0 nothing here */
+	uint16_t cache;
+	uint16_t reserved;
+};
+
 struct kms_sites {
 	struct kms_memory *memory;
-	struct kms_site *site;      /* room of them, made at once, filled as needed */
-	struct kms_site_past *past; /* by the same index */
-	uint32_t *slot;             /* open addressing, index + 1 */
-	uint32_t slot_mask;
-	uint32_t max;  /* whole stacks */
-	uint32_t room; /* max, and some for folded ones */
-	uint32_t top;  /* indices handed out so far */
+	struct kms_site *site;        /* room of them, made at once, filled as needed */
+	struct kms_site_past *past;   /* by the same index */
+	struct kms_site_slot *slot;   /* open addressing */
+	struct kms_site_alias *alias; /* direct-mapped; made when the first stack is folded */
+	uint32_t slot_mask;           /* of both */
+	bool alias_stale;             /* a site was dropped: all of them may be wrong */
+	uint32_t max;                 /* whole stacks */
+	uint32_t room;                /* max, and some for folded ones */
+	uint32_t top;                 /* indices handed out so far */
 	uint32_t used;
 	uint32_t free_first; /* dropped ones, through past.next */
 	uint64_t folded;     /* allocations that were counted at a folded site */
