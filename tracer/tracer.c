@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tracer/process.h"
 #include "tracer/tracer_impl.h"
@@ -19,6 +21,8 @@ static const uint64_t store_tables_ns = 1000000000; /* between copies of the pic
 static const uint64_t model_idle_ns = 50000000;
 static const uint64_t rest_share = 19; /* a picture made for nobody costs one part in twenty */
 static const uint64_t missing_ns = 1000000000; /* a program without a region is told after */
+enum { MODEL_NICE = 10 };
+
 static const uint64_t quiet_ns = 25000000;     /* nothing appears for so long: the run is over */
 
 void tracer_say(struct kms_tracer *tracer, const char *fmt, ...)
@@ -180,12 +184,20 @@ static uint64_t publish(struct kms_tracer *tracer, bool force)
 	return next_time(begun_ns, 0);
 }
 
+/* The picture may lag behind while the program needs the processors; reader and store may not,
+ * because the program would wait for them. */
+static void yield_to_others(void)
+{
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + MODEL_NICE);
+}
+
 static void *run_model(void *arg)
 {
 	struct kms_tracer *tracer = arg;
 	enum kms_batch_what what = KMS_BATCH_DATA;
 	uint64_t publish_ns = 0;
 
+	yield_to_others();
 	while (what != KMS_BATCH_END) {
 		struct kms_batch *batch =
 			kms_queue_pop(&tracer->to_model.queue, kms_mono_ns() + model_idle_ns);
