@@ -568,6 +568,20 @@ static inline uint32_t next_place(uint32_t place, uint64_t word)
 	return (uint32_t)((word ^ place) * MIX >> CHILD_SHIFT) & (KMS_STACK_MEMOS - 1);
 }
 
+/*
+ * A program comes the same way again and again: which memo will answer is guessed from the last
+ * answer and the key. A wrong guess costs a look at that memo.
+ */
+static inline uint16_t *guess(struct kms_stack *stack, uint64_t slot, uint64_t pc)
+{
+	return &stack->way[(pc ^ pc >> 9 ^ slot >> 4 ^ stack->history) & (KMS_STACK_WAYS - 1)];
+}
+
+static inline void remember_answer(struct kms_stack *stack, uint32_t node)
+{
+	stack->history = node * MIX >> CHILD_SHIFT;
+}
+
 /* Not 0 above WORD_SHIFT if that word is not there any more. */
 static inline uint64_t changes(uint64_t slot, uint64_t word)
 {
@@ -633,8 +647,9 @@ static inline bool holds(const struct kms_stack *stack, const struct kms_stack_m
 	return outer_words_hold(stack, memo->base, (wrong | also) >> WORD_SHIFT);
 }
 
-/* The node of another memo of the same key, 0 if none holds. */
-static uint32_t follow_memos(const struct kms_stack *stack, uint64_t slot, uint64_t pc)
+/* The memo of the same key that holds, NULL if none does. */
+static const struct kms_stack_memo *follow_memos(const struct kms_stack *stack, uint64_t slot,
+						 uint64_t pc)
 {
 	uint32_t place = first_place(slot, pc);
 
@@ -643,16 +658,16 @@ static uint32_t follow_memos(const struct kms_stack *stack, uint64_t slot, uint6
 		uint64_t changed;
 
 		if (!same_key(memo, slot, pc))
-			return 0;
+			return NULL;
 		changed = changed_word(memo, slot);
 		if (!changed) {
 			bool good =
 				base_holds(stack, memo) && outer_words_hold(stack, memo->base, 0);
-			return good ? memo->node : 0;
+			return good ? memo : NULL;
 		}
 		place = next_place(place, changed);
 	}
-	return 0;
+	return NULL;
 }
 
 static struct kms_stack_memo *place_memo(struct kms_stack *stack, uint64_t slot, uint64_t pc)
@@ -681,8 +696,9 @@ static uint64_t memo_word(const struct kms_stack_entry *entry, uint64_t slot)
 	return entry->value << WORD_SHIFT | (uint16_t)words;
 }
 
-/* Keeps the answer together with all that it depends on. */
-static void memorize(struct kms_stack *stack, const struct cursor *start, uint32_t node)
+/* Keeps the answer together with all that it depends on, where that fits into a memo. */
+static const struct kms_stack_memo *memorize(struct kms_stack *stack, const struct cursor *start,
+					     uint32_t node)
 {
 	struct kms_stack_memo *memo = place_memo(stack, start->slot, start->pc);
 	uint32_t last = stack->count - 1; /* the start's own slot */
@@ -695,7 +711,7 @@ static void memorize(struct kms_stack *stack, const struct cursor *start, uint32
 	memo->slot = 0;
 	if (last < KMS_STACK_FIRST || stack->entry[last].address != start->slot ||
 	    stack->meta[last].fp == KMS_MEET_NEVER)
-		return;
+		return memo;
 	if (stack->meta[last].fp != KMS_MEET)
 		memo->word[n++] = memo_word(&own[1], start->slot);
 	while (n < KMS_STACK_MEMO_WORDS && --from >= KMS_STACK_FIRST)
@@ -707,13 +723,14 @@ static void memorize(struct kms_stack *stack, const struct cursor *start, uint32
 		from++;
 	for (n = 0; n < KMS_STACK_MEMO_WORDS; n++) {
 		if (!memo->word[n])
-			return;
+			return memo;
 	}
 	memo->pc = start->pc;
 	memo->base_identity = stack->meta[from].identity;
 	memo->base = from;
 	memo->node = node;
 	memo->slot = start->slot;
+	return memo;
 }
 
 /* Cuts the stack to the innermost frames: there is no room to remember all. */
@@ -833,14 +850,18 @@ static __attribute__((noinline)) uint32_t capture_new(struct kms_stack *stack, u
 						      uint64_t sp, uint64_t fp)
 {
 	const struct cursor at = {pc, sp, fp, sp - sizeof(pc), pc, 0};
-	uint32_t node = follow_memos(stack, at.slot, pc);
+	const struct kms_stack_memo *memo = follow_memos(stack, at.slot, pc);
+	uint32_t node;
 
-	if (node) {
+	if (memo) {
 		COUNT(stack, chain_hits, 1);
+		node = memo->node;
 	} else {
 		node = capture_own(stack, &at);
-		memorize(stack, &at, node);
+		memo = memorize(stack, &at, node);
 	}
+	*guess(stack, at.slot, pc) = (uint16_t)(memo - stack->memo);
+	remember_answer(stack, node);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	stack->busy = 0;
 	return node;
@@ -849,7 +870,7 @@ static __attribute__((noinline)) uint32_t capture_new(struct kms_stack *stack, u
 uint32_t kms_stack_capture_at(struct kms_stack *stack, uint64_t pc, uint64_t sp, uint64_t fp)
 {
 	uint64_t slot = sp - sizeof(slot);
-	const struct kms_stack_memo *memo = &stack->memo[first_place(slot, pc)];
+	const struct kms_stack_memo *memo = &stack->memo[*guess(stack, slot, pc)];
 	uint32_t node;
 
 	COUNT(stack, captures, 1);
@@ -863,6 +884,7 @@ uint32_t kms_stack_capture_at(struct kms_stack *stack, uint64_t pc, uint64_t sp,
 		return capture_new(stack, pc, sp, fp);
 	COUNT(stack, memo_hits, 1);
 	node = memo->node;
+	remember_answer(stack, node);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	stack->busy = 0;
 	return node;

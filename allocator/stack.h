@@ -22,6 +22,7 @@ enum kms_stack_limits {
 	KMS_STACK_FIRST = 4,       /* index of the outermost; those before it are always right */
 	KMS_STACK_MEMOS = 512,     /* whole stacks a thread remembers; power of two */
 	KMS_STACK_MEMO_WORDS = 4,  /* words above the base of a memo */
+	KMS_STACK_WAYS = 4096,     /* memos by what came before; power of two */
 	KMS_STACK_CHILDREN = 1024, /* places of a thread's node cache; power of two */
 	KMS_STACK_FOREIGN = 64,    /* pages known to be on another stack; power of two */
 	KMS_RULE_PLACES = 1 << 15, /* of the rule table of a process, in lines of 8 */
@@ -131,7 +132,9 @@ struct kms_stack {
 	uint64_t end;   /* of the own stack */
 	uint64_t zero;  /* what the entries before the first refer to */
 	uint64_t foreign[KMS_STACK_FOREIGN];
+	uint64_t history; /* mixed from the last answer */
 	struct kms_stack_stats stats;
+	uint16_t way[KMS_STACK_WAYS]; /* index of a memo */
 	struct kms_stack_memo memo[KMS_STACK_MEMOS] __attribute__((aligned(64)));
 	struct kms_stack_entry entry[KMS_STACK_ENTRIES];
 	struct kms_stack_meta meta[KMS_STACK_ENTRIES];

@@ -80,9 +80,12 @@ static HOT void *malloc_traced(size_t size)
 	if (KMS_UNLIKELY(!find_class(t, size, &cls) || t->bin[cls].top == t->bin[cls].bottom))
 		return malloc_slow(size);
 	kms_enter(t);
-	node = kms_capture(t, &frame);
 	top = --t->bin[cls].top;
 	p = top->block;
+	/* What is written below is on its way while the stack is found. */
+	__builtin_prefetch(top->side, 1);
+	__builtin_prefetch(p + size, 1);
+	node = kms_capture(t, &frame);
 	if (t->checks_malloc & KMS_CHECK_REDZONE)
 		kms_redzone_fill(p + size);
 	kms_side_alloc_traced(t, top->side, (uintptr_t)p, size, node, t->checks_malloc);
@@ -169,17 +172,24 @@ static HOT void free_traced(uint8_t *p)
 	struct kms_bin *bin = find_bin(t, span);
 	struct kms_counter *counter = &t->counter[span->cache];
 	struct kms_side *side;
-	uint32_t size;
+	uint32_t size, node;
 
-	if (KMS_UNLIKELY(!bin || !kms_span_side(span, (uintptr_t)p, &side) ||
-			 side->state != KMS_BLOCK_LIVE ||
-			 !kms_zones_whole(span, p, side->size_bytes)))
+	if (KMS_UNLIKELY(!bin || !kms_span_side(span, (uintptr_t)p, &side)))
 		return free_slow(p);
+	/* Likewise. The redzone lies in the last quarter of the slot: where, says the side entry. */
+	__builtin_prefetch(side, 1);
+	__builtin_prefetch(p + span->usable_bytes - 3);
+	__builtin_prefetch(p - 1);
 	kms_enter(t);
+	node = kms_capture(t, &frame);
 	size = side->size_bytes;
+	if (KMS_UNLIKELY(side->state != KMS_BLOCK_LIVE || !kms_zones_whole(span, p, size))) {
+		kms_leave(t);
+		return free_slow(p);
+	}
 	counter->frees++;
 	counter->free_bytes += size;
-	kms_side_free_traced(t, side, (uintptr_t)p, kms_capture(t, &frame), t->checks_malloc);
+	kms_side_free_traced(t, side, (uintptr_t)p, node, t->checks_malloc);
 	bin->top->block = p;
 	bin->top->side = side;
 	bin->top++;
