@@ -57,13 +57,18 @@ allow_services() {
 }
 
 install_packages() {
-	local options=(-y -qq --no-install-recommends -o Dpkg::Use-Pty=0)
+	local log options=(-y -qq --no-install-recommends -o Dpkg::Use-Pty=0)
 	# The package lists may be missing or old: only then is the network asked for them.
 	$as_root env DEBIAN_FRONTEND="$DEBIAN_FRONTEND" apt-get install "${options[@]}" "$@" \
 		</dev/null >/dev/null 2>&1 && return
-	$as_root apt-get update -qq </dev/null &&
-		$as_root env DEBIAN_FRONTEND="$DEBIAN_FRONTEND" apt-get install "${options[@]}" "$@" \
-			</dev/null
+	# What dpkg tells of each package is of use only where it failed.
+	log=$(mktemp) || return
+	if ! { $as_root apt-get update -qq &&
+		$as_root env DEBIAN_FRONTEND="$DEBIAN_FRONTEND" apt-get install "${options[@]}" "$@"; } \
+		</dev/null >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+	fi
+	rm -f "$log"
 }
 
 if [ $# -eq 0 ]; then

@@ -1,7 +1,7 @@
 # The checks of .ci/check.sh as tests of label lint. A check whose tool is missing says so and is skipped (77).
 
-set(KMS_LINT_CHECKS format layering headers size spell shell freestanding workplace cppcheck tidy
-	selftest)
+set(KMS_LINT_CHECKS format layering headers size spell shell freestanding workplace product cppcheck
+	tidy selftest)
 
 if(KMS_LINT AND EXISTS ${CMAKE_SOURCE_DIR}/.ci/check.sh)
 	foreach(check IN LISTS KMS_LINT_CHECKS)
