@@ -92,6 +92,24 @@ void kms_local_refresh(struct kms_local *t)
 	}
 }
 
+/*
+ * The first record of an image says by which program it began, the first one of a thread who it is.
+ * Said by the image that an exec made, and not by hooks in front of exec: those would not see
+ * posix_spawn and bare system calls, would see calls that fail, and would run in vforked children.
+ */
+static void announce(struct kms_local *t)
+{
+	struct kms_heap *heap = t->heap;
+	uint64_t numbers[5] = {heap->region->program_string};
+
+	if (!t->trace || t->state != KMS_LOCAL_USED)
+		return;
+	if (numbers[0] && !__atomic_exchange_n(&heap->announced, 1, __ATOMIC_RELAXED))
+		kms_ring_emit_code(t, KMS_REC_EXEC, 1, numbers);
+	numbers[0] = t->thread_index;
+	kms_ring_emit_code(t, KMS_REC_THREAD, 1, numbers);
+}
+
 struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 {
 	struct kms_local *t;
@@ -111,6 +129,7 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 	kms_ring_reset(t->ring);
 	kms_ring_claim(t);
 	kms_local_refresh(t);
+	announce(t);
 	return t;
 }
 
@@ -220,6 +239,7 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 		numbers[0] = heap->slot_index;
 		if (t->trace)
 			kms_ring_emit_code(t, KMS_REC_FORK, 1, numbers);
+		announce(t);
 	}
 	kms_guard_after_fork(heap);
 }

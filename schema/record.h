@@ -65,12 +65,13 @@ enum kms_record_code {
 	KMS_REC_SLAB_RELEASE = 12, /* base >> 12, pages, cache */
 	KMS_REC_FAULT = 13,        /* index in KMS_SEC_FAULT */
 	KMS_REC_MAP = 14,          /* index in KMS_SEC_MODULE */
-	KMS_REC_THREAD = 15,       /* index in KMS_SEC_THREAD */
+	KMS_REC_THREAD = 15,       /* index in KMS_SEC_THREAD; a thread's first record */
 	KMS_REC_FORK = 16,         /* slot of the child; written by the child, its first record */
-	KMS_REC_EXEC = 17,         /* index in KMS_SEC_STRING: what is about to be executed */
-	KMS_REC_MARK = 18,         /* index in KMS_SEC_STRING: name of the mark */
-	KMS_REC_CONTEXT = 19,      /* thread, level: of the following events */
-	KMS_REC_LOST = 20,         /* count of events lost here; consumes that many sequences */
+	KMS_REC_EXEC = 17,    /* index in KMS_SEC_STRING: the program by which this image began;
+				    * its first record */
+	KMS_REC_MARK = 18,    /* index in KMS_SEC_STRING: name of the mark */
+	KMS_REC_CONTEXT = 19, /* thread, level: of the following events */
+	KMS_REC_LOST = 20,    /* count of events lost here; consumes that many sequences */
 	KMS_REC_CODES = 21,
 };
 
