@@ -219,6 +219,16 @@ def unprivileged(argv):
             "--inh-caps=-all", *argv]
 
 
+def reachable_product(workspace):
+    """kmemscope and its libraries where unprivileged() can read them: a clone may lie in root's home."""
+    product = workspace.path / "product"
+    for part in ("bin/kmemscope", "lib/libkmem.so", "lib/libkmem_malloc.so"):
+        (product / part).parent.mkdir(parents=True, exist_ok=True)
+        if (BUILD / part).exists():
+            shutil.copy(BUILD / part, product / part)
+    return product / "bin/kmemscope"
+
+
 def give_to_nobody(path):
     """Makes a folder belong to the user that unprivileged() runs as."""
     if os.geteuid() == 0:

@@ -23,6 +23,7 @@ class Bench:
 
     def __init__(self, checks, workspace):
         self.checks, self.workspace, self.path = checks, workspace, workspace.path
+        self.kmemscope = kms.reachable_product(workspace)
         self.text = self.path / "notes.txt"
         self.text.write_text("precious\n")
         self.locked = self.path / "locked"
@@ -36,7 +37,7 @@ class Bench:
             os.chown(self.locked, 0, 0)
 
     def run(self, *arguments, env=None):
-        return self.workspace.run(kms.unprivileged([str(kms.KMEMSCOPE), *map(str, arguments)]),
+        return self.workspace.run(kms.unprivileged([str(self.kmemscope), *map(str, arguments)]),
                                   timeout=DEADLINE_S, env=env)
 
     def refused(self, title, statuses, words, *arguments, env=None):
@@ -62,8 +63,9 @@ def programs(bench):
     bench.refused("a folder as program", NOT_EXEC, [bench.locked], *run, bench.locked)
     bench.refused("no interpreter", (NOT_EXEC, NOT_FOUND), ["script"], *run, bench.path / "script")
     bench.refused("no program", (USAGE, OURS), [], "run", "-q")
-    static = kms.BUILD / "test/system/static_program"
-    if static.exists():
+    static = bench.path / "static_program"
+    if (kms.BUILD / "test/system/static_program").exists():
+        shutil.copy(kms.BUILD / "test/system/static_program", static)
         bench.refused("static program", OURS, ["static"], *run, static)
     elf = bench.path / "elf32"
     image = bytearray(pathlib.Path("/bin/true").read_bytes())
@@ -124,8 +126,8 @@ def traces(bench):
 
 def still_written(bench):
     trace = bench.path / "live.kms"
-    child = bench.workspace.start(kms.unprivileged(list(map(str, bench.workspace.traced_argv(
-        ["/bin/cat"], trace)))))
+    child = bench.workspace.start(kms.unprivileged(
+        [str(bench.kmemscope), "run", "-q", "-o", str(trace), "--", "/bin/cat"]))
     kms.wait_for(trace.exists, DEADLINE_S, "the trace is there")
     kms.wait_for(bench.workspace.session, DEADLINE_S, "the session is there")
     bench.refused("-o onto a live trace", OURS, ["live.kms"], "run", "-q", "-o", trace, "--",
