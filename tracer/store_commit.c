@@ -17,7 +17,7 @@ static struct totals sum_rings(const struct kms_store *store)
 	for (size_t i = 0; i < store->n_rings; i++) {
 		const struct store_ring *r = &store->ring[i];
 
-		t.produced += r->prior_produced + r->produced;
+		t.produced += store_ring_produced(r);
 		t.lost += r->prior_lost + r->lost;
 		t.stored += r->stored;
 	}

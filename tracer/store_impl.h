@@ -191,6 +191,9 @@ int store_add_target(struct kms_store *store, const struct kms_batch_target *fro
 int store_add_slot(struct kms_store *store, const struct kms_batch_slot *from);
 int store_add_ring(struct kms_store *store, const struct kms_batch_ring *from);
 /** Index of a ring's figures, made if it is new. Errors: -ENOMEM */
+/** Events that a ring has given out: figures are copied less often than events. */
+uint64_t store_ring_produced(const struct store_ring *ring);
+
 int64_t store_ring_index(struct kms_store *store, uint32_t target, uint32_t ring);
 /** Run time of a target's region time. */
 uint64_t store_run_time(const struct kms_store *store, uint32_t target, uint64_t region_ns);

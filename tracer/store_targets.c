@@ -151,6 +151,14 @@ int store_add_ring(struct kms_store *store, const struct kms_batch_ring *from)
 	return 0;
 }
 
+uint64_t store_ring_produced(const struct store_ring *ring)
+{
+	uint64_t produced = ring->prior_produced + ring->produced;
+	uint64_t seen = ring->stored + ring->prior_lost + ring->lost;
+
+	return produced > seen ? produced : seen;
+}
+
 static int write_rings(struct kms_store *store)
 {
 	int rc = SQLITE_DONE;
@@ -160,7 +168,7 @@ static int write_rings(struct kms_store *store)
 
 		if (r->dirty)
 			rc = KMS_RUN(store->stmt[STORE_RING], KMS_INT(r->target), KMS_INT(r->ring),
-				     KMS_INT(r->prior_produced + r->produced), KMS_INT(r->stored),
+				     KMS_INT(store_ring_produced(r)), KMS_INT(r->stored),
 				     KMS_INT(r->prior_lost + r->lost));
 	}
 	return rc;

@@ -175,7 +175,7 @@ static int execute(struct run *run, char **argv)
 	if (err.code)
 		return kms_cli_fail(run->cli, &err, status);
 	run->cli->err = run->log;
-	if (run->info.tracer_lost)
+	if (run->info.tracer_lost && run->values->quiet) /* else it was said when it happened */
 		kms_cli_error(run->cli,
 			      "the tracer was lost: the trace ends before the program did");
 	if (run->info.store_failed)

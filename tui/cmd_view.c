@@ -55,7 +55,7 @@ static void warn(const struct call *call, const cJSON *document)
 	uint64_t lost = kms_json_number(snapshot, "lost");
 
 	if (*kms_json_text(snapshot, "tracer_lost"))
-		kms_cli_error(call->cli, "the tracer was lost (%s): what came later is missing",
+		kms_cli_error(call->cli, "%s; what came later is missing",
 			      kms_json_text(snapshot, "tracer_lost"));
 	if (lost)
 		kms_cli_error(call->cli, "%" PRIu64 " event%s lost: figures may be wrong", lost,

@@ -51,7 +51,6 @@ static void add_run(struct kms_text *text, const cJSON *document)
 	kms_text_addf(text, "\n");
 	if (*kms_json_text(snapshot, "tracer_lost")) {
 		add_label(text, "tracer");
-		kms_text_style(text, KMS_STYLE_BAD, "lost: ");
 		kms_text_name(text, kms_json_text(snapshot, "tracer_lost"));
 		kms_text_addf(text, "\n");
 	}

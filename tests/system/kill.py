@@ -7,7 +7,9 @@ usage: kill.py tracer|tree|program|stop|stop_tree
 
 import os
 import pathlib
+import re
 import signal
+import sqlite3
 import struct
 import sys
 import time
@@ -18,11 +20,13 @@ import kms  # noqa: E402
 WORKER = kms.BUILD / "test/system/worker"
 NUMBERED = kms.BUILD / "test/system/numbered"
 PAIRS = 8000000
+MANY_PAIRS = 25000000  # seconds, so that the tracer dies in the middle
 EXECS = 300
 ATTEMPTS = 3
 GRACE_S = 1.0  # "within a second of its usual time"
 DEADLINE_S = 60
 NUMBERS = 20000
+TARGET_LOST = 4
 
 
 class Late(Exception):
@@ -54,26 +58,45 @@ def timed(workspace, argv, trace, act, cwd=None):
     return child.returncode, out, err, time.monotonic() - begin
 
 
+def stored_events(trace):
+    """As of the last commit. Quick: the program must not be over before it is answered."""
+    try:
+        with sqlite3.connect(f"file:{trace}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT value FROM meta WHERE key = 'stored'").fetchone()[0])
+    except (sqlite3.Error, TypeError):
+        return 0  # being made
+
+
 def check_lost_tracer(checks, workspace, title, trace):
     checks.equal(kms.integrity(trace), "ok", f"{title}: integrity_check")
-    stats = workspace.run([kms.KMEMSCOPE, "stats", trace])
-    checks.that(stats.status == 0 and b"tracer" in stats.stdout and b"lost" in stats.stdout,
-                f"{title}: stats says that the tracer was lost", stats.stdout[-500:])
+    stats = workspace.json("stats", trace)
+    said = stats["snapshot"]["tracer_lost"] or ""
+    checks.that(re.search(r"was lost: .* \d+ of \d+ events stored", said),
+                f"{title}: says that the tracer was lost, when, and of how many events", said)
+    checks.that(not stats["snapshot"]["finished"], f"{title}: is not finished")
+    text = workspace.run([kms.KMEMSCOPE, "stats", trace]).stdout.decode()
+    checks.that(said and said in text, f"{title}: so does the text", text)
+    strict = workspace.run([kms.KMEMSCOPE, "stats", "--strict", trace])
+    checks.equal(strict.status, TARGET_LOST, f"{title}: status of --strict")
     counts = workspace.event_counts(trace)
     checks.that(counts.get("alloc", 0) > 0, f"{title}: events before the kill", counts)
+    produced, stored, lost = map(int, workspace.sql(
+        trace, "SELECT sum(produced), sum(stored), sum(lost) FROM rings")[0])
+    checks.equal(sum(counts.values()), stored, f"{title}: events that can be read")
+    checks.that(produced >= stored + lost > 0, f"{title}: produced at the last commit",
+                (produced, stored, lost))
 
 
 def kill_tracer(checks):
     with kms.Workspace("kill-tracer") as workspace:
-        usual, _ = usual_seconds(workspace, [WORKER, PAIRS])
+        usual, _ = usual_seconds(workspace, [WORKER, MANY_PAIRS])
         trace = workspace.path / "killed.kms"
 
         def kill(session):
-            kms.wait_for(lambda: workspace.event_counts(trace).get("alloc"), DEADLINE_S,
-                         "events are stored")
+            kms.wait_for(lambda: stored_events(trace), DEADLINE_S, "events are stored")
             os.kill(session["pid"], signal.SIGKILL)
 
-        status, out, _, seconds = timed(workspace, [WORKER, PAIRS], trace, kill)
+        status, out, _, seconds = timed(workspace, [WORKER, MANY_PAIRS], trace, kill)
         checks.equal((status, out), (0, b"done\n"), "tracer killed: the program ends as usual")
         in_time(seconds, usual, GRACE_S, "tracer killed: the program's time")
         check_lost_tracer(checks, workspace, "tracer killed", trace)
@@ -147,6 +170,7 @@ def stop_tracer(checks):
         checks.equal(child.wait(DEADLINE_S), 0, "tracer stopped: exit status")
         checks.equal(kms.integrity(trace), "ok", "tracer stopped: integrity_check")
         check_sum(checks, workspace, "tracer stopped", trace)
+        checks.that(workspace.lost(trace) > 0, "tracer stopped: while the program went on")
 
 
 def check_sum(checks, workspace, title, trace):
@@ -178,6 +202,9 @@ def stop_tree(checks):
         in_time(seconds, usual, 2 * GRACE_S, "stopped tree: time")
         checks.equal(child.wait(DEADLINE_S), 0, "stopped tree: exit status")
         checks.equal(kms.integrity(trace), "ok", "stopped tree: integrity_check")
+        check_sum(checks, workspace, "stopped tree", trace)
+        seen = workspace.sql(trace, "SELECT count(*) FROM targets WHERE command LIKE '/bin/echo %'")
+        checks.equal(seen, [[str(EXECS)]], "stopped tree: processes in the file")
 
 
 TESTS = {"tracer": kill_tracer, "tree": kill_tree, "program": kill_program, "stop": stop_tracer,
