@@ -5,6 +5,7 @@
 
 enum {
 	ARENA_EXTENT_BYTES = 64 << 20,
+	ARENA_MIN_BYTES = 4 << 20,
 	ARENA_DISCARD_PAGES = 64, /* runs from here on go back to the system when freed */
 	META_CHUNK_BYTES = 256 << 10,
 	SPAN_STEP_BYTES = 1 << 20, /* the span table is opened so much at a time */
@@ -143,11 +144,14 @@ static bool arena_grow(struct kms_arena *a, size_t pages)
 {
 	size_t bytes = pages << KMS_PAGE_SHIFT;
 	size_t open_bytes = (bytes + ARENA_EXTENT_BYTES - 1) & ~(size_t)(ARENA_EXTENT_BYTES - 1);
+	size_t rest = a->bytes - a->opened_bytes;
 	size_t map_bytes;
 	struct kms_span *run;
 
-	if (open_bytes > a->bytes - a->opened_bytes)
+	if (bytes > rest)
 		return false;
+	if (open_bytes > rest)
+		open_bytes = rest;
 	run = span_entry(a);
 	if (!run)
 		return false;
@@ -319,11 +323,13 @@ void kms_arena_span_put(struct kms_heap *heap, struct kms_span *span)
 bool kms_arena_init(struct kms_heap *heap)
 {
 	struct kms_arena *a = &heap->arena;
-	size_t bytes = (size_t)1 << 37; /* 128 GiB; halved until address space is found */
+	size_t bytes = kms_port_arena_reserve_bytes(); /* halved until address space is found */
 	size_t map_bytes, span_bytes;
 
-	for (; bytes >= ARENA_EXTENT_BYTES; bytes /= 2) {
-		a->base = (uintptr_t)kms_port_reserve(bytes, ARENA_EXTENT_BYTES);
+	for (; bytes >= ARENA_MIN_BYTES; bytes /= 2) {
+		bytes &= ~(size_t)(ARENA_MIN_BYTES - 1);
+		a->base = (uintptr_t)kms_port_reserve(
+			bytes, bytes < ARENA_EXTENT_BYTES ? KMS_PAGE_BYTES : ARENA_EXTENT_BYTES);
 		if (a->base)
 			break;
 	}

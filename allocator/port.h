@@ -17,6 +17,9 @@
  */
 void *kms_port_reserve(size_t bytes, size_t align);
 
+/** How much address space the arena may take: less where the process has a limit of it. */
+size_t kms_port_arena_reserve_bytes(void);
+
 /** The same for a table that reads as zero until it is opened. */
 void *kms_port_reserve_readable(size_t bytes);
 

@@ -11,11 +11,19 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "allocator/port.h"
+
+/* Under RLIMIT_AS the rest is for the program's own mappings, the region and the guard. */
+static const size_t ARENA_BYTES = (size_t)1 << 37;
+
+enum {
+	ARENA_PART = 2,
+};
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -54,6 +62,18 @@ void *kms_port_reserve(size_t bytes, size_t align)
 			munmap(p + skip + bytes, slack - skip);
 	});
 	return p + skip;
+}
+
+size_t kms_port_arena_reserve_bytes(void)
+{
+	struct rlimit limit;
+	size_t bytes = ARENA_BYTES;
+
+	KEEP_ERRNO({
+		if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur / ARENA_PART < bytes)
+			bytes = limit.rlim_cur / ARENA_PART;
+	});
+	return bytes;
 }
 
 void *kms_port_reserve_readable(size_t bytes)

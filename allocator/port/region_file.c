@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,41 +18,74 @@
 
 enum {
 	COMMAND_BYTES = 1024,
+	PATH_BYTES = 1024,
+	REGION_PART = 8, /* of RLIMIT_AS */
+	RINGS_MIN = 8,
+	NODES_MIN = 1 << 16,
 };
 
-/* "FOLDER/img-PID-RANDOM.kmr", opened for us alone; negative if it cannot be made. */
-static int file_open(const char *folder, uint64_t random)
+/* "FOLDER/img-PID-RANDOM.kmr"; false if it is too long. */
+static bool file_path(const char *folder, uint64_t random, char path[PATH_BYTES])
 {
-	char path[1024];
 	struct kms_text name = {0};
 	size_t length = strlen(folder);
-	int fd;
 
 	kms_text_add(&name, "/img-");
 	kms_text_number(&name, kms_port_pid(), 10, 1);
 	kms_text_add(&name, "-");
 	kms_text_number(&name, random, 16, 16);
 	kms_text_add(&name, ".kmr");
-	if (length + name.length + 1 > sizeof(path))
-		return -ENAMETOOLONG;
+	if (length + name.length + 1 > PATH_BYTES)
+		return false;
 	memcpy(path, folder, length);
 	memcpy(path + length, name.buffer, name.length + 1);
-	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return fd < 0 ? -errno : fd;
+	return true;
 }
 
 /* A region in the run's folder; NULL if that is not possible. */
 static void *map_file(const char *folder, uint64_t random, uint64_t bytes)
 {
-	int fd = file_open(folder, random);
+	char path[PATH_BYTES];
 	void *p = MAP_FAILED;
+	int fd;
 
+	if (!file_path(folder, random, path))
+		return NULL;
+	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+		  0600); /* for us alone */
 	if (fd < 0)
 		return NULL;
 	if (ftruncate(fd, (off_t)bytes) == 0)
 		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
-	return p == MAP_FAILED ? NULL : p;
+	if (p != MAP_FAILED)
+		return p;
+	unlink(path); /* else the tracer would wait for it to become a region */
+	return NULL;
+}
+
+/* What the process's limits leave for the region. Beyond RLIMIT_FSIZE a file does not only fail to
+ * grow: the attempt is a deadly signal. */
+static uint64_t budget(void)
+{
+	struct rlimit limit;
+	uint64_t bytes = UINT64_MAX;
+
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		bytes = limit.rlim_cur / REGION_PART;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes)
+		bytes = limit.rlim_cur;
+	return bytes;
+}
+
+/* With less room fewer rings and fewer stacks will do. False: there is too little. */
+static bool plan_within(struct kms_region_plan *plan, uint64_t bytes)
+{
+	while (kms_region_bytes(plan) > bytes && plan->rings > RINGS_MIN)
+		plan->rings /= 2;
+	while (kms_region_bytes(plan) > bytes && plan->nodes > NODES_MIN)
+		plan->nodes /= 2;
+	return kms_region_bytes(plan) <= bytes;
 }
 
 /* What the tracer writes is read-only for the program: a stray store must not look like a
@@ -138,8 +172,9 @@ bool kms_region_file_make(struct kms_heap *heap)
 	if (getrandom(random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
 		random[0] = kms_port_now_ns();
 	kms_region_plan_process(&plan, heap->variable[KMS_VAR_RING_BYTES]);
-	/* With little address space fewer rings will do. */
-	while (folder && !memory && plan.rings >= 8) {
+	if (!plan_within(&plan, budget()))
+		folder = NULL;
+	while (folder && !memory && plan.rings >= RINGS_MIN) {
 		memory = map_file(folder, random[0], kms_region_bytes(&plan));
 		random[0]++;
 		if (!memory)
@@ -147,7 +182,7 @@ bool kms_region_file_make(struct kms_heap *heap)
 	}
 	heap->shared = memory != NULL;
 	if (!memory) {
-		plan.rings = 64;
+		plan.rings = RINGS_MIN; /* for reports on stderr only */
 		memory = mmap(NULL, kms_region_bytes(&plan), PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (memory == MAP_FAILED)
