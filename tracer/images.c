@@ -272,8 +272,13 @@ static bool try_open(struct kms_images *images, struct pending *pending, uint64_
 		insert_by_age(opened, image);
 		return true;
 	}
-	if (result == -ENOMEM || result == -EMFILE || result == -ENFILE)
-		return false; /* may be better later */
+	if (result == -ENOMEM || result == -EMFILE || result == -ENFILE) {
+		/* may be better later: when images have ended, or its maker has */
+		if (!kms_list_is_empty(&images->list) || has_maker(images, pending, now_ns))
+			return false;
+		say_refused(images, pending->name, &err);
+		result = -EAGAIN;
+	}
 	if (result == -EAGAIN) {
 		if (has_maker(images, pending, now_ns))
 			return false;

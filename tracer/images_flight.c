@@ -3,6 +3,7 @@
  * Processes of the run that have no region at the moment: between two programs, or before their first
  * allocation. The run is not over while there are some.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 /* A program executed may take so long until its region is there; one that makes none never will. */
 static const uint64_t flight_ns = 3000000000;
+static const uint64_t untraced_ns = 1000000000; /* then the user is told */
 
 void kms_images_drop_flight(struct in_flight *one)
 {
@@ -56,6 +58,25 @@ static bool has_image(const struct kms_images *images, uint32_t pid)
 	return false;
 }
 
+/* Once: which process is not traced any more is of use for the first one; a tree may have many. */
+static void say_untraced(struct kms_images *images, const struct in_flight *one)
+{
+	char link[32], program[256], line[512];
+	ssize_t n;
+
+	if (images->untraced_said || !images->env.say)
+		return;
+	images->untraced_said = true;
+	(void)snprintf(link, sizeof(link), "/proc/%u/exe", (unsigned)one->pid); /* fits */
+	n = readlink(link, program, sizeof(program) - 1);
+	program[n > 0 ? n : 0] = '\0';
+	(void)snprintf(line, sizeof(line),
+		       "process %u now runs %s, which is not traced: its environment was cleared, "
+		       "it is static or set-id, or it allocates nothing",
+		       (unsigned)one->pid, n > 0 ? program : "a program");
+	images->env.say(images->env.say_arg, line);
+}
+
 void kms_images_check_flights(struct kms_images *images, uint64_t now_ns)
 {
 	struct kms_list *next;
@@ -71,6 +92,8 @@ void kms_images_check_flights(struct kms_images *images, uint64_t now_ns)
 			images->state.changed_ns = now_ns;
 		} else {
 			images->state.in_flight++;
+			if (one->until_ns - now_ns < flight_ns - untraced_ns)
+				say_untraced(images, one);
 		}
 	}
 }

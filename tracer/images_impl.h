@@ -38,6 +38,7 @@ struct kms_images {
 	bool rescan_now;
 	uint64_t rescan_ns;
 	char *environment; /* what every process of the run has in its environment: "NAME=FOLDER" */
+	bool untraced_said;
 };
 
 /* images_flight.c */
