@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +29,9 @@
 static const int handled[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
 enum {
+	MIB = 1 << 20,
+	FILE_MIB = 32,     /* the smallest region has 20 */
+	ADDRESS_MIB = 512, /* the tracer takes 400, an eighth is for the region */
 	N_HANDLED = sizeof(handled) / sizeof(handled[0]),
 };
 
@@ -219,6 +224,21 @@ static void cancel(struct kms_front *f)
 		reap(f->result->tracer_pid, NULL);
 }
 
+/* A limit that program and tracer inherit, and under which neither the shared memory of a program
+ * nor the tracer has room. */
+static int check_limit(int resource, uint64_t least_mib, const char *what, struct kms_err *err)
+{
+	struct rlimit limit;
+
+	if (getrlimit((__rlimit_resource_t)resource, &limit) < 0 ||
+	    limit.rlim_cur / MIB >= least_mib)
+		return 0;
+	return kms_err_set(err, -ENOTSUP,
+			   "cannot trace with a limit of %" PRIu64 " KiB %s; raise it to %" PRIu64
+			   " KiB at least",
+			   (uint64_t)limit.rlim_cur / 1024, what, least_mib * 1024);
+}
+
 static int prepare(struct kms_front *f, struct kms_err *err)
 {
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the caller has one thread */
@@ -232,7 +252,10 @@ static int prepare(struct kms_front *f, struct kms_err *err)
 		if (result < 0)
 			return result;
 	}
-	return kms_launch_library(f->library, err);
+	result = check_limit(RLIMIT_FSIZE, FILE_MIB, "for a file (ulimit -f)", err);
+	if (result == 0)
+		result = check_limit(RLIMIT_AS, ADDRESS_MIB, "of address space (ulimit -v)", err);
+	return result < 0 ? result : kms_launch_library(f->library, err);
 }
 
 static int start_both(struct kms_front *f, struct kms_err *err)

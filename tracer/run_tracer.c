@@ -175,23 +175,29 @@ static uint64_t wall_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Shells send these to the whole terminal; the program decides what they mean, not we. */
+/* Shells send these to the whole terminal; the program decides what they mean, not we. A file or a
+ * pipe that takes no more is an error to report. */
 static void ignore_signals(void)
 {
-	static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE, SIGTSTP};
+	static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGTSTP, SIGPIPE, SIGXFSZ};
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
 }
 
-/* Two descriptors a process, and one more a region: a tree may have many. */
-static void raise_descriptors(void)
+/* Two descriptors a process, and one more a region: a tree may have many. The others were meant for
+ * the program. */
+static void raise_limits(void)
 {
+	static const int resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA,
+					RLIMIT_CPU};
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit); /* else as many as there are */
+	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
+		if (getrlimit(resources[i], &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+			limit.rlim_cur = limit.rlim_max;
+			(void)setrlimit(resources[i], &limit); /* else as much as there is */
+		}
 	}
 }
 
@@ -243,12 +249,33 @@ static int stop(struct state *s, struct kms_err *err)
 	return result;
 }
 
+/* What the user can do about a trace that cannot be made. */
+static const char *remedy(int code)
+{
+	switch (-code) {
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return "; make room, or name another place with -o";
+	case EROFS:
+	case EACCES:
+	case EPERM:
+	case ENOENT:
+	case ENOTDIR:
+		return "; name a place that can be written with -o";
+	case EBUSY:
+		return "; name another file with -o";
+	default:
+		return "";
+	}
+}
+
 static int fail(struct state *s, const struct kms_err *err)
 {
-	char text[KMS_ERR_TEXT_BYTES + KMS_ERR_SUBJECT_BYTES + 8];
+	char text[KMS_ERR_TEXT_BYTES + KMS_ERR_SUBJECT_BYTES + 64];
 	bool named = !err->subject[0] || strstr(err->text, err->subject);
 
-	snprintf(text, sizeof(text), "%s%s%s", err->text, named ? "" : ": ",
+	snprintf(text, sizeof(text), "%s%s%s%s", err->text, remedy(err->code), named ? "" : ": ",
 		 named ? "" : err->subject);
 	if (s->tracer) {
 		(void)stop(s, NULL);
@@ -267,7 +294,7 @@ int kms_run_tracer_main(const struct kms_run_tracer *run)
 	int result;
 
 	ignore_signals();
-	raise_descriptors();
+	raise_limits();
 	if (start(&s, &err) < 0)
 		return fail(&s, &err);
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);

@@ -287,6 +287,10 @@ int kms_store_create(const struct kms_store_config *config, struct kms_store **o
 		return result;
 	result = store_start(store, config, err);
 	if (result < 0) {
+		if (err && !err->subject[0]) {
+			kms_err_context(err, "cannot make trace");
+			kms_err_subject(err, store->path);
+		}
 		store_destroy(store);
 		return result;
 	}

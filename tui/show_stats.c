@@ -45,6 +45,8 @@ static void add_run(struct kms_text *text, const cJSON *document)
 				      state->string);
 			separator = ", ";
 		}
+		if (!*separator)
+			kms_text_addf(text, "none");
 	} else {
 		kms_text_addf(text, "; target %" PRIu64, kms_json_number(document, "target"));
 	}

@@ -151,16 +151,17 @@ void kms_summary_print(const struct kms_cli *cli, const struct kms_run_info *inf
 		       const struct kms_summary *summary, FILE *to)
 {
 	struct kms_text text;
+	uint64_t time_ns = kms_json_number(kms_json_member(summary->stats, "snapshot"), "time_ns");
 
 	kms_text_init(&text, cli);
 	text.color = cli->color && isatty(fileno(to));
 	kms_text_addf(&text, "kmemscope: pid %d ", (int)info->pid);
 	add_end(&text, info);
-	kms_text_addf(
-		&text, " after %s\n",
-		kms_fmt_ns(kms_json_number(kms_json_member(summary->stats, "snapshot"), "time_ns"))
-			.text);
-	if (summary->stats)
+	if (time_ns)
+		kms_text_addf(&text, " after %s\n", kms_fmt_ns(time_ns).text);
+	else
+		kms_text_addf(&text, "; nothing of it was traced: did it allocate anything?\n");
+	if (summary->stats && time_ns)
 		add_figures(&text, summary->stats);
 	if (summary->faults)
 		add_faults(&text, summary->faults);
