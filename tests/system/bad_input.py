@@ -90,9 +90,9 @@ def setuid(bench):
 
 def outputs(bench):
     true = ("--", "/bin/true")
-    bench.refused("unwritable output", OURS, ["locked/t.kms"], "run", "-q", "-o",
+    bench.refused("unwritable output", OURS, ["locked/t.kms", "-o"], "run", "-q", "-o",
                   bench.locked / "t.kms", *true)
-    bench.refused("output in no folder", OURS, ["nowhere/t.kms"], "run", "-q", "-o",
+    bench.refused("output in no folder", OURS, ["nowhere/t.kms", "-o"], "run", "-q", "-o",
                   bench.path / "nowhere/t.kms", *true)
     bench.refused("output is a folder", OURS, ["locked"], "run", "-q", "-o", bench.locked, *true)
     bench.refused("output is no trace", OURS, ["notes.txt"], "run", "-q", "-o", bench.text, *true)
@@ -130,7 +130,7 @@ def still_written(bench):
         [str(bench.kmemscope), "run", "-q", "-o", str(trace), "--", "/bin/cat"]))
     kms.wait_for(trace.exists, DEADLINE_S, "the trace is there")
     kms.wait_for(bench.workspace.session, DEADLINE_S, "the session is there")
-    bench.refused("-o onto a live trace", OURS, ["live.kms"], "run", "-q", "-o", trace, "--",
+    bench.refused("-o onto a live trace", OURS, ["live.kms", "-o"], "run", "-q", "-o", trace, "--",
                   "/bin/true")
     child.stdin.close()
     bench.checks.equal(child.wait(DEADLINE_S), 0, "the live run ends undisturbed")

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a careless or unlucky user does: closed streams, odd names, limits, full disks, signals.
+
+The program must do what it does without us, and what we have to say must be of use.
+
+usage: user.py [PART...]
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+import kms  # noqa: E402
+
+OURS = 125
+DEADLINE_S = 60
+WORKER = kms.BUILD / "test/system/worker"
+LIBRARY = kms.BUILD / "lib/libkmem_malloc.so"
+LISTS = "import sys; l = [str(i) * 10 for i in range(20000)]; print(len(l)); sys.exit(9)"
+PYTHON = f"env PYTHONMALLOC=malloc {kms.PYTHON} -c '{LISTS}'"
+
+
+def shell(workspace, script, *arguments, **more):
+    """A script of sh; $K is kmemscope, $1 and so on are the arguments."""
+    env = {"K": str(kms.KMEMSCOPE), **more.pop("env", {})}
+    return workspace.run(["/bin/sh", "-c", script, "sh", *arguments], env=env, timeout=DEADLINE_S,
+                         **more)
+
+
+def one_line(checks, done, title, *words):
+    """Refused with one line that has the words."""
+    lines = done.stderr.decode(errors="replace").splitlines()
+    checks.equal(done.status, OURS, f"{title}: status")
+    checks.equal(len(lines), 1, f"{title}: lines {lines}")
+    for word in words:
+        checks.that(lines and word in lines[0], f"{title}: the line has {word!r}", lines)
+
+
+def streams(checks, workspace):
+    """Closed standard streams: the program finds them closed, the trace gets no output into it."""
+    for i, closed in enumerate(("<&-", ">&-", "2>&-", "<&- >&- 2>&-")):
+        trace = workspace.path / f"closed{i}.kms"
+        script = f"%s /bin/sh -c 'ls /proc/self/fd; exit 3' {closed}"
+        plain = shell(workspace, script % "env")
+        done = shell(workspace, script % '"$K" run -q -o "$1" --', trace)
+        checks.equal((done.status, done.stdout, done.stderr),
+                     (3, plain.stdout, plain.stderr), f"streams {closed}")
+        checks.equal(kms.integrity(trace), "ok", f"streams {closed}: integrity_check")
+    done = shell(workspace, '"$K" stats "$1" >&-', trace)
+    checks.equal((done.status, b"cannot write" in done.stderr), (1, True), "stats to nowhere")
+
+
+def names(checks, workspace):
+    """Long names, line ends in names, long arguments."""
+    for name in ("n" * 250, "new\nline", "-dash", "quo'te\" %s"):
+        program = workspace.path / name
+        program.write_bytes(pathlib.Path("/bin/echo").read_bytes())
+        os.chmod(program, 0o755)
+        folder = workspace.path / f"runs{len(name)}"
+        folder.mkdir()
+        done = workspace.run([kms.KMEMSCOPE, "run", "--", program, "hi"], cwd=folder)
+        checks.equal((done.status, done.stdout), (0, b"hi\n"), f"program {name[:20]!r}")
+        checks.that(all(line.startswith((b"kmemscope: ", b"  ")) for line in
+                        done.stderr.splitlines()), f"program {name[:20]!r}: stderr", done.stderr)
+        traces = list(folder.glob("*.kms"))
+        checks.equal(len(traces), 1, f"program {name[:20]!r}: traces")
+        checks.equal(workspace.run([kms.KMEMSCOPE, "stats", *traces]).status, 0,
+                     f"program {name[:20]!r}: stats")
+    words = ["a" * 100000] * 8
+    done, _ = workspace.traced(["/bin/echo", *words])
+    checks.equal(done.stdout, " ".join(words).encode() + b"\n", "800 KB of arguments")
+
+
+def limits(checks, workspace):
+    """Limits of the shell: refused where there is no room, harmless in all other cases."""
+    # sh counts files in 512 bytes
+    done = shell(workspace, 'ulimit -f 400; "$K" run -q -- /bin/echo hi')
+    one_line(checks, done, "ulimit -f", "200 KiB", "ulimit -f", "raise")
+    done = shell(workspace, 'ulimit -v 300000; "$K" run -q -- /bin/echo hi')
+    one_line(checks, done, "ulimit -v", "300000 KiB", "ulimit -v", "raise")
+    for limit in ("-v 600000", "-n 20"):
+        trace = workspace.path / f"limit{limit[1]}.kms"
+        done = shell(workspace, f'ulimit {limit}; "$K" run -q -o "$1" -- /bin/sh -c "$2"', trace,
+                     PYTHON)
+        checks.equal((done.status, done.stdout, done.stderr), (9, b"20000\n", b""),
+                     f"ulimit {limit}")
+        checks.that(workspace.event_counts(trace).get("alloc", 0) > 20000,
+                    f"ulimit {limit}: events")
+    # Limits that the program sets itself, and no tracer at all.
+    for limit in ("-f 400", "-v 100000"):
+        for how in ('"$K" run -q -o t.kms --', "env LD_PRELOAD=$1"):
+            done = shell(workspace, f'{how} /bin/sh -c "ulimit {limit}; $2"', LIBRARY, PYTHON)
+            checks.equal((done.status, done.stdout, done.stderr), (9, b"20000\n", b""),
+                         f"{how}: ulimit {limit} within the program")
+
+
+def own_mounts(checks, workspace, title, mount, command):
+    """A command in a mount namespace of its own; None where that is not allowed."""
+    folder = workspace.path / "mounted"
+    folder.mkdir(exist_ok=True)
+    script = f'{mount} && cd "$1" && {command}'
+    probe = shell(workspace, f'unshare -m /bin/sh -c \'{mount}\' sh "$1"', folder)
+    if probe.status != 0:
+        print(f"{title}: skipped, no mount")
+        return None
+    done = workspace.run(["unshare", "-m", "/bin/sh", "-c", script, "sh", folder],
+                         env={"K": str(kms.KMEMSCOPE)}, timeout=DEADLINE_S)
+    checks.that(b"Traceback" not in done.stderr, f"{title}: stderr", done.stderr)
+    return done
+
+
+def disks(checks, workspace):
+    """Full and read-only places."""
+    small = 'mount -t tmpfs -o size=%s tmpfs "$1"'
+    done = own_mounts(checks, workspace, "full later", small % "600k",
+                      f'"$K" run -o t.kms -- {PYTHON}; s=$?; "$K" stats t.kms; exit $s')
+    if done:
+        checks.equal(done.status, 9, "disk full later: the program's status")
+        checks.that(b"20000\n" in done.stdout and b"allocs" in done.stdout,
+                    "disk full later: output, and the file opens", done.stdout)
+        checks.that(b"disk is full" in done.stderr, "disk full later: is said", done.stderr)
+    done = own_mounts(checks, workspace, "full", small % "64k", '"$K" run -q -- /bin/echo hi')
+    if done:
+        one_line(checks, done, "disk full at the start", "full", "kmemscope.echo.", "-o")
+    done = own_mounts(checks, workspace, "read-only", 'mount -t tmpfs -o ro tmpfs "$1"',
+                      '"$K" run -q -- /bin/echo hi')
+    if done:
+        one_line(checks, done, "read-only folder", "Read-only", "kmemscope.echo.", "-o")
+    for option in ("ro", "size=1m"):
+        done = own_mounts(checks, workspace, f"/dev/shm {option}",
+                          f"mount -t tmpfs -o {option} tmpfs /dev/shm",
+                          f'"$K" run -q -o t.kms -- {PYTHON}')
+        if done:
+            checks.equal((done.status, done.stdout, done.stderr), (9, b"20000\n", b""),
+                         f"/dev/shm {option}")
+
+
+def environments(checks, workspace):
+    """No HOME, no environment at all, an environment that the program throws away."""
+    done = shell(workspace, 'env -i "$K" run -q -o none.kms -- /bin/echo hi')
+    checks.equal((done.status, done.stdout, done.stderr), (0, b"hi\n", b""), "empty environment")
+    child = workspace.start([kms.KMEMSCOPE, "run", "-o", workspace.path / "lost.kms", "--",
+                             "/usr/bin/env", "-i", "/bin/sh", "-c", "read x; exit 3"])
+    said = []
+    while not said or b"not traced" not in said[-1]:
+        said.append(child.stderr.readline())
+        if not said[-1]:
+            break
+    checks.that(b"sh" in said[-1] and b"environment" in said[-1],
+                "a program that clears its environment: is said", said)
+    child.communicate(b"\n", timeout=DEADLINE_S)
+    checks.equal(child.returncode, 3, "a program that clears its environment: status")
+
+
+def together(checks, workspace):
+    """Two runs in one folder, and a trace that is being written."""
+    runs = [workspace.start([kms.KMEMSCOPE, "run", "-q", "--", "/bin/cat"]) for _ in range(2)]
+    kms.wait_for(lambda: len(list(workspace.runtime.glob("kmemscope/*/session.json"))) == 2,
+                 DEADLINE_S, "two sessions")
+    done = workspace.run([kms.KMEMSCOPE, "leaks"])
+    names_ = sorted(p.parent.name for p in workspace.runtime.glob("kmemscope/*/session.json"))
+    checks.that(done.status == 1 and all(n.encode() in done.stderr for n in names_),
+                "two sessions: the error names them", done)
+    checks.equal(workspace.run([kms.KMEMSCOPE, "stats", names_[0]]).status, 0, "one by its name")
+    for run in runs:
+        run.communicate(b"", timeout=DEADLINE_S)
+        checks.equal(run.returncode, 0, "two runs: status")
+    checks.equal(len(list(workspace.path.glob("kmemscope.cat.*.kms"))), 2, "two runs: files")
+
+
+SIGNALS = """
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(8))
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def signals(checks, workspace):
+    """^C reaches the program once, SIGTERM to us is the program's; its end is its status."""
+    for title, number, send, status in (
+            ("^C", signal.SIGINT, os.killpg, 7), ("SIGTERM to us", signal.SIGTERM, os.kill, 8)):
+        trace = workspace.path / f"{status}.kms"
+        run = workspace.start(workspace.traced_argv([kms.PYTHON, "-c", SIGNALS], trace),
+                              start_new_session=True)
+        checks.equal(run.stdout.readline(), b"ready\n", f"{title}: ready")
+        send(run.pid, number)
+        _, err = run.communicate(timeout=DEADLINE_S)
+        checks.equal((run.returncode, err), (status, b""), f"{title}: status")
+        checks.that(workspace.json("stats", trace)["snapshot"]["finished"], f"{title}: file")
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGXFSZ):
+        done, _ = workspace.traced(["/bin/sh", "-c", f"ulimit -c 0; kill -{int(number)} $$"])
+        checks.equal(done.status, 128 + number, f"killed by {number.name}")
+
+
+CLOSES_ALL = """
+import os
+os.closerange(0, 1 << 16)
+kept = [bytes(1000 + i) for i in range(1000)]
+os._exit(4 if len(kept) == 1000 else 1)
+"""
+
+
+def descriptors(checks, workspace):
+    """A program that closes everything is traced to its end."""
+    for options in ((), ("--guard-depth", "512")):
+        done, trace = workspace.traced([kms.PYTHON, "-c", CLOSES_ALL], options=options)
+        checks.equal(done.status, 4, f"closes all {options}: status")
+        rows = workspace.sql(trace, "SELECT count(*) FROM events WHERE kind = 'alloc'"
+                                    " AND size BETWEEN 1033 AND 2033")
+        checks.that(int(rows[0][0]) >= 1000, f"closes all {options}: events", rows)
+
+
+PARTS = {"streams": streams, "names": names, "limits": limits, "disks": disks,
+         "environments": environments, "together": together, "signals": signals,
+         "descriptors": descriptors}
+
+
+def main():
+    checks = kms.Checks()
+    for name in sys.argv[1:] or PARTS:
+        with kms.Workspace(f"user-{name}") as workspace:
+            try:
+                PARTS[name](checks, workspace)
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                checks.that(False, name, error)
+    return checks.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
