@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "tui/cmd.h"
 #include "tui/summary.h"
+#include "tui/suppress.h"
 
 enum {
 	SETTING_BYTES = 48, /* of the settings we make ourselves */
@@ -17,6 +18,7 @@ enum {
 struct run_values {
 	const char *output;
 	const char *log;
+	const char *suppressions;
 	bool quiet;
 	bool no_color;
 	struct kms_opt_number guard_depth;
@@ -44,12 +46,13 @@ static const struct kms_opt options[] = {
 		       "exit with N if there are findings: faults, or leaks over the threshold"),
 	KMS_ROW_SIZE("leak-threshold", 0, AT(leak_threshold), "BYTES",
 		     "leak suspects above so many bytes together are a finding"),
+	KMS_ROW_TEXT("suppressions", 0, AT(suppressions), "FILE",
+		     "known leaks, no findings: lines leak:PATTERN as of LeakSanitizer"),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
 	KMS_ROW_LATER("debug", 'd'),
 	KMS_ROW_LATER("http", 0),
 	KMS_ROW_LATER("top", 0),
 	KMS_ROW_LATER("daemon", 0),
-	KMS_ROW_LATER("suppressions", 0),
 	KMS_ROW_END,
 };
 
@@ -58,6 +61,7 @@ struct run {
 	struct kms_cli *cli;
 	const struct run_values *values;
 	FILE *log; /* where our lines go */
+	struct kms_suppressions *suppressions;
 	struct kms_run_info info;
 	const char **settings;
 	size_t n_settings;
@@ -118,6 +122,17 @@ static int make_settings(struct run *run)
 	return 0;
 }
 
+/* Before the program starts: a mistake in the file must not cost a run. */
+static int load_suppressions(struct run *run)
+{
+	struct kms_err err = KMS_ERR_INIT;
+
+	if (!run->values->suppressions ||
+	    kms_suppressions_load(run->values->suppressions, &run->suppressions, &err) == 0)
+		return 0;
+	return kms_cli_fail(run->cli, &err, -1);
+}
+
 static int open_log(struct run *run)
 {
 	run->log = run->cli->err;
@@ -145,7 +160,7 @@ static int conclude(struct run *run, int status)
 
 	if (values->quiet && !values->error_exitcode.given)
 		return status;
-	if (kms_summary_load(run->cli, &run->info, &summary, &err) < 0)
+	if (kms_summary_load(run->cli, &run->info, run->suppressions, &summary, &err) < 0)
 		kms_cli_error(run->cli, "the trace cannot be read back: %s", err.text);
 	if (!values->quiet)
 		kms_summary_print(run->cli, &run->info, &summary, run->log);
@@ -198,7 +213,7 @@ static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
 	run->values = v;
 	run->info.wait_status = -1;
 	cli->color &= !run->values->no_color;
-	if (open_log(run) == 0) {
+	if (load_suppressions(run) == 0 && open_log(run) == 0) {
 		if (make_settings(run) == 0)
 			status = execute(run, args);
 		else
@@ -206,6 +221,7 @@ static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
 		cli->err = err;
 		close_log(run);
 	}
+	kms_suppressions_free(run->suppressions);
 	free(run->settings);
 	free(run);
 	return status;

@@ -192,6 +192,6 @@ int kms_cmd_later(struct kms_cli *cli, void *v, char **args, int n_args)
 	(void)v;
 	(void)args;
 	(void)n_args;
-	kms_cli_error(cli, "comes with a later version");
+	kms_cli_error(cli, "comes with version 0.2");
 	return KMS_EXIT_USAGE;
 }

@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tui/suppress.h"
 #include "tui/view.h"
+
+enum {
+	SUPPRESSED_ROWS = 100, /* as without suppressions */
+};
 
 /* One call of a view. */
 struct call {
@@ -250,6 +255,55 @@ static int view_item(const struct call *wanted, char **args, int n_args)
 	return status ? status : view(&call, args, n_args);
 }
 
+/* Prints and judges what is left when the suppressed ones are out. */
+static int show_unsuppressed(const struct call *call, const struct kms_suppressions *suppressions,
+			     struct kms_client *client)
+{
+	const struct kms_view_values *values = call->values;
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_reply reply = {0};
+	char *request = request_of(call);
+	uint64_t limit = values->limit.given ? values->limit.value : SUPPRESSED_ROWS;
+	cJSON *document = NULL;
+	int status;
+
+	if (!request || kms_suppressions_leaks(suppressions, client, request, limit, values->all,
+					       &document, &err) < 0) {
+		free(request);
+		return kms_cli_fail(call->cli, &err, kms_view_status(&err));
+	}
+	free(request);
+	reply.body = values->json ? cJSON_PrintUnformatted(document) : NULL;
+	reply.body_bytes = reply.body ? strlen(reply.body) : 0;
+	print_reply(call, &reply, document);
+	free(reply.body);
+	status = kms_view_strict(values, document);
+	if ((values->leak_threshold.given || values->error_exitcode.given) &&
+	    kms_json_number(document, "suspect_bytes") > values->leak_threshold.value)
+		status = findings_status(values);
+	cJSON_Delete(document);
+	return status;
+}
+
+static int leaks_unsuppressed(struct call *call, char **args, int n_args)
+{
+	struct kms_suppressions *suppressions = NULL;
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_client *client;
+	int status;
+
+	call->takes_limit = false; /* all are asked for */
+	if (kms_suppressions_load(call->values->suppressions, &suppressions, &err) < 0)
+		return kms_cli_fail(call->cli, &err, KMS_EXIT_FAILED);
+	status = kms_view_open(call->cli, args, n_args, &client);
+	if (status == 0) {
+		status = show_unsuppressed(call, suppressions, client);
+		kms_client_close(client);
+	}
+	kms_suppressions_free(suppressions);
+	return status;
+}
+
 int kms_cmd_leaks(struct kms_cli *cli, void *values, char **args, int n_args)
 {
 	struct call call = {.cli = cli,
@@ -268,6 +322,8 @@ int kms_cmd_leaks(struct kms_cli *cli, void *values, char **args, int n_args)
 		call.show = kms_show_leak;
 		return view_item(&call, args, n_args);
 	}
+	if (call.values->suppressions)
+		return leaks_unsuppressed(&call, args, n_args);
 	status = kms_view_open(cli, args, n_args, &client);
 	if (status)
 		return status;

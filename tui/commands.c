@@ -41,7 +41,8 @@ static const struct kms_opt leak_options[] = {
 		     "exit 3 if suspects hold more bytes together"),
 	KMS_ROW_NUMBER("error-exitcode", 0, AT(error_exitcode), "N", 1, 255,
 		       "exit with N instead; alone: for any suspect"),
-	KMS_ROW_LATER("suppressions", 0),
+	KMS_ROW_TEXT("suppressions", 0, AT(suppressions), "FILE",
+		     "known leaks, no suspects: lines leak:PATTERN as of LeakSanitizer"),
 	KMS_ROW_END,
 };
 

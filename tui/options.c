@@ -123,7 +123,7 @@ static int set_value(const struct reader *reader, const struct kms_opt *opt, con
 static int apply(struct reader *reader, const struct kms_opt *opt, const char *attached)
 {
 	if (opt->kind == KMS_OPT_LATER)
-		return kms_err_set(reader->err, -ENOTSUP, "option %s comes with a later version",
+		return kms_err_set(reader->err, -ENOTSUP, "option %s comes with version 0.2",
 				   spell(opt).text);
 	if (opt->kind == KMS_OPT_FLAG) {
 		if (attached)

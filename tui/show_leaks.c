@@ -80,7 +80,8 @@ void kms_show_leak_totals(struct kms_text *text, const cJSON *document)
 {
 	uint64_t suspects = kms_json_number(document, "suspects");
 	uint64_t blocks = kms_json_number(document, "suspect_count");
-	uint64_t others = kms_json_number(document, "total") - suspects;
+	uint64_t known = kms_json_number(document, "suppressed");
+	uint64_t others = kms_json_number(document, "total") - suspects - known;
 
 	if (suspects)
 		kms_text_style(text, KMS_STYLE_BAD, "%s leak suspect%s",
@@ -95,8 +96,12 @@ void kms_show_leak_totals(struct kms_text *text, const cJSON *document)
 		kms_text_addf(text, "; %s other site%s hold%s %s", kms_fmt_count(others).text,
 			      kms_plural(others), others == 1 ? "s" : "",
 			      kms_fmt_bytes(kms_json_number(document, "total_bytes") -
-					    kms_json_number(document, "suspect_bytes"))
+					    kms_json_number(document, "suspect_bytes") -
+					    kms_json_number(document, "suppressed_bytes"))
 				      .text);
+	if (known)
+		kms_text_addf(text, "; %s suppressed: %s", kms_fmt_count(known).text,
+			      kms_fmt_bytes(kms_json_number(document, "suppressed_bytes")).text);
 	kms_text_addf(text, "%s\n",
 		      kms_json_flag(document, "incomplete") ? " (incomplete: events were lost)"
 							    : "");

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fmt.h"
+#include "tui/suppress.h"
 #include "tui/view.h"
 
 enum {
@@ -17,8 +18,18 @@ enum {
 	TOP_FAULTS = 5,
 };
 
+static int load_leaks(struct kms_client *client, const struct kms_suppressions *suppressions,
+		      cJSON **leaks, struct kms_err *err)
+{
+	if (suppressions)
+		return kms_suppressions_leaks(suppressions, client, "/api/v1/leaks", TOP_LEAKS,
+					      false, leaks, err);
+	return kms_client_json(client, "/api/v1/leaks?limit=3", leaks, err);
+}
+
 int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
-		     struct kms_summary *summary, struct kms_err *err)
+		     const struct kms_suppressions *suppressions, struct kms_summary *summary,
+		     struct kms_err *err)
 {
 	struct kms_source source = {.kind = KMS_SOURCE_FILE};
 	struct kms_client *client;
@@ -37,7 +48,7 @@ int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
 	if (ret == 0)
 		ret = kms_client_json(client, "/api/v1/faults?limit=5", &summary->faults, err);
 	if (ret == 0)
-		ret = kms_client_json(client, "/api/v1/leaks?limit=3", &summary->leaks, err);
+		ret = load_leaks(client, suppressions, &summary->leaks, err);
 	kms_client_close(client);
 	return ret;
 }

@@ -17,13 +17,17 @@ struct kms_summary {
 	struct cJSON *leaks;
 };
 
+struct kms_suppressions;
+
 /**
  * Asks for the documents: from the trace file, or, while others of the tree live, from the session.
  *
+ * Shape:  suppressions may be NULL
  * Errors: what opening and asking say; what was got is there all the same
  */
 int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
-		     struct kms_summary *summary, struct kms_err *err);
+		     const struct kms_suppressions *suppressions, struct kms_summary *summary,
+		     struct kms_err *err);
 
 void kms_summary_deinit(struct kms_summary *summary);
 

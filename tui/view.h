@@ -17,6 +17,7 @@ struct kms_view_values {
 	bool all;
 	const char *id;
 	const char *address, *from, *to, *kind, *site;
+	const char *suppressions;
 	int format; /* index of table|json|ndjson|csv; -1 not given */
 	struct kms_opt_number target;
 	struct kms_opt_number limit;

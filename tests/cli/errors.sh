@@ -20,7 +20,7 @@ refused 2 '"../stats" is no id' leaks --id ../stats
 refused 2 '"x y" is no id' stacks 'x y'
 refused 2 'one page of at most 1000' events --json --limit 2000
 for name in attach daemon top db whatis history report diff mark export replay doctor completion; do
-	refused 2 "kmemscope $name: comes with a later version" "$name" --any thing
+	refused 2 "kmemscope $name: comes with version 0.2" "$name" --any thing
 done
 
 # run: our own failures are 125
@@ -31,10 +31,15 @@ refused 125 'not "1000000000000"' run --guard-depth 1000000000000 -- ok
 refused 125 '--on-full must be one of drop|wait' run --on-full later -- ok
 refused 125 '--error-exitcode needs a number from 1 to 255' run --error-exitcode 0 -- ok
 refused 125 'cannot write to --log /nowhere/x: No such file' run --log /nowhere/x -- ok
-for option in '-d' '--http 8080' '--top' '--daemon' '--suppressions f'; do
+for option in '-d' '--http 8080' '--top' '--daemon'; do
 	# shellcheck disable=SC2086 # an option and its value
-	refused 125 'comes with a later version' run $option -- ok
+	refused 125 'comes with version 0.2' run $option -- ok
 done
+refused 125 'cannot read suppressions: No such file' run --suppressions nowhere -- ok
+printf '# known\n\nleak:main\nrace:x\n' >wrong.supp
+refused 125 'wrong.supp, line 4: "race" is no suppression; one is leak:PATTERN' run --suppressions wrong.supp -- ok
+refused 1 'wrong.supp, line 4' leaks --suppressions wrong.supp
+refused 1 'cannot read suppressions' leaks --suppressions .
 run run -o run.kms -- missing
 [ "$status" = 127 ] || fail "missing program: $status"
 grep -qx 'kmemscope run: missing: no such program' err || fail "missing program: $(cat err)"

@@ -111,6 +111,19 @@ for text in 'tracing pid 4242 into run.kms' 'API socket /run/none/api.sock' 'pid
 	grep -qF -- "$text" err || fail "run's summary has no \"$text\": $(cat err)"
 done
 [ "$(wc -l <err)" -le 40 ] || fail "run's summary is longer than a screen: $(wc -l <err) lines"
+echo 'leak:^leak_one$' >known.supp
+exits 9 run -q -o run.kms --error-exitcode 9 --leak-threshold 1 -- ok
+run run -o run.kms --suppressions known.supp -- ok
+grep -q 'suppressed: ' err || fail "run --suppressions: $(cat err)"
+grep -q 'leak_one (leaky.c:12)' err && fail "run --suppressions shows what is suppressed"
+shows ' suppressed: ' leaks --suppressions known.supp run.kms
+shows ', suppressed  id ' leaks --all --limit 1000 --suppressions known.supp run.kms
+run leaks --json --suppressions known.supp run.kms
+jq -e '.suppressed == 2 and .suspects == 3 and
+	([.items[] | select(.suspect and any(.stack[]; .function == "leak_one"))] == [])' out >/dev/null || fail "leaks --json --suppressions: $(head -c 300 out)"
+exits 3 leaks --leak-threshold 1 run.kms
+echo 'leak:*' >known.supp
+exits 0 leaks --leak-threshold 1 --suppressions known.supp run.kms
 run run --log log -o run.kms -- ok
 ! [ -s err ] || fail "run --log prints $(cat err)"
 grep -q 'pid 4242 ended with status 0' log || fail "run --log: $(cat log)"

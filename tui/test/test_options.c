@@ -132,7 +132,7 @@ static void errors_name_the_option_and_the_fix(void **state)
 		{{"--mode=drop|wait"}, "--mode must be one of drop|wait, not \"drop|wait\""    },
 		{{"--quiet=1"},        "--quiet takes no value"                                },
 		{{"--output="},        "--output needs FILE, not an empty text"                },
-		{{"--http", "80"},     "option --http comes with a later version"              },
+		{{"--http", "80"},     "option --http comes with version 0.2"                  },
 	};
 	struct values values;
 	struct kms_parsed parsed;
