@@ -44,7 +44,7 @@ static const struct kms_opt options[] = {
 	KMS_ROW_FLAG("json", 0, AT(json), "bodies of /stats, /faults and /leaks as one object"),
 	KMS_ROW_FLAG("kernel-only", 0, AT(kernel_only), "the kernel alone, not traced"),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
-	KMS_ROW_LATER("qemu", 0),
+	KMS_ROW_LATER("qemu", 0, "0.3"),
 	KMS_ROW_END,
 };
 

@@ -49,10 +49,10 @@ static const struct kms_opt options[] = {
 	KMS_ROW_TEXT("suppressions", 0, AT(suppressions), "FILE",
 		     "known leaks, no findings: lines leak:PATTERN as of LeakSanitizer"),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
-	KMS_ROW_LATER("debug", 'd'),
-	KMS_ROW_LATER("http", 0),
-	KMS_ROW_LATER("top", 0),
-	KMS_ROW_LATER("daemon", 0),
+	KMS_ROW_LATER("debug", 'd', "0.2"),
+	KMS_ROW_LATER("http", 0, "0.2"),
+	KMS_ROW_LATER("top", 0, "0.2"),
+	KMS_ROW_LATER("daemon", 0, "0.2"),
 	KMS_ROW_END,
 };
 

@@ -123,8 +123,8 @@ static int set_value(const struct reader *reader, const struct kms_opt *opt, con
 static int apply(struct reader *reader, const struct kms_opt *opt, const char *attached)
 {
 	if (opt->kind == KMS_OPT_LATER)
-		return kms_err_set(reader->err, -ENOTSUP, "option %s comes with version 0.2",
-				   spell(opt).text);
+		return kms_err_set(reader->err, -ENOTSUP, "option %s comes with version %s",
+				   spell(opt).text, opt->value);
 	if (opt->kind == KMS_OPT_FLAG) {
 		if (attached)
 			return kms_err_set(reader->err, -EINVAL, "%s takes no value",

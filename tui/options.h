@@ -68,9 +68,9 @@ struct kms_opt {
 	{                                                                                          \
 		name, letter, KMS_OPT_LIST, at, value, help, 0, 0                                  \
 	}
-#define KMS_ROW_LATER(name, letter)                                                                \
+#define KMS_ROW_LATER(name, letter, version)                                                       \
 	{                                                                                          \
-		name, letter, KMS_OPT_LATER, 0, NULL, NULL, 0, 0                                   \
+		name, letter, KMS_OPT_LATER, 0, version, NULL, 0, 0                                \
 	}
 #define KMS_ROW_END                                                                                \
 	{                                                                                          \

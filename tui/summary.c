@@ -147,10 +147,14 @@ static void add_way_on(struct kms_text *text, const struct kms_run_info *info,
 	kms_text_addf(text, "\n");
 	if (info->background) {
 		add_label(text, "");
-		kms_text_addf(text,
-			      "%" PRIu32 " other process%s of the tree live: the tracer goes on "
-			      "without us until they end\n",
-			      info->n_others, info->n_others == 1 ? "" : "es");
+		if (info->n_others == 1)
+			kms_text_addf(text, "1 other process of the tree lives: the tracer goes on "
+					    "without us until it ends\n");
+		else
+			kms_text_addf(text,
+				      "%" PRIu32 " other processes of the tree live: the tracer "
+				      "goes on without us until they end\n",
+				      info->n_others);
 	}
 	add_label(text, "more");
 	kms_text_addf(text, "kmemscope leaks|faults|stats|caches|sql ... ");

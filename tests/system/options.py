@@ -7,6 +7,7 @@ usage: options.py [PART...]
 
 import os
 import pathlib
+import re
 import signal
 import sys
 
@@ -116,6 +117,43 @@ def follow_fork(checks, workspace):
                     f"--follow-fork {follow}: the first one's second program", commands)
 
 
+DAEMON = """
+import os, sys
+if os.fork():
+    sys.exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+null = os.open("/dev/null", os.O_RDWR)
+for fd in range(3):
+    os.dup2(null, fd)
+open("started", "w").write(str(os.getpid()))
+os.read(os.open("go", os.O_RDONLY), 1)
+kept = [bytes(5000 + i) for i in range(100)]
+os._exit(0)
+"""
+
+
+def background(checks, workspace):
+    """run returns with the first process and says who is left; the file is finished by itself."""
+    trace = workspace.path / "t.kms"
+    os.mkfifo(workspace.path / "go")
+    done = run(workspace, [kms.PYTHON, "-c", DAEMON], "-o", trace)
+    checks.equal(done.status, 0, "daemon: status of run")
+    checks.that(re.search(rb"1 other process of the tree lives: the tracer goes on", done.stderr),
+                "daemon: who is left is said", done.stderr)
+    stats = workspace.json("stats")
+    checks.equal(stats["snapshot"]["finished"], False, "daemon: its session lives")
+    (workspace.path / "go").write_bytes(b"x")
+    kms.wait_for(lambda: workspace.json("stats", trace)["snapshot"]["finished"], DEADLINE_S,
+                 "finished")
+    rows = workspace.sql(trace, "SELECT count(*) FROM events e JOIN targets t ON t.id = e.target"
+                                " WHERE e.kind = 'alloc' AND e.size BETWEEN 5033 AND 5132"
+                                f" AND t.pid = {(workspace.path / 'started').read_text()}")
+    checks.equal(rows, [["100"]], "daemon: its events")
+    checks.equal(list(workspace.runtime.glob("kmemscope/*")), [], "daemon: no session is left")
+
+
 def on_full(checks, workspace):
     """A ring that is full: the program waits, and all is there; or goes on, and the loss is counted."""
     for how in ("wait", "drop"):
@@ -156,7 +194,7 @@ def settings(checks, workspace):
 
 
 PARTS = {"findings": findings, "views": views, "suppressions": suppressions, "log": log,
-         "follow_fork": follow_fork, "on_full": on_full, "settings": settings}
+         "follow_fork": follow_fork, "background": background, "on_full": on_full, "settings": settings}
 
 
 def main():

@@ -30,7 +30,7 @@ static const struct kms_opt table[] = {
 	KMS_ROW_SIZE("bytes", 'b', AT(bytes), "BYTES", ""),
 	KMS_ROW_CHOICE("mode", 0, AT(mode), "drop|wait", ""),
 	KMS_ROW_LIST("set", 's', AT(set), "VAR=VALUE", ""),
-	KMS_ROW_LATER("http", 0),
+	KMS_ROW_LATER("http", 0, "0.2"),
 	KMS_ROW_END,
 };
 
