@@ -264,6 +264,7 @@ static const char *remedy(int code)
 	case ENOTDIR:
 		return "; name a place that can be written with -o";
 	case EBUSY:
+	case ENAMETOOLONG:
 		return "; name another file with -o";
 	default:
 		return "";

@@ -69,7 +69,9 @@ static int private_folder(const char *path, struct kms_err *err)
 {
 	int result = kms_mkdir_private(path, err);
 
-	return result < 0 ? kms_err_context(err, "session folder %.128s", path), result : 0;
+	return result < 0
+	       ? kms_err_context(err, "session folder %.128s (XDG_RUNTIME_DIR moves it)", path),
+	       result : 0;
 }
 
 int kms_session_root(char path[PATH_MAX], int create, struct kms_err *err)

@@ -154,6 +154,34 @@ def background(checks, workspace):
     checks.equal(list(workspace.runtime.glob("kmemscope/*")), [], "daemon: no session is left")
 
 
+def live(checks, workspace):
+    """Each view of a live session, and of its file afterwards; the API by any HTTP client."""
+    trace = workspace.path / "t.kms"
+    child = workspace.start(workspace.traced_argv(
+        ["/bin/sh", "-c", '"$0" 100 bug >/dev/null; echo faulty; read x', FAULTY[0]], trace,
+        ("--guard-depth", "512")))
+    checks.equal(child.stdout.readline(), b"faulty\n", "live: the faulty one is over")
+    kms.wait_for(lambda: workspace.items("faults"), DEADLINE_S, "the fault is seen")
+    for view in ("leaks", "faults", "caches", "guard", "stats", "targets", "sites", "events"):
+        checks.that(workspace.json(view)["snapshot"]["finished"] is False, f"live: {view}")
+        checks.equal(workspace.run([kms.KMEMSCOPE, view]).status, 0, f"live: {view} as text")
+    status = workspace.json("status")
+    checks.that("t.kms" in str(status), "live: status", status)
+    rows = workspace.run([kms.KMEMSCOPE, "sql", "SELECT count(*) FROM events WHERE kind = 'fault'"])
+    checks.that(rows.status == 0 and rows.stdout in (b"0\n", b"1\n"), "live: sql", rows)
+    socket = workspace.session()["socket"]
+    for path, word in (("healthz", b"ok"), ("api/v1/targets", b'"items"')):
+        done = workspace.run(["curl", "-sf", "--unix-socket", socket, f"http://localhost/{path}"])
+        checks.that(done.status == 0 and word in done.stdout, f"live: GET /{path}", done)
+    seen = workspace.items("faults")
+    child.communicate(b"\n", timeout=DEADLINE_S)
+    after = workspace.items("faults", trace)
+    checks.equal([(f["kind"], f["address"]) for f in seen],
+                 [(f["kind"], f["address"]) for f in after], "live: faults as in the file")
+    checks.equal(workspace.run([kms.KMEMSCOPE, "leaks"]).status, 0,
+                 "without a session: the newest trace here")
+
+
 def on_full(checks, workspace):
     """A ring that is full: the program waits, and all is there; or goes on, and the loss is counted."""
     for how in ("wait", "drop"):
@@ -194,7 +222,7 @@ def settings(checks, workspace):
 
 
 PARTS = {"findings": findings, "views": views, "suppressions": suppressions, "log": log,
-         "follow_fork": follow_fork, "background": background, "on_full": on_full, "settings": settings}
+         "follow_fork": follow_fork, "live": live, "background": background, "on_full": on_full, "settings": settings}
 
 
 def main():
