@@ -272,12 +272,37 @@ int kms_launch_library(char path[PATH_MAX], struct kms_err *err)
 			err, -ENOENT,
 			"the library %s cannot be read (%m); KMEMSCOPE_LIBRARY names another",
 			wanted);
-	if (strpbrk(path, ": \t\n"))
+	return 0;
+}
+
+/* The loader separates at blanks and colons, and replaces $ORIGIN and the like. */
+static bool fits_preload(const char *path)
+{
+	return !strpbrk(path, ": \t\n$");
+}
+
+int kms_launch_preload(const char *library, const char *run_dir, char path[PATH_MAX])
+{
+	int n = fits_preload(library) ? snprintf(path, PATH_MAX, "%s", library)
+				      : snprintf(path, PATH_MAX, "%s/libkmem_malloc.so", run_dir);
+
+	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+int kms_launch_link(const char *library, const char *run_dir, struct kms_err *err)
+{
+	char path[PATH_MAX];
+
+	if (fits_preload(library))
+		return 0;
+	if (kms_launch_preload(library, run_dir, path) < 0 || !fits_preload(path))
 		return kms_err_set(
 			err, -EINVAL,
-			"LD_PRELOAD cannot carry a path with a blank or a colon: '%s'; move "
-			"it, or name a copy in KMEMSCOPE_LIBRARY",
-			path);
+			"LD_PRELOAD cannot carry a path with a blank, a colon or a dollar: "
+			"'%s'; name a copy in KMEMSCOPE_LIBRARY",
+			library);
+	if (symlink(library, path) < 0)
+		return kms_err_sys(err, -errno, "cannot make a link to the library", path);
 	return 0;
 }
 

@@ -27,6 +27,19 @@ int kms_launch_check(const char *program, char path[PATH_MAX], struct kms_err *e
 int kms_launch_library(char path[PATH_MAX], struct kms_err *err);
 
 /**
+ * What LD_PRELOAD names: the library, or, where LD_PRELOAD cannot carry its path, a link to it in the
+ * run's folder.
+ * Errors: -ENAMETOOLONG
+ */
+int kms_launch_preload(const char *library, const char *run_dir, char path[PATH_MAX]);
+
+/**
+ * Makes that link, if one is needed. It goes with the folder.
+ * Errors: -EINVAL: the run's folder has such a path, too; what symlink(2) says
+ */
+int kms_launch_link(const char *library, const char *run_dir, struct kms_err *err);
+
+/**
  * The program's environment: ours, with the library behind what LD_PRELOAD has already, KMEM_OPTIONS
  * of @options, and the run's folder.
  *

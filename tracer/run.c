@@ -268,6 +268,11 @@ static int start_both(struct kms_front *f, struct kms_err *err)
 		result = kms_session_create(&f->session, f->config->argv[0], f->result->pid, err);
 	if (result == 0) {
 		snprintf(f->result->socket, PATH_MAX, "%s", f->session.socket);
+		result = kms_launch_link(f->library, f->session.run_dir, err);
+		if (result < 0)
+			kms_session_destroy(&f->session);
+	}
+	if (result == 0) {
 		result = kms_front_start_tracer(f, err);
 	}
 	return result == 0 ? wait_ready(f, err) : result;

@@ -21,14 +21,15 @@ enum {
 /* The program's process: waits for the word, then becomes the program. */
 static _Noreturn void program_main(const struct kms_front *f, int go_fd, int exec_fd)
 {
-	char run_dir[PATH_MAX];
-	char **environment;
+	char run_dir[PATH_MAX], preload[PATH_MAX];
+	char **environment = NULL;
 	int code;
 
 	if (kms_read_full(go_fd, run_dir, sizeof(run_dir)) != (ssize_t)sizeof(run_dir))
 		_exit(KMS_RUN_FAILED);
 	close(go_fd);
-	environment = kms_launch_environment(f->library, run_dir, &f->options);
+	if (kms_launch_preload(f->library, run_dir, preload) == 0)
+		environment = kms_launch_environment(preload, run_dir, &f->options);
 	sigaction(SIGCHLD, &f->sigchld, NULL);
 	if (environment)
 		execvpe(f->program, f->config->argv, environment);

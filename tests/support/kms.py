@@ -219,9 +219,9 @@ def unprivileged(argv):
             "--inh-caps=-all", *argv]
 
 
-def reachable_product(workspace):
+def reachable_product(workspace, name="product"):
     """kmemscope and its libraries where unprivileged() can read them: a clone may lie in root's home."""
-    product = workspace.path / "product"
+    product = workspace.path / name
     for part in ("bin/kmemscope", "lib/libkmem.so", "lib/libkmem_malloc.so"):
         (product / part).parent.mkdir(parents=True, exist_ok=True)
         if (BUILD / part).exists():

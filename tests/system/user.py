@@ -70,6 +70,14 @@ def names(checks, workspace):
         checks.equal(len(traces), 1, f"program {name[:20]!r}: traces")
         checks.equal(workspace.run([kms.KMEMSCOPE, "stats", *traces]).status, 0,
                      f"program {name[:20]!r}: stats")
+    for name in ("pro duct", "pro:duct$LIB"):
+        kmemscope = kms.reachable_product(workspace, name)
+        trace = workspace.path / f"{name} trace.kms"
+        done = workspace.run([kmemscope, "run", "-q", "-o", trace, "--", "/bin/sh", "-c",
+                              "/bin/ls -d /"])
+        checks.equal((done.status, done.stdout, done.stderr), (0, b"/\n", b""),
+                     f"in a folder {name!r}")
+        checks.that(workspace.event_counts(trace).get("exec") == 2, f"in a folder {name!r}: events")
     words = ["a" * 100000] * 8
     done, _ = workspace.traced(["/bin/echo", *words])
     checks.equal(done.stdout, " ".join(words).encode() + b"\n", "800 KB of arguments")

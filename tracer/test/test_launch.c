@@ -364,14 +364,38 @@ static void library_is_named_by_a_path_that_the_loader_takes(void **state)
 	assert_int_equal(kms_launch_library(path, &err), 0);
 	assert_string_equal(path, want);
 	assert_int_equal(chdir("/"), 0);
-	make_file(b, "a lib.so", "", 0, 0644);
-	setenv("KMEMSCOPE_LIBRARY", b->path, 1);
-	assert_int_equal(kms_launch_library(path, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "a lib.so"));
 	setenv("KMEMSCOPE_LIBRARY", "/no/such/lib.so", 1);
 	assert_int_equal(kms_launch_library(path, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/no/such/lib.so"));
 	assert_non_null(strstr(err.text, "KMEMSCOPE_LIBRARY"));
+}
+
+static void library_with_a_blank_in_its_path_is_linked_to(void **state)
+{
+	struct bench *b = *state;
+	struct kms_err err = KMS_ERR_INIT;
+	char path[PATH_MAX], seen[PATH_MAX], want[PATH_MAX];
+	ssize_t n;
+
+	assert_int_equal(kms_launch_preload("/a/lib.so", b->dir, path), 0);
+	assert_string_equal(path, "/a/lib.so");
+	assert_int_equal(kms_launch_link("/a/lib.so", b->dir, &err), 0);
+	snprintf(want, sizeof(want), "%s/libkmem_malloc.so", b->dir);
+	assert_int_equal(access(want, F_OK), -1);
+	for (const char *const *library =
+		     (const char *const[]){"/a b/l.so", "/a:b/l.so", "/$LIB/l.so", NULL};
+	     *library; library++) {
+		assert_int_equal(kms_launch_preload(*library, b->dir, path), 0);
+		assert_string_equal(path, want);
+		assert_int_equal(kms_launch_link(*library, b->dir, &err), 0);
+		n = readlink(want, seen, sizeof(seen) - 1);
+		assert_true(n > 0);
+		seen[n] = '\0';
+		assert_string_equal(seen, *library);
+		assert_int_equal(unlink(want), 0);
+	}
+	assert_int_equal(kms_launch_link("/a b/l.so", "/run dir", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "/a b/l.so"));
 }
 
 /* The value of the only entry of this name; NULL if there is none. */
@@ -436,6 +460,7 @@ int main(void)
 		TEST(set_id_bit_of_a_script_means_nothing),
 		TEST(unprivileged_user_gets_the_refusals_that_root_passes),
 		TEST(library_is_named_by_a_path_that_the_loader_takes),
+		TEST(library_with_a_blank_in_its_path_is_linked_to),
 		TEST(environment_is_ours_and_the_library_comes_last),
 	};
 
