@@ -16,6 +16,12 @@ size_t kms_large_room(const struct kms_span *span)
 	return ((size_t)span->pages << KMS_PAGE_SHIFT) - span->first_bytes;
 }
 
+/* A free entry holds the next one; the memory is from kms_meta_alloc, so it is aligned for a pointer. */
+static void **next_of(struct kms_side *side)
+{
+	return (void **)(void *)side;
+}
+
 static struct kms_side *side_get(struct kms_heap *heap)
 {
 	struct kms_side *side;
@@ -23,7 +29,7 @@ static struct kms_side *side_get(struct kms_heap *heap)
 	kms_port_lock(&heap->meta_lock);
 	side = heap->side_free;
 	if (side)
-		heap->side_free = *(void **)side;
+		heap->side_free = *next_of(side);
 	kms_port_unlock(&heap->meta_lock);
 	return side ? side : kms_meta_alloc(heap, sizeof(*side));
 }
@@ -31,7 +37,7 @@ static struct kms_side *side_get(struct kms_heap *heap)
 static void side_put(struct kms_heap *heap, struct kms_side *side)
 {
 	kms_port_lock(&heap->meta_lock);
-	*(void **)side = heap->side_free;
+	*next_of(side) = heap->side_free;
 	heap->side_free = side;
 	kms_port_unlock(&heap->meta_lock);
 }
