@@ -120,7 +120,8 @@ const struct kms_snapshot *kms_snapshot_acquire(struct kms_snapshot_box *box)
 
 void kms_snapshot_release(struct kms_snapshot_box *box, const struct kms_snapshot *snapshot)
 {
-	const struct kms_snapshot_arena *arena = (const struct kms_snapshot_arena *)snapshot;
+	const void *first = snapshot; /* field of its arena */
+	const struct kms_snapshot_arena *arena = first;
 
 	slot_settle(box, arena->slot, -1);
 }

@@ -63,7 +63,10 @@ kms_library(kmemscope_sqlite SHARED SOURCES
 	LIBS kms_base kms::zstd m)
 target_compile_definitions(kmemscope_sqlite PRIVATE KMS_SQLITE_EXTENSION)
 set_target_properties(kmemscope_sqlite PROPERTIES PREFIX "")
-target_link_options(kmemscope_sqlite PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,defs)
+target_link_options(kmemscope_sqlite PRIVATE -Wl,--exclude-libs,ALL)
+if(NOT KMS_SANITIZE) # clang leaves the sanitizers' runtime to the program that loads it
+	target_link_options(kmemscope_sqlite PRIVATE -Wl,-z,defs)
+endif()
 kms_product(kmemscope_sqlite)
 
 # Event streams that look like programs, for these tests and for bench/.
@@ -77,6 +80,9 @@ kms_test(test_vtab LABEL unit SOURCES test/test_vtab.c
 	LIBS kms_tracer kms_tracer_trace_build kms_tracer_workload)
 if(TARGET test_vtab)
 	add_dependencies(test_vtab kmemscope_sqlite)
+	if(NOT KMS_SANITIZE) # the system's sqlite3 cannot load what needs a sanitizer's runtime
+		target_compile_definitions(test_vtab PRIVATE TEST_EXTENSION)
+	endif()
 endif()
 kms_test(test_file LABEL unit SOURCES test/test_file.c LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_file_damage LABEL unit SOURCES test/test_file_damage.c

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "allocator/demo/rng.h"
+#include "base/keep.h"
 
 struct kms_kernel;
 struct kms_driver;
@@ -85,7 +86,7 @@ struct kms_driver {
 };
 
 /** A bug has a function of its own that stays one: its name is what a report shows. */
-#define KMS_BUG_FUNCTION __attribute__((noinline, noclone)) static
+#define KMS_BUG_FUNCTION KMS_KEEP_FUNCTION static
 
 enum kms_kernel_limits {
 	KMS_DRIVERS = 5,

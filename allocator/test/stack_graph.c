@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOINLINE __attribute__((noinline, noclone))
+#include "base/keep.h"
 
 /* Keeps a value in memory or in a register past the calls around it. */
 #define KEEP(x) __asm__ volatile("" : "+r"(x)::"memory")
@@ -41,7 +41,7 @@ static void maybe_event(struct graph *graph)
 	} while (0)
 
 #define PLAIN(name, bytes)                                                                         \
-	static NOINLINE unsigned name(struct graph *graph, unsigned depth)                         \
+	static KMS_KEEP_FUNCTION unsigned name(struct graph *graph, unsigned depth)                \
 	{                                                                                          \
 		volatile char room[bytes];                                                         \
 		unsigned sum = 1;                                                                  \
@@ -57,7 +57,7 @@ PLAIN(plain_page, 5000)
 PLAIN(plain_wide, 100000)
 
 /* Many values live across the calls: every callee-saved register is pushed, rbp too. */
-static NOINLINE unsigned many_registers(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned many_registers(struct graph *graph, unsigned depth)
 {
 	unsigned a = depth, b = depth + 1, c = depth + 2, d = depth + 3, e = depth + 4, f = 0;
 
@@ -71,7 +71,7 @@ static NOINLINE unsigned many_registers(struct graph *graph, unsigned depth)
 	return a + b + c + d + e + f;
 }
 
-static NOINLINE unsigned with_alloca(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned with_alloca(struct graph *graph, unsigned depth)
 {
 	size_t bytes = 16 + graph_random(graph, 300);
 	char *room = alloca(bytes);
@@ -82,7 +82,7 @@ static NOINLINE unsigned with_alloca(struct graph *graph, unsigned depth)
 	return sum + (unsigned)room[bytes / 2];
 }
 
-static NOINLINE unsigned with_two_allocas(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned with_two_allocas(struct graph *graph, unsigned depth)
 {
 	unsigned sum = with_alloca(graph, depth);
 	char *room = alloca(graph_random(graph, 3) * 16 + 16);
@@ -97,7 +97,7 @@ static NOINLINE unsigned with_two_allocas(struct graph *graph, unsigned depth)
 	return sum;
 }
 
-static NOINLINE unsigned realigned(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned realigned(struct graph *graph, unsigned depth)
 {
 	_Alignas(128) volatile char room[256];
 	unsigned sum = 0;
@@ -108,7 +108,7 @@ static NOINLINE unsigned realigned(struct graph *graph, unsigned depth)
 }
 
 /* Aligned and of variable size: the compiler keeps the arguments by another register. */
-static NOINLINE unsigned realigned_alloca(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned realigned_alloca(struct graph *graph, unsigned depth)
 {
 	_Alignas(64) volatile char room[64];
 	char *more = alloca(16 + graph_random(graph, 100));
@@ -121,7 +121,7 @@ static NOINLINE unsigned realigned_alloca(struct graph *graph, unsigned depth)
 	return sum + (unsigned)room[1];
 }
 
-__attribute__((optimize("no-omit-frame-pointer"))) static NOINLINE unsigned
+__attribute__((optimize("no-omit-frame-pointer"))) static KMS_KEEP_FUNCTION unsigned
 with_frame_pointer(struct graph *graph, unsigned depth)
 {
 	volatile char room[40];
@@ -132,19 +132,19 @@ with_frame_pointer(struct graph *graph, unsigned depth)
 	return sum + (unsigned)room[0];
 }
 
-static NOINLINE unsigned tail_call(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned tail_call(struct graph *graph, unsigned depth)
 {
 	maybe_event(graph);
 	return graph_call(graph, depth + 1);
 }
 
-static NOINLINE unsigned event_only(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned event_only(struct graph *graph, unsigned depth)
 {
 	graph->event();
 	return depth;
 }
 
-static NOINLINE void jump_out(struct graph *graph, unsigned depth, jmp_buf *back)
+static KMS_KEEP_FUNCTION void jump_out(struct graph *graph, unsigned depth, jmp_buf *back)
 {
 	volatile char room[120];
 
@@ -157,7 +157,7 @@ static NOINLINE void jump_out(struct graph *graph, unsigned depth, jmp_buf *back
 	room[0]++;
 }
 
-static NOINLINE unsigned with_jump(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned with_jump(struct graph *graph, unsigned depth)
 {
 	jmp_buf back;
 
@@ -175,7 +175,7 @@ static int compare(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-static NOINLINE unsigned with_callback(struct graph *graph, unsigned depth)
+static KMS_KEEP_FUNCTION unsigned with_callback(struct graph *graph, unsigned depth)
 {
 	int numbers[6];
 
@@ -203,7 +203,7 @@ unsigned graph_call(struct graph *graph, unsigned depth)
 	return functions[which](graph, depth);
 }
 
-NOINLINE unsigned graph_recurse(struct graph *graph, unsigned depth)
+KMS_KEEP_FUNCTION unsigned graph_recurse(struct graph *graph, unsigned depth)
 {
 	unsigned sum = depth;
 

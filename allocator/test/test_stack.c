@@ -18,8 +18,8 @@
 
 #include "allocator/test/stack_graph.h"
 #include "allocator/test/stack_support.h"
+#include "base/keep.h"
 
-#define NOINLINE __attribute__((noinline, noclone))
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \
 		if (!(condition))                                                                  \
@@ -101,7 +101,7 @@ static void compare_frames(uint32_t node, struct room *room, unsigned count)
 	fail(__LINE__, "the captured stack is the whole stack");
 }
 
-static NOINLINE void event(void)
+static KMS_KEEP_FUNCTION void event(void)
 {
 	const struct kms_frame start = kms_frame_caller(__builtin_frame_address(0));
 	uint32_t node = kms_stack_capture(own, &start);
@@ -158,7 +158,7 @@ static void deeper_recursion_is_cut_and_says_so(void)
 	run_graph(77, 300); /* and leaves nothing wrong behind */
 }
 
-static NOINLINE void handler(int sig)
+static KMS_KEEP_FUNCTION void handler(int sig)
 {
 	struct graph graph = new_graph((uint64_t)sig + events, 20);
 
@@ -421,7 +421,7 @@ static void *make_code(const uint8_t *code, size_t bytes)
 
 static uint32_t last_node;
 
-static NOINLINE void bare_event(void)
+static KMS_KEEP_FUNCTION void bare_event(void)
 {
 	const struct kms_frame start = kms_frame_caller(__builtin_frame_address(0));
 
@@ -443,7 +443,7 @@ static const uint8_t code_with_fp[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d,
 /* push %rbp; xor %ebp,%ebp; call *%rdi; pop %rbp; ret */
 static const uint8_t code_without_fp[] = {0x55, 0x31, 0xed, 0xff, 0xd7, 0x5d, 0xc3};
 
-__attribute__((optimize("no-omit-frame-pointer"))) static NOINLINE void
+__attribute__((optimize("no-omit-frame-pointer"))) static KMS_KEEP_FUNCTION void
 code_without_tables_is_walked_by_frame_pointer_or_cut(void)
 {
 	void (*code)(void (*function)(void));
@@ -478,7 +478,7 @@ static void fault_handler(int sig, siginfo_t *info, void *context)
 		 PROT_READ | PROT_WRITE);
 }
 
-static NOINLINE void touch(volatile char *place)
+static KMS_KEEP_FUNCTION void touch(volatile char *place)
 {
 	volatile char room[100];
 

@@ -89,7 +89,9 @@ static void set_up(struct fixture *f, uint32_t nodes)
 
 static const struct kms_node *node_at(const struct fixture *f, uint32_t node)
 {
-	return (const struct kms_node *)((const uint8_t *)f->region + 4096) + node;
+	const void *nodes = (const uint8_t *)f->region + 4096;
+
+	return (const struct kms_node *)nodes + node;
 }
 
 static uint64_t used(const struct fixture *f)

@@ -82,7 +82,6 @@ static void read_events(struct kms_trace *trace, const struct kms_scan_query *qu
 {
 	const struct kms_scan_event *e = NULL;
 	struct kms_scan *scan;
-	uint64_t last = 0;
 
 	if (kms_scan_open(trace, query, &scan, NULL) < 0)
 		return;
@@ -91,7 +90,6 @@ static void read_events(struct kms_trace *trace, const struct kms_scan_query *qu
 			break;
 		assert((query->kinds >> e->event.kind & 1) && e->event.seq >= query->seq_min);
 		(void)kms_scan_cache(scan);
-		last += e->event.seq;
 	}
 	kms_scan_close(scan);
 }
