@@ -112,7 +112,7 @@ static int safe_name(const char *root, const char *program, pid_t pid, char out[
 				   "session folder %.128s: too long for a socket's path; set "
 				   "XDG_RUNTIME_DIR to a shorter one",
 				   root);
-	for (; base[n] && n < PROGRAM_BYTES && n < room - taken; n++)
+	for (; n < PROGRAM_BYTES && n < room - taken && base[n]; n++)
 		out[n] = base[n];
 	for (size_t i = 0; i < n; i++) {
 		if (!strchr(kept, out[i]))

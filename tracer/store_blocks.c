@@ -185,8 +185,7 @@ int store_finish_blocks(struct kms_store *store, struct kms_err *err)
 	for (size_t i = 0; !result && i < store->open.slots; i++) {
 		if (store->open.slot[i].value == UINT64_MAX)
 			continue;
-		result = close_open(
-			store, kms_u64map_pointer(store->open.slot[i].value), err);
+		result = close_open(store, kms_u64map_pointer(store->open.slot[i].value), err);
 		i = (size_t)-1;
 	}
 	return result;
@@ -431,9 +430,7 @@ int store_write_blocks(struct kms_store *store)
 		rc = write_open(store, store->pending[i]);
 	for (size_t i = 0; rc == SQLITE_DONE && i < store->open.slots; i++)
 		if (store->open.slot[i].value != UINT64_MAX)
-			rc = write_open(
-				store,
-				kms_u64map_pointer(store->open.slot[i].value));
+			rc = write_open(store, kms_u64map_pointer(store->open.slot[i].value));
 	return rc;
 }
 

@@ -35,7 +35,7 @@ static const char *printable(const char *text, char *copy, size_t room)
 
 	if (!text)
 		return NULL;
-	for (i = 0; text[i] && i < room - 1; i++) {
+	for (i = 0; i < room - 1 && text[i]; i++) {
 		copy[i] = text[i];
 		if ((unsigned char)copy[i] < ' ')
 			copy[i] = '?';
