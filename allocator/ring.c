@@ -177,16 +177,16 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 
 	if (!heap->variable[KMS_VAR_ON_FULL] || local->state == KMS_LOCAL_NESTED)
 		return false;
-	if (heap->region->stalled) {
+	if (__atomic_load_n(&heap->region->stalled, __ATOMIC_RELAXED)) {
 		/* Somebody waited in vain; try again when the tracer gives a sign of life. */
-		if (beat == heap->stalled_beat)
+		if (beat == __atomic_load_n(&heap->stalled_beat, __ATOMIC_RELAXED))
 			return false;
 		__atomic_store_n(&heap->region->stalled, 0, __ATOMIC_RELAXED);
 	}
 	if (w->distrust && !position_is_whole(heap, w))
 		return false;
 	w->distrust = false;
-	heap->slot->waits++;
+	__atomic_add_fetch(&heap->slot->waits, 1, __ATOMIC_RELAXED); /* other threads wait too */
 	while (!(room = room_for_block(heap, w, number))) {
 		uint32_t wake = __atomic_load_n(&heap->tracer->wake, __ATOMIC_ACQUIRE);
 		uint64_t now, beat_now;
@@ -201,12 +201,12 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 			moved = now;
 		} else if (now - moved > STALL_NS) {
 			w->distrust = !position_is_whole(heap, w);
-			heap->stalled_beat = beat;
+			__atomic_store_n(&heap->stalled_beat, beat, __ATOMIC_RELAXED);
 			__atomic_store_n(&heap->region->stalled, 1, __ATOMIC_RELAXED);
 			break;
 		}
 	}
-	heap->slot->waited_ns += kms_port_now_ns() - begin;
+	__atomic_add_fetch(&heap->slot->waited_ns, kms_port_now_ns() - begin, __ATOMIC_RELAXED);
 	return room;
 }
 
@@ -222,7 +222,7 @@ static void count_lost(struct kms_local *local)
 	w->seq++;
 	w->desc->lost++;
 	w->desc->next_seq = w->seq;
-	if (local->heap->region->stalled)
+	if (__atomic_load_n(&local->heap->region->stalled, __ATOMIC_RELAXED))
 		__atomic_add_fetch(&local->heap->slot->dropped_stalled, 1, __ATOMIC_RELAXED);
 }
 
