@@ -486,8 +486,12 @@ static void poll_corrupt(struct kms_image *image)
 		(void)kms_control_wake(&image->control); /* as above */
 }
 
-static bool rings_over(const struct kms_image *image)
+static bool all_over(const struct kms_image *image)
 {
+	for (uint32_t i = 0; i < image->n_slots; i++) {
+		if (image->slot[i].target && !image->slot[i].is_over)
+			return false;
+	}
 	for (uint32_t i = 0; i < image->n_rings; i++) {
 		if (image->ring[i].reader.claim && !image->ring[i].reader.is_over)
 			return false;
@@ -501,7 +505,7 @@ static void look_whether_over(struct kms_image *image, uint64_t now_ns, bool mor
 	int held;
 
 	if (!image->is_held) {
-		if (image->state == KMS_IMAGE_CORRUPT || (!more && rings_over(image)))
+		if (image->state == KMS_IMAGE_CORRUPT || (!more && all_over(image)))
 			image->state = KMS_IMAGE_ENDED;
 		return;
 	}

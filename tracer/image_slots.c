@@ -247,8 +247,9 @@ void kms_image_slots_all_dead(struct kms_image *image)
 	for (uint32_t i = 0; i < image->n_slots; i++) {
 		struct kms_image_slot *slot = &image->slot[i];
 
-		slot->is_executing =
-			!slot->is_dead && slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
+		if (slot->is_dead)
+			continue;
+		slot->is_executing = slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
 		slot->is_dead = true;
 	}
 }
@@ -279,6 +280,8 @@ static bool has_unread(const struct kms_image *image, uint32_t slot)
 
 void kms_image_slots_finish(struct kms_image *image)
 {
+	if (!image->is_held)
+		kms_image_slots_all_dead(image); /* some were only seen after that was asked */
 	for (uint32_t i = 0; i < image->n_slots; i++) {
 		struct kms_image_slot *slot = &image->slot[i];
 

@@ -14,6 +14,8 @@
 
 #include "base/test/unit.h"
 #include "schema/snapshot.h"
+#include "tracer/image_impl.h"
+#include "tracer/images_impl.h"
 #include "tracer/process.h"
 #include "tracer/test/images_run.h"
 
@@ -120,6 +122,33 @@ static void forked_children_are_targets_with_parents(void **state)
 		assert_true(target->slots >= 1);
 	}
 	assert_false(run->collect.target[41].is_known);
+}
+
+/* It claims its slot after the tracer looked for slots and before the tracer asks who has the region. */
+static void a_child_whose_first_sign_is_its_last_is_over(void **state)
+{
+	struct run *run = *state;
+	struct synth s;
+	struct synth_ring ring;
+	struct kms_image *image;
+
+	run_start(run, 0, false);
+	synth_create(&s, run_file(run, "img-1"), &(struct synth_config){0});
+	synth_slot(&s, 0, (uint32_t)getpid(), KMS_NO_INDEX);
+	while (run->collect.target[1].info.state != KMS_STATE_RUNNING)
+		run_poll(run);
+	synth_slot(&s, 1, (uint32_t)getpid(), 0);
+	synth_ring_claim(&ring, &s, 1, 1);
+	run_put_allocs(&s, &ring, 60);
+	synth_ring_close(&ring);
+	synth_close(&s);
+	image = KMS_CONTAINER_OF(kms_list_first(&run->images->list), struct kms_image, link);
+	image->is_held = false;
+	kms_image_slots_all_dead(image);
+	run_poll_until_over(run, 1);
+	assert_int_equal(run->collect.target[2].by_kind[KMS_EVENT_ALLOC], 60);
+	assert_int_equal(run->collect.target[1].info.state, KMS_STATE_EXITED);
+	assert_int_equal(run->collect.target[2].info.state, KMS_STATE_EXITED);
 }
 
 static void a_child_that_ends_is_over_while_its_parent_lives(void **state)
@@ -480,6 +509,7 @@ int main(void)
 		TEST(a_process_is_read_to_its_end_and_its_region_removed),
 		TEST(a_killed_process_leaves_nothing_unread),
 		TEST(forked_children_are_targets_with_parents),
+		TEST(a_child_whose_first_sign_is_its_last_is_over),
 		TEST(a_child_that_ends_is_over_while_its_parent_lives),
 		TEST(a_slot_used_again_is_another_target),
 		TEST(a_process_that_executes_another_program_is_two_targets),
