@@ -92,7 +92,8 @@ void kms_images_state(struct kms_images *images, struct kms_images_state *out);
  * Looks for processes of the run that have made no region: they have its folder in their environment
  * (KMEMSCOPE_RUN). Reads /proc, some 20 us a process: for the end of a run. They are then waited for.
  *
- * Returns how many are waited for. Any thread.
+ * Returns how many are waited for, and how many more there may be, which only another call can tell
+ * (kms_process_each_with). Any thread.
  */
 uint32_t kms_images_find_tree(struct kms_images *images);
 

@@ -124,9 +124,9 @@ static void found(void *arg, pid_t pid)
 
 uint32_t kms_images_find_tree(struct kms_images *images)
 {
+	unsigned unsure = kms_process_each_with(images->environment, found, images);
 	struct kms_images_state now;
 
-	kms_process_each_with(images->environment, found, images);
 	kms_images_state(images, &now);
-	return now.in_flight;
+	return now.in_flight + unsure;
 }

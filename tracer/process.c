@@ -23,6 +23,7 @@ enum {
 	ENVIRONMENT_BYTES = 4 << 20,
 	FIELD_PARENT = 4,
 	FIELD_START = 22, /* in clock ticks since boot; see proc(5) */
+	FIELD_ENV_END = 51,
 	/* start times are cut to a tick, and the two clocks are read one after the other */
 	SLACK_NS = 30 * 1000 * 1000,
 };
@@ -138,7 +139,19 @@ bool kms_environment_has(const char *block, size_t n, const char *entry)
 	return false;
 }
 
-static bool is_with(pid_t pid, const char *entry)
+/* In the middle of execve(): the new program's memory is there, its environment is not yet. */
+static bool is_between_programs(pid_t pid)
+{
+	char path[64], program[2];
+	uint64_t end;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid); /* fits */
+	/* zombies and threads of the kernel have no program */
+	return readlink(path, program, sizeof(program)) > 0 &&
+	       stat_field(pid, FIELD_ENV_END, &end) == 0 && end == 0;
+}
+
+static bool is_with(pid_t pid, const char *entry, unsigned *unsure)
 {
 	KMS_AUTO_FREE char *block = NULL;
 	char path[64];
@@ -146,21 +159,26 @@ static bool is_with(pid_t pid, const char *entry)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid); /* fits */
 	/* one that is another user's, or gone, cannot be read; a zombie's is empty */
-	return kms_read_file(path, ENVIRONMENT_BYTES, &block, &n, NULL) == 0 &&
-	       kms_environment_has(block, n, entry);
+	if (kms_read_file(path, ENVIRONMENT_BYTES, &block, &n, NULL) < 0)
+		return false;
+	if (n == 0 && is_between_programs(pid))
+		(*unsure)++;
+	return kms_environment_has(block, n, entry);
 }
 
-void kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg)
+unsigned kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg)
 {
 	KMS_AUTO_CLOSEDIR DIR *dir = opendir("/proc");
 	const struct dirent *item;
+	unsigned unsure = 0;
 
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while (dir && (item = readdir(dir)) != NULL) {
 		char *end;
 		long pid = strtol(item->d_name, &end, 10);
 
-		if (pid > 0 && !*end && pid != getpid() && is_with((pid_t)pid, entry))
+		if (pid > 0 && !*end && pid != getpid() && is_with((pid_t)pid, entry, &unsure))
 			fn(arg, (pid_t)pid);
 	}
+	return unsure;
 }

@@ -29,8 +29,11 @@ bool kms_process_has_ended(int pidfd);
 /**
  * Calls fn for each process of this user that has an entry NAME=VALUE in the environment it was
  * started with, but for zombies and the caller itself.
+ *
+ * Returns how many more there may be: processes in the middle of execve(), a moment in which they
+ * show no environment.
  */
-void kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg);
+unsigned kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pid), void *arg);
 
 /** Whether a block of n bytes of NUL-terminated entries has this one. Processes write what they like there. */
 bool kms_environment_has(const char *block, size_t n, const char *entry);

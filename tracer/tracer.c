@@ -420,10 +420,11 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 	kms_images_state(tracer->images, &s);
 	since_ns = s.changed_ns > tracer->exited_ns ? s.changed_ns : tracer->exited_ns;
 	if (tracer->is_exited && !s.open && !s.unfinished && !s.in_flight) {
-		if (now_ns >= since_ns + quiet_ns && !kms_images_find_tree(tracer->images))
+		bool is_quiet = now_ns >= since_ns + quiet_ns;
+
+		if (is_quiet && !kms_images_find_tree(tracer->images))
 			return KMS_TRACER_OVER;
-		if (now_ns < since_ns + quiet_ns)
-			*next_ns = since_ns + quiet_ns;
+		*next_ns = (is_quiet ? now_ns : since_ns) + quiet_ns;
 	}
 	if (tracer->missing_said || !tracer->config.first_pid || tracer->is_exited ||
 	    (s.first_seen && s.first_allocates))

@@ -2,9 +2,11 @@
 /*
  * See images_run.h.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/test/unit.h"
@@ -47,11 +49,23 @@ int run_set_up(void **state)
 	return mkdtemp(run->dir) ? 0 : -1;
 }
 
+void run_end_child(struct run *run, pid_t pid)
+{
+	(void)kill(pid, SIGKILL); /* ours, so it is there */
+	(void)waitpid(pid, NULL, 0);
+	for (int i = 0; i < RUN_CHILDREN; i++)
+		if (run->child[i] == pid)
+			run->child[i] = 0;
+}
+
 int run_tear_down(void **state)
 {
 	struct run *run = *state;
 	int result;
 
+	for (int i = 0; i < RUN_CHILDREN; i++)
+		if (run->child[i])
+			run_end_child(run, run->child[i]);
 	kms_images_destroy(run->images);
 	kms_batch_put(run->batch);
 	collect_deinit(&run->collect);

@@ -13,8 +13,13 @@
 
 #define RUN_DEADLINE_NS UINT64_C(20000000000)
 
+enum {
+	RUN_CHILDREN = 2,
+};
+
 struct run {
 	char dir[64];
+	pid_t child[RUN_CHILDREN]; /* of this test; a red one leaves none behind. 0: none */
 	struct kms_images *images;
 	struct kms_batch *batch;
 	struct collect collect;
@@ -22,9 +27,12 @@ struct run {
 	int n_said;
 };
 
-/* Set-up and tear-down of a test; the latter fails if a region was left behind. */
+/* Set-up and tear-down of a test; the latter ends its children and fails if a region was left behind. */
 int run_set_up(void **state);
 int run_tear_down(void **state);
+
+/** Kills one of the test's children. */
+void run_end_child(struct run *run, pid_t pid);
 
 /** Opens the tracer's eyes. */
 void run_start(struct run *run, pid_t first_pid, bool first_only);
