@@ -20,6 +20,9 @@
 #include "tracer/image_impl.h"
 #include "tracer/process.h"
 
+/* Of a ring that is not read any more: beyond every block that can ever be written. */
+static const uint64_t position_of_all = INT64_MAX;
+
 static void load_names(struct kms_image *image)
 {
 	const struct kms_region_header *head = &image->region.head;
@@ -448,38 +451,20 @@ static void become_corrupt(struct kms_image *image, const struct kms_err *err)
 		kms_image_add_corrupt_target(image);
 }
 
-/* Reads how far a ring of a corrupt image is; whatever it says is taken as read. */
-struct head_job {
-	const struct kms_image *image;
-	uint32_t ring;
-	uint64_t head;
-};
-
-static void read_head(void *arg)
-{
-	struct head_job *job = arg;
-	const struct kms_ring_desc *desc =
-		kms_region_at(&job->image->region, KMS_SEC_RING_DESC, job->ring);
-
-	job->head = kms_load_u64_relaxed(&desc->head_block);
-	if (kms_load_u32_relaxed(&desc->state) == KMS_RING_CLOSED)
-		job->head++;
-}
-
+/*
+ * Nobody reads a corrupt image's rings any more, and what they say of themselves may be nonsense: as
+ * far as their producers are concerned, all that can ever come has been read.
+ */
 static void poll_corrupt(struct kms_image *image)
 {
 	bool wake = false;
 
 	for (uint32_t i = 0; i < image->region.head.rings; i++) {
-		struct head_job job = {.image = image, .ring = i};
-
-		if (kms_region_access(&image->region, read_head, &job))
-			return; /* nothing there any more: nobody can wait for us */
-		if (!job.head || job.head == image->ring[i].position)
+		if (image->ring[i].position == position_of_all)
 			continue;
-		if (kms_control_position(&image->control, i, job.head))
-			return;
-		image->ring[i].position = job.head;
+		if (kms_control_position(&image->control, i, position_of_all))
+			return; /* nothing there any more: nobody can wait for us */
+		image->ring[i].position = position_of_all;
 		wake = true;
 	}
 	if (wake)
@@ -524,8 +509,8 @@ static void look_whether_over(struct kms_image *image, uint64_t now_ns, bool mor
 /* Positions are written again now and then: a target that wrote over one would wait for ever. */
 static void renew_positions(struct kms_image *image)
 {
-	for (uint32_t i = 0; i < image->n_rings; i++) {
-		if (image->ring[i].reader.claim)
+	for (uint32_t i = 0; i < image->region.head.rings; i++) {
+		if (image->ring[i].reader.claim || image->ring[i].position)
 			(void)kms_control_position(&image->control, i, image->ring[i].position);
 	}
 }

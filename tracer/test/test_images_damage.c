@@ -112,9 +112,12 @@ static void a_corrupt_image_never_makes_its_program_wait(void **state)
 {
 	struct run *run = *state;
 	uint64_t end = kms_mono_ns() + RUN_DEADLINE_NS;
+	int gate[2];
 	int status;
+	char byte;
 	pid_t pid;
 
+	assert_int_equal(pipe(gate), 0);
 	run_start(run, 0, false);
 	pid = fork();
 	if (pid == 0) {
@@ -126,16 +129,27 @@ static void a_corrupt_image_never_makes_its_program_wait(void **state)
 		synth_ring_claim(&ring, &s, 0, 0);
 		run_put_allocs(&s, &ring, 100);
 		enc_put_bytes(&ring.enc, (const uint8_t[]){3, 3, 3}, 3);
+		ring.drop = true;
+		run_put_allocs(&s, &ring, 200000); /* full */
+		ring.drop = false;
+		ring.desc->head_block = 1; /* who believed that would not let it go on */
+		(void)!write(gate[1], "x", 1);
 		run_put_allocs(&s, &ring, 200000); /* 50 times round the ring, waiting for room */
 		_exit(0);
 	}
+	run->child[0] = pid;
+	assert_int_equal(read(gate[0], &byte, 1), 1);
 	while (waitpid(pid, &status, WNOHANG) == 0 && kms_mono_ns() < end)
 		run_poll(run);
+	assert_true(kms_mono_ns() < end);
+	run->child[0] = 0;
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	run_poll_until_over(run, 1);
 	assert_int_equal(run->collect.target[1].info.state, KMS_STATE_CORRUPT);
 	assert_int_equal(run->n_said, 1);
 	assert_non_null(strstr(run->said, "malformed record"));
+	close(gate[0]);
+	close(gate[1]);
 }
 
 static void a_region_cut_short_is_corrupt(void **state)
