@@ -45,9 +45,10 @@ struct kms_view_target {
 
 /** Sums over the run, or one target. Rates are events in the last whole second of target time. */
 struct kms_view_stats {
-	uint64_t live_bytes;
-	uint64_t live_objects;
-	uint64_t peak_bytes;
+	uint64_t
+		live_bytes; /* in the run's sum each block once, those that ended targets left too */
+	uint64_t live_objects; /* likewise */
+	uint64_t peak_bytes;   /* the highest that live_bytes ever was, so never below it */
 	uint64_t allocs;
 	uint64_t frees;
 	uint64_t failed;

@@ -32,5 +32,14 @@ kms_library(kms_model_world SOURCES
 	test/model_world_check.c
 	LIBS kms_tracer kms_tracer_synth)
 
-# One seed, so that a red run means a change; soak takes others (KMS_SEED).
-kms_test(test_model LABEL model SOURCES test/test_model.c LIBS kms_model_world TIMEOUT 300 ENV KMS_SEED=1)
+# Always the same seeds, so that a red run means a change; soak takes many more. A sanitizer makes a world 10 times slower.
+set(rounds 8)
+if(KMS_SANITIZE)
+	set(rounds 2)
+endif()
+kms_test(test_model LABEL model SOURCES test/test_model.c LIBS kms_model_world
+	ENV KMS_SEED=1 KMS_ROUNDS=${rounds})
+if(TARGET test_model AND TARGET kms::cmocka)
+	kms_script_test(soak_model LABEL soak COMMAND test_model TIMEOUT 3600 ENV KMS_SEED=1001 KMS_ROUNDS=1000)
+endif()
+kms_test(test_model_order LABEL unit SOURCES test/test_model_order.c test/model_script.c LIBS kms_tracer kms_tracer_synth)

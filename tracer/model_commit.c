@@ -20,7 +20,7 @@ static void add_live(const struct kms_model_source *source, uint64_t bytes)
 		target->inherited_objects++;
 		target->inherited_bytes += bytes;
 	}
-	if (target->ended || kms_model_is_inherited(source))
+	if (kms_model_is_inherited(source))
 		return;
 	model->live_bytes += bytes;
 	if (model->live_bytes > model->peak_bytes)
@@ -36,7 +36,7 @@ static void take_live(const struct kms_model_source *source, uint64_t bytes, boo
 	if (!own) {
 		target->inherited_objects--;
 		target->inherited_bytes -= bytes;
-	} else if (!target->ended) {
+	} else {
 		source->model->live_bytes -= bytes;
 	}
 }

@@ -262,7 +262,7 @@ struct kms_model {
 	uint64_t run_wall_ns; /* smallest region start; 0 unknown */
 	bool finished;
 	/* the run's figures */
-	uint64_t live_bytes; /* of running targets, each block once */
+	uint64_t live_bytes; /* of all targets, each block once; what ended ones left is in it */
 	uint64_t peak_bytes;
 	uint64_t stored;                /* events taken over */
 	struct kms_model_counts counts; /* those that nothing else counts */

@@ -119,7 +119,6 @@ static void set_state(struct kms_model *model, struct kms_model_target *target, 
 		target->ended = true;
 		target->changes++;
 		image->n_ended++;
-		model->live_bytes -= target->live_bytes - target->inherited_bytes;
 	}
 }
 

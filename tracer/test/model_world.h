@@ -43,8 +43,8 @@ struct world_config {
 	uint32_t image;
 	uint32_t first_target;
 	bool cross;  /* frees by other threads than the owner's */
-	bool regrow;     /* slabs are released and made again */
-	bool large;      /* large blocks come and go */
+	bool regrow; /* slabs are released and made again */
+	bool large;  /* large blocks come and go */
 	bool guard;
 	unsigned fork; /* a process forks */
 	unsigned exit;
@@ -157,5 +157,8 @@ void world_poll(struct world *world, struct kms_batch *batch, bool still);
 
 /** Compares the model with the truth; prints the first difference. */
 bool world_check(const struct world *world, const struct kms_model *model);
+
+/** Do the model's figures fit each other, the peak among them? Prints the first that does not. */
+bool world_check_figures(const struct kms_model *model);
 
 #endif

@@ -154,3 +154,31 @@ bool world_check(const struct world *w, const struct kms_model *model)
 	}
 	return true;
 }
+
+static bool check_peak(uint32_t target, uint64_t live, uint64_t peak)
+{
+	if (peak >= live)
+		return true;
+	printf("target %" PRIu32 " (0: the run): %" PRIu64 " bytes live, peak %" PRIu64 "\n",
+	       target, live, peak);
+	return false;
+}
+
+bool world_check_figures(const struct kms_model *model)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t id = 1; id <= model->top_target; id++) {
+		const struct kms_model_target *target = kms_model_target_find(model, id);
+
+		if (!target)
+			continue;
+		bytes += target->live_bytes - target->inherited_bytes;
+		if (!check_peak(id, target->live_bytes, target->peak_bytes))
+			return false;
+	}
+	if (bytes != model->live_bytes)
+		printf("%" PRIu64 " bytes live in the run, its targets have %" PRIu64 "\n",
+		       model->live_bytes, bytes);
+	return bytes == model->live_bytes && check_peak(0, bytes, model->peak_bytes);
+}

@@ -96,7 +96,9 @@ static void tell_processes(struct world *w, struct kms_batch *batch)
 
 		if (!p->claimed)
 			continue;
-		if (!p->announced || (!p->alive && !p->told_exit && is_drained(w, p)))
+		/* the end of a process is told with its last events or after them */
+		if (!p->announced || (!p->alive && !p->told_exit &&
+				      (is_drained(w, p) || rng_below(&w->rng, 2) == 0)))
 			tell_target(w, batch, p);
 		tell_slot(w, batch, p);
 	}
