@@ -262,20 +262,23 @@ void kms_live_slab_undo(struct kms_live_set *set, const struct kms_live_slab *sl
 		unsigned index = kms_live_page_index(address);
 		struct kms_live_dir *dir;
 		struct kms_live_leaf *leaf;
+		bool large;
 
 		dir = kms_live_is_canonical(address) ? kms_live_dir_write(set, address, false)
 						     : NULL;
 		if (!dir)
 			return;
+		large = dir->info[index] & page->info & KMS_LIVE_PAGE_LARGE;
 		dir->stamp[index] = page->stamp;
 		dir->cache[index] = page->cache;
 		dir->hint[index] = page->hint;
-		dir->stride[index] = i ? 0 : page->stride; /* its phase is known of the first page */
+		dir->stride[index] =
+			i ? 0 : page->stride; /* its phase is known of the first page */
 		dir->phase[index] = page->phase;
 		dir->info[index] = (uint16_t)((dir->info[index] & (unsigned)INFO_OF_LEAF) |
 					      page->info | KMS_LIVE_PAGE_FORGOT);
 		leaf = kms_live_leaf_write(set, dir, index);
-		if (leaf)
+		if (leaf && !large) /* there time decides, and is known */
 			leaf_open(leaf);
 	}
 }

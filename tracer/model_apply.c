@@ -160,36 +160,11 @@ static void take_parked(struct kms_model_source *source, struct kms_park_queue *
 	}
 }
 
-/* Counts an event that others overtook: its block is gone, or it never mattered. */
-static void count_outdated(const struct kms_model_source *source, const struct kms_event *event)
-{
-	struct kms_model *model = source->model;
-	unsigned info;
-	uint16_t cache = kms_live_cache(&source->target->set, event->address, &info);
-	struct kms_model_cache *figures;
-	uint32_t site;
-
-	model->counts.outdated++;
-	if (kms_model_is_inherited(source))
-		return;
-	if (cache == KMS_LIVE_NO_CACHE)
-		cache = kms_model_cache_guess(source->image, event->size, event->flags);
-	figures = kms_model_target_cache(model, source->target, cache);
-	if (event->kind == KMS_EVENT_FREE) {
-		figures->frees++;
-		return;
-	}
-	figures->allocs++;
-	site = kms_sites_get(&model->sites, &source->owner, event->stack, cache);
-	model->sites.site[site].allocs++;
-	model->sites.site[site].frees++; /* it must have been: the address had another owner */
-}
-
 static void settle(const struct kms_model_source *source, const struct kms_event *event,
 		   enum turn turn)
 {
 	if (turn == TURN_PAST)
-		count_outdated(source, event);
+		kms_model_commit_outdated(source, event);
 	else
 		commit(source, event, kms_live_touch(&source->target->set, event->address));
 }
@@ -216,9 +191,9 @@ static void drain(const struct kms_model_source *from, uint64_t address)
 		if (!lane)
 			return;
 		take_parked(&source, queue, lane, &parked);
-		count_outdated(&source, &parked.event);
+		kms_model_commit_outdated(&source, &parked.event);
 		take_parked(&source, queue, lane, &parked);
-		count_outdated(&source, &parked.event);
+		kms_model_commit_outdated(&source, &parked.event);
 	}
 }
 

@@ -269,6 +269,51 @@ void kms_model_commit_free(const struct kms_model_source *source, const struct k
 	live->low_bits &= (uint16_t)~KMS_LIVE_LIVE;
 }
 
+/* A large block's event that came too late for its target may be in time for a child forked before
+ * the event that overtook it. */
+static void remember_outdated(const struct kms_model_source *source, const struct kms_event *event,
+			      uint32_t site)
+{
+	const struct kms_live nothing = {0};
+	bool is_alloc = event->kind == KMS_EVENT_ALLOC;
+	struct kms_past *past = remember(
+		source, event, is_alloc ? KMS_PAST_LATE_ALLOC : KMS_PAST_LATE_FREE, &nothing);
+
+	past->site = site;
+	past->size_low = (uint32_t)event->size;
+	past->size_high = (uint16_t)(event->size >> 32);
+	past->flags = (uint16_t)((event->flags & KMS_LIVE_EVENT_FLAGS) | KMS_LIVE_LARGE);
+	past->thread = (uint16_t)event->thread;
+	past->generation = event->has_generation ? event->generation : 0;
+}
+
+void kms_model_commit_outdated(const struct kms_model_source *source, const struct kms_event *event)
+{
+	struct kms_model *model = source->model;
+	unsigned info;
+	uint16_t cache = kms_live_cache(&source->target->set, event->address, &info);
+	bool is_alloc = event->kind == KMS_EVENT_ALLOC;
+	bool is_own = !kms_model_is_inherited(source);
+	struct kms_model_cache *figures;
+	uint32_t site = KMS_SITE_NONE;
+
+	model->counts.outdated++;
+	if (cache == KMS_LIVE_NO_CACHE)
+		cache = kms_model_cache_guess(source->image, event->size, event->flags);
+	figures = kms_model_target_cache(model, source->target, cache);
+	figures->frees += is_own && !is_alloc;
+	figures->allocs += is_own && is_alloc;
+	if (is_alloc)
+		site = kms_sites_get(&model->sites, &source->owner, event->stack, cache);
+	if (is_alloc && is_own) {
+		model->sites.site[site].allocs++;
+		model->sites.site[site]
+			.frees++; /* it must have been: the address had another owner */
+	}
+	if (info & KMS_LIVE_PAGE_LARGE)
+		remember_outdated(source, event, site);
+}
+
 /* What slab news found in its pages. */
 struct slab_visit {
 	const struct kms_model_source *source;

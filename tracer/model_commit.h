@@ -27,6 +27,10 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 void kms_model_commit_free(const struct kms_model_source *source, const struct kms_event *event,
 			   struct kms_live *live);
 
+/** Counts an event that others overtook: its block is gone, or it never mattered. */
+void kms_model_commit_outdated(const struct kms_model_source *source,
+			       const struct kms_event *event);
+
 /** A slab was made or released. */
 void kms_model_commit_slab(const struct kms_model_source *source, const struct kms_event *event,
 			   struct kms_model_contested *contested);

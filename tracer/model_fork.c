@@ -47,24 +47,35 @@ static bool fork_read(struct fork *fork)
 	return true;
 }
 
+static const struct kms_model_claim *claim_ago(const struct kms_model_ring *ring, int ago)
+{
+	return &ring->claims[(unsigned)(ring->claim - ago) % KMS_MODEL_CLAIMS];
+}
+
+/* When the claim began, or a time before: what it lost has no time. */
+static uint64_t claim_begun(const struct kms_model_ring *ring, int ago)
+{
+	const struct kms_model_claim *claim = claim_ago(ring, ago);
+
+	if (!claim->begins_lost)
+		return claim->begun_ns;
+	return ago + 1 < KMS_MODEL_CLAIMS ? claim_ago(ring, ago + 1)->last_ns : 0;
+}
+
 /* How many claims of the ring ago the parent made the one that was cut; -1 unknown. */
 static int cut_claim(const struct fork *fork, const struct kms_model_ring *ring)
 {
-	for (int ago = 0; ago < KMS_MODEL_CLAIMS; ago++) {
-		const struct kms_model_claim *claim =
-			&ring->claims[(unsigned)(ring->claim - ago) % KMS_MODEL_CLAIMS];
-
-		if (claim->target == fork->parent->id &&
-		    claim->begun_ns <= fork->child->slot_copy.fork_ns)
+	for (int ago = 0; ago < KMS_MODEL_CLAIMS; ago++)
+		if (claim_ago(ring, ago)->target == fork->parent->id &&
+		    claim_begun(ring, ago) <= fork->child->slot_copy.fork_ns)
 			return ago;
-	}
 	return -1;
 }
 
 /* Has the parent's claim of a ring that was cut come up to the cut? */
 static bool ring_reached(const struct fork *fork, uint32_t index)
 {
-	struct kms_model_ring *ring;
+	const struct kms_model_ring *ring;
 	int ago;
 
 	if (fork->cut[index] == NO_CUT)
@@ -74,8 +85,8 @@ static bool ring_reached(const struct fork *fork, uint32_t index)
 	ring = &fork->image->ring[index];
 	ago = cut_claim(fork, ring);
 	if (ago < 0) /* what it held before the fork is gone, or was lost */
-		return kms_model_claim(ring)->begun_ns > fork->child->slot_copy.fork_ns;
-	return ago > 0 || ring->next_seq >= fork->cut[index];
+		return claim_begun(ring, 0) > fork->child->slot_copy.fork_ns;
+	return ago > 0 || claim_ago(ring, ago)->next_seq >= fork->cut[index];
 }
 
 static bool parent_reached(const struct fork *fork)
@@ -128,6 +139,14 @@ static void count_live(struct fork *fork, uint32_t site_index, uint64_t bytes, u
 	}
 }
 
+static void close_block(struct fork *fork, struct kms_live *live)
+{
+	if (!live || !(live->low_bits & KMS_LIVE_LIVE))
+		return;
+	count_live(fork, live->site, kms_live_size(live), live->flags, -1);
+	live->low_bits &= (uint16_t)~KMS_LIVE_LIVE;
+}
+
 /* The entry's generation and time are what they were before the event. */
 static void undo_entry(struct kms_live *live, const struct kms_past *past)
 {
@@ -143,8 +162,7 @@ static void undo_alloc(struct fork *fork, const struct kms_past *past)
 
 	if (!live || !(live->low_bits & KMS_LIVE_LIVE))
 		return;
-	count_live(fork, live->site, kms_live_size(live), live->flags, -1);
-	live->low_bits &= (uint16_t)~KMS_LIVE_LIVE;
+	close_block(fork, live);
 	undo_entry(live, past);
 }
 
@@ -198,11 +216,55 @@ static void undo_event(struct fork *fork, const struct kms_past *past)
 	}
 }
 
+/* An event of a large block that what was undone had overtaken: now its time may be the last. */
+static void redo_event(struct fork *fork, const struct kms_past *past)
+{
+	uint64_t bytes = (uint64_t)past->size_high << 32 | past->size_low;
+	struct kms_live *live = kms_live_touch(&fork->child->set, past->address);
+
+	if (live && kms_live_time(live) > past->time_ns)
+		return;
+	close_block(fork, live);
+	if (!live)
+		live = kms_live_add(&fork->child->set, past->address, bytes, false);
+	if (!live)
+		return;
+	kms_live_set_time(live, past->time_ns, past->generation);
+	live->flags = past->flags;
+	if (past->kind == KMS_PAST_LATE_FREE)
+		return;
+	live->site = past->site;
+	live->thread = past->thread;
+	live->low_bits |= KMS_LIVE_LIVE;
+	kms_live_set_size(live, bytes);
+	count_live(fork, past->site, bytes, past->flags, 1);
+}
+
+static bool is_late(const struct kms_past *past)
+{
+	return past->kind == KMS_PAST_LATE_ALLOC || past->kind == KMS_PAST_LATE_FREE;
+}
+
+/* Applies what came too late for the parent, from @number on. */
+static void redo(struct fork *fork, uint64_t number)
+{
+	const struct kms_model_history *history = &fork->model->history;
+
+	for (; number < history->next; number++) {
+		const struct kms_past *past = kms_model_history_at(history, number);
+
+		if (is_late(past) && past->target == fork->parent->id &&
+		    !is_after(fork, past->ring, past->claim, past->ring_seq, past->time_ns))
+			redo_event(fork, past);
+	}
+}
+
 /* Takes back what the parent did after the fork, the last first. */
 static void undo(struct fork *fork)
 {
 	const struct kms_model_history *history = &fork->model->history;
 	uint64_t oldest = kms_model_history_oldest(history);
+	uint64_t first_late = history->next;
 	bool undone = false;
 	bool reached_back = !oldest;
 
@@ -211,13 +273,18 @@ static void undo(struct fork *fork)
 
 		if (past->target != fork->parent->id)
 			continue;
+		if (is_late(past))
+			first_late = number;
 		if (!is_after(fork, past->ring, past->claim, past->ring_seq, past->time_ns)) {
 			reached_back = true;
 			continue;
 		}
+		if (is_late(past))
+			continue;
 		undone = true;
 		undo_event(fork, past);
 	}
+	redo(fork, first_late);
 	fork->model->counts.forks_inexact += undone && !reached_back;
 }
 

@@ -52,15 +52,17 @@ struct kms_model_table {
 	size_t used; /* highest index seen + 1 */
 };
 
-/** Where the model stands in a ring. */
+/** What is known of a ring; claims are counted as their blocks come, applied or not. */
 struct kms_model_ring {
-	uint64_t next_seq;    /* of the present claim */
 	uint64_t last_number; /* of a block; 0 none seen */
 	uint16_t claim;       /* grows with each claim; our own count, not the region's */
 
 	struct kms_model_claim {
-		uint64_t begun_ns;  /* base time of its first block */
-		uint32_t target;    /* that made it; 0 none */
+		uint64_t begun_ns; /* base time of its first block */
+		uint64_t next_seq; /* after the last event applied */
+		uint64_t last_ns;  /* time of that event */
+		uint32_t target;   /* that made it; 0 none */
+		bool begins_lost;  /* its first events were lost: it began before its first block */
 	} claims[KMS_MODEL_CLAIMS]; /* the last ones, by claim % KMS_MODEL_CLAIMS */
 };
 
@@ -194,8 +196,15 @@ struct kms_past {
 	uint16_t flags;
 	uint16_t thread;
 	uint16_t claim;
-	uint8_t kind; /* ALLOC, FREE, SLAB_GROW, SLAB_RELEASE; LOST: a block's free was lost */
+	uint8_t kind;       /* ALLOC, FREE, SLAB_GROW, SLAB_RELEASE; LOST: a block's free was lost;
+		       * enum kms_past_kind */
 	uint8_t generation; /* before the event */
+};
+
+/** Events of large blocks that were overtaken by younger ones: they changed nothing. */
+enum kms_past_kind {
+	KMS_PAST_LATE_ALLOC = KMS_EVENT_KINDS,
+	KMS_PAST_LATE_FREE,
 };
 
 struct kms_model_history {
@@ -215,6 +224,7 @@ struct kms_model_fault {
 /** A block kept for a child whose set is not there yet. */
 struct kms_model_held {
 	struct kms_list link;
+	uint16_t claim;
 	struct kms_batch_block block;
 };
 
@@ -295,10 +305,12 @@ void kms_model_image_drop_tables(struct kms_model *model, struct kms_model_image
 struct kms_model_ring *kms_model_image_ring(struct kms_model *model, struct kms_model_image *image,
 					    uint32_t ring);
 
-/** The ring's present claim. */
-static inline struct kms_model_claim *kms_model_claim(struct kms_model_ring *ring)
+/** A claim of the ring that is still remembered, else NULL. */
+static inline struct kms_model_claim *kms_model_claim(struct kms_model_ring *ring, uint16_t claim)
 {
-	return &ring->claims[ring->claim % KMS_MODEL_CLAIMS];
+	return (uint16_t)(ring->claim - claim) < KMS_MODEL_CLAIMS
+		       ? &ring->claims[claim % KMS_MODEL_CLAIMS]
+		       : NULL;
 }
 
 /** Entry of a table, ready or not; NULL beyond its end. */

@@ -5,7 +5,8 @@
  * The blocks of each ring are a stream. The stream whose next event is the oldest gives a run of
  * events, then all are compared again: so events of different rings are nearly in order, few must
  * be parked, and the peak of live bytes is that of the program and not of our reading. Blocks of a
- * forked child whose set is not there yet are held back.
+ * forked child whose set is not there yet are held back. A ring that changes hands is several
+ * streams, one for each claim: a claim that waits does not hold up the next owner's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include "tracer/model_internal.h"
 
 enum {
-	BUFFERS = 32,
+	BUFFERS = 128,   /* more blocks at a time are applied whole, out of order */
 	RUN_MIN = 16,    /* shorter runs cost more than their order is worth */
 	RETRY_RUNS = 64, /* runs between looks at what waits; what they go too far is undone */
 };
@@ -24,10 +25,11 @@ enum {
 struct entry {
 	const struct kms_batch_block *block;
 	struct kms_model_held *held;
+	uint16_t claim; /* of its ring */
 	bool done;
 };
 
-/* One ring's blocks. */
+/* The blocks of one claim of a ring. */
 struct stream {
 	size_t at, end;          /* in the entries */
 	uint64_t time_ns;        /* of the next event, or of the next block */
@@ -115,17 +117,27 @@ static void heap_pop(struct kms_stream_buffers *b)
 	heap_down(b, 0);
 }
 
-/* Notes who writes the ring; a claim begins at sequence 0 or with another target. */
-static void ring_note(struct kms_model_ring *ring, const struct kms_batch_block *block)
+/* Does the block begin with what was lost before it? */
+static bool begins_lost(const struct kms_block *block)
 {
-	if (!ring->last_number || kms_model_claim(ring)->target != block->target ||
+	return block->fill && block->record[0] == KMS_REC_LOST << KMS_REC_CODE_SHIFT;
+}
+
+/* Whose the block is: a claim begins at sequence 0 or with another target. */
+static uint16_t claim_note(struct kms_model_ring *ring, const struct kms_batch_block *block)
+{
+	struct kms_model_claim *claim = kms_model_claim(ring, ring->claim);
+
+	if (!ring->last_number || claim->target != block->target ||
 	    (block->block.number != ring->last_number && block->block.first_seq == 0)) {
-		ring->claim++;
-		*kms_model_claim(ring) = (struct kms_model_claim){
-			.begun_ns = block->block.base_time_ns, .target = block->target};
-		ring->next_seq = block->block.first_seq;
+		claim = kms_model_claim(ring, ++ring->claim);
+		*claim = (struct kms_model_claim){.begun_ns = block->block.base_time_ns,
+						  .next_seq = block->block.first_seq,
+						  .target = block->target,
+						  .begins_lost = begins_lost(&block->block)};
 	}
 	ring->last_number = block->block.number;
+	return ring->claim;
 }
 
 static size_t first_new(const struct kms_event *event, size_t n, uint32_t from_bytes)
@@ -155,8 +167,6 @@ static int block_begin(struct kms_model *model, struct stream *s)
 	if (kms_block_decode(&block->block, s->event, KMS_SEQ_PER_BLOCK, &s->n))
 		model->counts.malformed += block->complete;
 	s->next = block->from_bytes ? first_new(s->event, s->n, block->from_bytes) : 0;
-	ring_note(ring_of(s), block);
-	s->source.claim = ring_of(s)->claim;
 	row = kms_model_ring_row(model, block->target, block->image, block->block.ring);
 	s->row = row ? (size_t)(row - model->ring_row) : SIZE_MAX;
 	return 0;
@@ -181,8 +191,9 @@ static bool is_timed(const struct stream *s, size_t i)
 
 	if (event->kind == KMS_EVENT_SLAB_GROW || event->kind == KMS_EVENT_SLAB_RELEASE)
 		return true;
-	return event->kind == KMS_EVENT_FREE && i + 1 < s->n &&
-	       event[1].kind == KMS_EVENT_SLAB_RELEASE;
+	/* what follows the last event is not known yet */
+	return event->kind == KMS_EVENT_FREE &&
+	       (i + 1 == s->n || event[1].kind == KMS_EVENT_SLAB_RELEASE);
 }
 
 /* How many events to apply before other streams are asked again. */
@@ -211,13 +222,17 @@ static void block_run(struct kms_model *model, struct stream *s)
 	const struct kms_event *last = &s->event[s->next + run - 1];
 	const uint64_t *gaps = &s->source.target->events[KMS_EVENT_LOST];
 	uint64_t stored = run + *gaps; /* what was lost is not stored */
+	struct kms_model_claim *claim = kms_model_claim(ring_of(s), s->source.claim);
 
 	kms_model_apply(&s->source, &s->event[s->next], run);
 	stored -= *gaps;
 	model->stored += stored;
 	if (s->row != SIZE_MAX)
 		model->ring_row[s->row].stored += stored;
-	ring_of(s)->next_seq = last->ring_seq + (last->kind == KMS_EVENT_LOST ? last->value : 1);
+	if (claim) {
+		claim->next_seq = last->ring_seq + (last->kind == KMS_EVENT_LOST ? last->value : 1);
+		claim->last_ns = last->time_ns;
+	}
 	if (last->time_ns > s->source.image->last_event_ns)
 		s->source.image->last_event_ns = last->time_ns;
 	s->next += run;
@@ -241,6 +256,7 @@ static int block_admit(struct kms_model *model, struct stream *s)
 	}
 	s->source = kms_model_source_of(model, target, image);
 	s->source.ring = block->block.ring;
+	s->source.claim = model->buffers->entry[s->at].claim;
 	return 0;
 }
 
@@ -321,7 +337,8 @@ static int entries_collect(struct kms_model *model, const struct kms_batch *batc
 	     it = kms_list_next(&model->held, it)) {
 		struct kms_model_held *held = KMS_CONTAINER_OF(it, struct kms_model_held, link);
 
-		b->entry[b->n_entries++] = (struct entry){.block = &held->block, .held = held};
+		b->entry[b->n_entries++] =
+			(struct entry){.block = &held->block, .held = held, .claim = held->claim};
 	}
 	for (size_t i = 0; i < n_blocks; i++) {
 		const struct kms_batch_block *block = &batch->block[i];
@@ -334,6 +351,40 @@ static int entries_collect(struct kms_model *model, const struct kms_batch *batc
 	if (b->n_entries > 1)
 		qsort(b->entry, b->n_entries, sizeof(*b->entry), by_place);
 	return 0;
+}
+
+/* Notes the claims of the entries from @at to @end, all of one image. */
+static int entries_claim(struct kms_model *model, size_t at, size_t end)
+{
+	struct kms_model_image *image =
+		kms_model_image_get(model, model->buffers->entry[at].block->image);
+
+	for (; at < end; at++) {
+		struct entry *entry = &model->buffers->entry[at];
+		struct kms_model_ring *ring =
+			image ? kms_model_image_ring(model, image, entry->block->block.ring) : NULL;
+
+		if (!ring)
+			return -ENOMEM;
+		if (!entry->held)
+			entry->claim = claim_note(ring, entry->block);
+	}
+	return 0;
+}
+
+/* One stream of the entries from @at on that are of the same claim; returns where they end. */
+static size_t stream_make(struct kms_stream_buffers *b, size_t at, size_t end)
+{
+	struct stream *s = &b->stream[b->n_streams++];
+	const struct entry *first = &b->entry[at];
+
+	*s = (struct stream){.at = at, .time_ns = first->block->block.base_time_ns};
+	while (at < end && b->entry[at].block->block.ring == first->block->block.ring &&
+	       b->entry[at].claim == first->claim)
+		at++;
+	s->end = at;
+	heap_push(b, s);
+	return at;
 }
 
 /* Streams of the entries from @at on that are of one image; the end of those entries in *end. */
@@ -351,29 +402,23 @@ static int streams_make(struct kms_model *model, size_t at, size_t *end)
 			       sizeof(*b->stream)) ||
 	    kms_memory_reserve(&model->memory, &b->heap, &b->heap_room, room, sizeof(*b->heap)) ||
 	    kms_memory_reserve(&model->memory, &b->waiting, &b->waiting_room, room,
-			       sizeof(*b->waiting)))
+			       sizeof(*b->waiting)) ||
+	    entries_claim(model, at, *end))
 		return -ENOMEM;
-	while (at < *end) {
-		struct stream *s = &b->stream[b->n_streams++];
-		const struct kms_batch_block *first = b->entry[at].block;
-
-		*s = (struct stream){.at = at, .time_ns = first->block.base_time_ns};
-		while (at < *end && b->entry[at].block->block.ring == first->block.ring)
-			at++;
-		s->end = at;
-		heap_push(b, s);
-	}
+	while (at < *end)
+		at = stream_make(b, at, *end);
 	return 0;
 }
 
-static int hold(struct kms_model *model, const struct kms_batch_block *block)
+static int hold(struct kms_model *model, const struct entry *entry)
 {
 	struct kms_model_held *held = kms_memory_alloc(&model->memory, sizeof(*held));
 
 	if (!held)
 		return -ENOMEM;
 	kms_list_init(&held->link);
-	held->block = *block;
+	held->block = *entry->block;
+	held->claim = entry->claim;
 	kms_list_push_back(&model->held, &held->link);
 	model->n_held++;
 	return 0;
@@ -397,7 +442,7 @@ static int entries_settle(struct kms_model *model)
 
 		if (entry->done && entry->held)
 			held_drop(model, entry->held);
-		else if (!entry->done && !entry->held && hold(model, entry->block))
+		else if (!entry->done && !entry->held && hold(model, entry))
 			result = -ENOMEM;
 	}
 	b->n_entries = 0;
@@ -425,44 +470,64 @@ static int streams_run(struct kms_model *model, const struct kms_batch *batch)
 	return one ? one : result;
 }
 
-/* Forms what waits for longer than @wait_ns. */
-static void force_waiting(struct kms_model *model, uint64_t wait_ns)
+/* Was the one forked before the other? Such a one may be the other's parent. */
+static bool is_elder(const struct kms_model_target *a, const struct kms_model_target *b)
 {
+	return !b || a->slot_copy.fork_ns < b->slot_copy.fork_ns;
+}
+
+/* Forms the eldest child that waits for longer than @wait_ns; false if there is none. */
+static bool force_eldest(struct kms_model *model, uint64_t wait_ns)
+{
+	struct kms_model_target *eldest = NULL;
+
 	for (struct kms_list *it = kms_list_first(&model->held); it;
 	     it = kms_list_next(&model->held, it)) {
 		struct kms_model_held *held = KMS_CONTAINER_OF(it, struct kms_model_held, link);
 		struct kms_model_target *target = kms_model_target_find(model, held->block.target);
 
-		if (target && model->batch_ns - target->waiting_since_ns >= wait_ns)
-			kms_model_fork_force(model, target);
+		if (target && target->birth != KMS_BIRTH_READY &&
+		    model->batch_ns - target->waiting_since_ns >= wait_ns &&
+		    is_elder(target, eldest))
+			eldest = target;
 	}
+	if (eldest)
+		kms_model_fork_force(model, eldest);
+	return eldest;
+}
+
+/* Children that have waited long enough, each with what it wrote before the next one is formed. */
+static int force_waiting(struct kms_model *model, uint64_t wait_ns)
+{
+	int result = 0;
+
+	while (model->n_held && force_eldest(model, wait_ns)) {
+		int one = streams_run(model, NULL);
+
+		result = one ? one : result;
+	}
+	return result;
 }
 
 int kms_model_streams(struct kms_model *model, const struct kms_batch *batch)
 {
+	int result, one;
+
 	if (!model->buffers)
 		model->buffers = kms_memory_alloc(&model->memory, sizeof(*model->buffers));
 	if (!model->buffers)
 		return -ENOMEM;
-	if (model->n_held)
-		force_waiting(model,
-			      model->n_held > KMS_MODEL_HELD_BLOCKS ? 0 : model->config.park_ns);
+	result = force_waiting(model,
+			       model->n_held > KMS_MODEL_HELD_BLOCKS ? 0 : model->config.park_ns);
 	if (!batch->n_blocks && !model->n_held)
-		return 0;
-	return streams_run(model, batch);
+		return result;
+	one = streams_run(model, batch);
+	return one ? one : result;
 }
 
 int kms_model_streams_finish(struct kms_model *model)
 {
-	int result = 0;
-
-	/* Each round forms at least one target, whose children may be held as well. */
-	for (size_t before = model->n_held + 1; model->n_held && model->n_held < before;) {
-		before = model->n_held;
-		force_waiting(model, 0);
-		result = streams_run(model, NULL);
-	}
-	return result;
+	return force_waiting(model, 0);
 }
 
 void kms_model_streams_deinit(struct kms_model *model)

@@ -17,7 +17,7 @@ static void peak_counts_a_process_that_has_ended_by_the_time_its_events_come(voi
 	struct script *s = *state;
 	const struct kms_snapshot *snapshot;
 
-	script_slab(s, 0, 0);
+	script_slab(s, 0);
 	script_put(s, 0, ALLOC, block_at(0), NO);
 	script_put(s, 0, ALLOC, block_at(1), NO);
 	script_put(s, 0, FREE, block_at(1), NO);
@@ -25,9 +25,9 @@ static void peak_counts_a_process_that_has_ended_by_the_time_its_events_come(voi
 	script_state(s, 1, KMS_STATE_EXITED);
 	script_feed(s);
 	snapshot = script_snapshot(s);
-	assert_int_equal(snapshot->stats.live_bytes, 100);
-	assert_int_equal(snapshot->stats.peak_bytes, 200);
-	assert_int_equal(snapshot->target_stats[0].peak_bytes, 200);
+	assert_int_equal(snapshot->stats.live_bytes, SCRIPT_BYTES);
+	assert_int_equal(snapshot->stats.peak_bytes, 2 * SCRIPT_BYTES);
+	assert_int_equal(snapshot->target_stats[0].peak_bytes, 2 * SCRIPT_BYTES);
 }
 
 static void peak_of_the_run_has_what_ended_processes_left(void **state)
@@ -35,19 +35,126 @@ static void peak_of_the_run_has_what_ended_processes_left(void **state)
 	struct script *s = *state;
 	const struct kms_snapshot *snapshot;
 
-	script_slab(s, 0, 0);
+	script_slab(s, 0);
 	script_put(s, 0, ALLOC, block_at(0), NO);
 	script_read(s, 0);
 	script_feed(s);
 	script_state(s, 1, KMS_STATE_EXITED);
+	script_state(s, 2, KMS_STATE_RUNNING);
 	script_feed(s);
-	script_slab(s, 2, 0);
+	script_claim(s, 2, 2);
+	script_slab(s, 2);
 	script_put(s, 2, ALLOC, block_at(0), NO);
 	script_read(s, 2);
 	script_feed(s);
 	snapshot = script_snapshot(s);
-	assert_int_equal(snapshot->stats.live_bytes, 200);
-	assert_int_equal(snapshot->stats.peak_bytes, 200);
+	assert_int_equal(snapshot->stats.live_bytes, 2 * SCRIPT_BYTES);
+	assert_int_equal(snapshot->stats.peak_bytes, 2 * SCRIPT_BYTES);
+}
+
+/* Target 2 is a child of target 1, and waits for an event of ring 0 that the model has not read. */
+static void make_waiting_child(struct script *s)
+{
+	script_claim(s, 2, 2);
+	script_slab(s, 0);
+	script_read(s, 0);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	script_fork(s, 2, 1);
+	script_put(s, 2, ALLOC, block_at(1), NO);
+	script_read(s, 2);
+	script_feed(s);
+	assert_int_equal(s->model->n_held, 1);
+}
+
+static void a_ring_of_a_waiting_child_does_not_hold_up_its_next_owner(void **state)
+{
+	struct script *s = *state;
+
+	make_waiting_child(s);
+	script_claim(s, 2, 1);
+	script_put(s, 2, ALLOC, block_at(2), NO);
+	script_read(s, 2);
+	script_feed(s);
+	assert_true(script_is_live(s, 1, block_at(2)));
+	script_read(s, 0);
+	script_feed(s);
+	assert_true(script_is_live(s, 2, block_at(0)));
+	assert_true(script_is_live(s, 2, block_at(1)));
+	assert_false(script_is_live(s, 2, block_at(2)));
+	assert_int_equal(s->model->counts.forks_forced, 0);
+}
+
+static void of_children_that_waited_too_long_the_eldest_is_formed_first(void **state)
+{
+	struct script *s = *state;
+
+	make_waiting_child(s);
+	script_claim(s, 1, 3); /* its ring comes before its parent's */
+	script_fork(s, 3, 2);
+	script_put(s, 1, ALLOC, block_at(3), NO);
+	script_read(s, 1);
+	script_feed(s);
+	assert_int_equal(s->model->n_held, 2);
+	script_deadline(s);
+	assert_int_equal(s->model->n_held, 0);
+	assert_true(script_is_live(s, 3, block_at(1)));
+	assert_true(script_is_live(s, 3, block_at(3)));
+}
+
+static void a_claim_that_lost_its_first_event_is_found_by_a_childs_cut(void **state)
+{
+	struct script *s = *state;
+
+	script_slab(s, 0);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	script_put(s, 1, ALLOC, block_at(1), NO);
+	script_put(s, 1, FREE, block_at(0), 2);
+	script_read(s, 0);
+	script_read(s, 1);
+	script_feed(s);
+	script_claim(s, 1, 1);
+	script_lose(s, 1);
+	script_claim(s, 2, 2);
+	script_fork(s, 2, 1);
+	script_put(s, 1, ALLOC, block_at(2), NO);
+	script_put(s, 2, ALLOC, block_at(3), NO);
+	script_read(s, 1);
+	script_read(s, 2);
+	script_feed(s);
+	assert_false(script_is_live(s, 2, block_at(0)));
+	assert_true(script_is_live(s, 2, block_at(1)));
+	assert_false(script_is_live(s, 2, block_at(2)));
+	assert_true(script_is_live(s, 2, block_at(3)));
+}
+
+static void a_large_block_that_came_too_late_is_still_its_childs(void **state)
+{
+	struct script *s = *state;
+	uint64_t second_ns;
+
+	script_large(s, 0, KMS_EVENT_SLAB_GROW);
+	script_put(s, 0, ALLOC, SCRIPT_BASE, 1);
+	script_put(s, 1, FREE, SCRIPT_BASE, 2);
+	script_large(s, 1, KMS_EVENT_SLAB_RELEASE);
+	script_large(s, 1, KMS_EVENT_SLAB_GROW);
+	script_put(s, 1, ALLOC, SCRIPT_BASE, 1);
+	second_ns = s->now_ns;
+	script_claim(s, 2, 2);
+	script_fork(s, 2, 1);
+	script_put(s, 0, FREE, SCRIPT_BASE, 2);
+	script_large(s, 0, KMS_EVENT_SLAB_RELEASE);
+	script_put(s, 2, ALLOC, SCRIPT_BASE + (1 << 20), 1);
+	script_read(s, 0);
+	script_feed(s);
+	script_read(s, 1);
+	script_read(s, 2);
+	script_feed(s);
+	assert_false(script_is_live(s, 1, SCRIPT_BASE));
+	assert_true(script_is_live(s, 2, SCRIPT_BASE));
+	assert_int_equal(
+		kms_live_time(kms_live_find(&kms_model_target_find(s->model, 2)->set, SCRIPT_BASE)),
+		second_ns);
+	assert_int_equal(kms_model_target_find(s->model, 2)->inherited_objects, 1);
 }
 
 int main(void)
@@ -56,6 +163,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(peak_counts_a_process_that_has_ended_by_the_time_its_events_come),
 		TEST(peak_of_the_run_has_what_ended_processes_left),
+		TEST(a_ring_of_a_waiting_child_does_not_hold_up_its_next_owner),
+		TEST(of_children_that_waited_too_long_the_eldest_is_formed_first),
+		TEST(a_claim_that_lost_its_first_event_is_found_by_a_childs_cut),
+		TEST(a_large_block_that_came_too_late_is_still_its_childs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
