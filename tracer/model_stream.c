@@ -266,8 +266,9 @@ static void waiting_retry(struct kms_model *model)
 	struct kms_stream_buffers *b = model->buffers;
 	size_t kept = 0;
 
-	model->horizon_ns = b->n_heap ? b->heap[0]->time_ns : UINT64_MAX;
 	for (size_t i = 0; i < b->n_waiting; i++) {
+		/* one that can go on may be the parent of the next */
+		model->horizon_ns = b->n_heap ? b->heap[0]->time_ns : UINT64_MAX;
 		if (block_admit(model, b->waiting[i]) == -EAGAIN)
 			b->waiting[kept++] = b->waiting[i];
 		else
