@@ -215,6 +215,7 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 	kms_heap_attention(heap);
 	if (!kms_region_claim_slot(heap, kms_port_pid(), parent_slot)) {
 		/* No slot: this child goes on untraced, in figures that nobody reads. */
+		__atomic_add_fetch(&parent->lost_children, 1, __ATOMIC_RELAXED);
 		heap->shared = 0;
 		heap->slot = kms_meta_alloc(heap, sizeof(*heap->slot));
 		heap->request = NULL;

@@ -12,6 +12,9 @@ struct section_size {
 
 enum {
 	SECTIONS = 14,
+	SLOT_SLICE_NS = 2 * 1000 * 1000,
+	SLOT_STALL_NS = 500 * 1000 * 1000, /* without a sign of life of the tracer */
+	SLOT_WAIT_NS = 2 * 1000 * 1000 * 1000,
 };
 
 static void section_sizes(const struct kms_region_plan *plan, struct section_size out[SECTIONS])
@@ -148,7 +151,7 @@ static bool slot_take(const struct kms_heap *heap, struct kms_slot *slot, uint32
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-bool kms_region_claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)
+static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)
 {
 	struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
 	const struct kms_request *requests = kms_section_base(heap, KMS_SEC_REQUEST);
@@ -176,6 +179,46 @@ bool kms_region_claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_
 		return true;
 	}
 	return false;
+}
+
+/* Is there a slot that its process has left, and the tracer not yet? */
+static bool slot_will_be_free(const struct kms_heap *heap)
+{
+	const struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
+
+	for (uint32_t i = 0; i < heap->region->slots; i++) {
+		uint32_t state = __atomic_load_n(&slots[i].state, __ATOMIC_ACQUIRE);
+
+		if (state == KMS_SLOT_EXITED ||
+		    (state == KMS_SLOT_LIVE && !kms_port_process_alive(slots[i].pid)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A program that forks faster than the tracer reads would leave most of its children untraced, each
+ * of which is gone in a moment; so in wait mode a child waits, too, as long as the tracer lives.
+ */
+bool kms_region_claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)
+{
+	uint64_t begin = kms_port_now_ns(), now = begin, moved = begin;
+	uint64_t beat = heap->tracer->heartbeat.v;
+	bool claimed = claim_slot(heap, pid, parent_slot);
+
+	while (!claimed && heap->variable[KMS_VAR_ON_FULL] && now - begin < SLOT_WAIT_NS &&
+	       now - moved < SLOT_STALL_NS && slot_will_be_free(heap)) {
+		uint32_t wake = __atomic_load_n(&heap->tracer->wake, __ATOMIC_ACQUIRE);
+
+		kms_port_wait(&heap->tracer->wake, wake, SLOT_SLICE_NS);
+		now = kms_port_now_ns();
+		if (heap->tracer->heartbeat.v != beat) {
+			beat = heap->tracer->heartbeat.v;
+			moved = now;
+		}
+		claimed = claim_slot(heap, pid, parent_slot);
+	}
+	return claimed;
 }
 
 void kms_region_exit_slot(struct kms_heap *heap)

@@ -173,7 +173,7 @@ static uint64_t write_totals(struct kms_exchange *x)
 	}
 	kms_json_object_begin(json, NULL);
 	kms_write_snapshot(x);
-	kms_json_bool(json, "incomplete", s->stats.lost > 0 || s->tracer_lost);
+	kms_json_bool(json, "incomplete", s->incomplete || s->stats.lost > 0 || s->tracer_lost);
 	kms_json_u64(json, "suspects", suspects.rows);
 	kms_json_u64(json, "suspect_bytes", suspects.bytes);
 	kms_json_u64(json, "suspect_count", suspects.count);
@@ -216,7 +216,7 @@ void kms_res_leak(struct kms_exchange *x)
 
 	kms_json_object_begin(&x->json, NULL);
 	kms_write_snapshot(x);
-	kms_json_bool(&x->json, "incomplete", s->stats.lost > 0 || s->tracer_lost);
+	kms_json_bool(&x->json, "incomplete", s->incomplete || s->stats.lost > 0 || s->tracer_lost);
 	kms_json_array_begin(&x->json, "targets");
 	for (size_t i = 0; i < s->n_leaks; i++) {
 		if (strcmp(s->leak[i].id, x->arg) != 0 || !matches(&s->leak[i], &x->query))

@@ -93,6 +93,7 @@ struct kms_image {
 	uint32_t ordinal; /* in the run, from 1 */
 	enum kms_image_state state;
 	bool sees_pids; /* its pids are of our namespace */
+	bool lost_children_said;
 	struct kms_region region;
 	struct kms_control control;
 	struct kms_tables tables;

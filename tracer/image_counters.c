@@ -7,6 +7,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +114,22 @@ static int check_slot(const struct kms_slot *slot, uint32_t index, struct kms_er
 	return 0;
 }
 
+/* Once an image: how many there are says the first who finds out. */
+static void say_lost_children(struct kms_image *image, const struct kms_slot *slot)
+{
+	char line[512];
+
+	if (!slot->lost_children || image->lost_children_said || !image->env->say)
+		return;
+	image->lost_children_said = true;
+	(void)snprintf(line, sizeof(line), /* cut if need be */
+		       "%s (pid %u): %u processes at a time are traced; children forked beside "
+		       "them are not",
+		       image->program[0] ? image->program : image->name, (unsigned)slot->pid,
+		       (unsigned)image->n_slots);
+	image->env->say(image->env->say_arg, line);
+}
+
 static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *batch,
 		    struct kms_err *err)
 {
@@ -135,6 +152,8 @@ static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *b
 			      out->cache_stat, n * sizeof(*out->cache_stat), err);
 	if (!result)
 		result = check_slot(&out->slot, index, err);
+	if (!result)
+		say_lost_children(image, &out->slot);
 	return result;
 }
 

@@ -47,6 +47,7 @@ struct kms_model_counts {
 	uint64_t malformed;     /* blocks of records that ended in a malformed one */
 	uint64_t forks;         /* children formed from their parent's past */
 	uint64_t forks_forced;  /* of those, before all of the parent's events were there */
+	bool children_lost;     /* some found no slot */
 	uint64_t forks_inexact; /* of those, from a past longer gone than is remembered */
 	uint64_t folded;        /* allocations counted at a folded site */
 	size_t memory_bytes;    /* held now, snapshots not included */

@@ -114,7 +114,7 @@ struct kms_model_slot {
 	bool known;
 	uint32_t fork_cut_first, fork_cut_count;
 	uint64_t fork_ns;
-	uint64_t lost_unringed, lost_faults, waits, waited_ns;
+	uint64_t lost_unringed, lost_faults, lost_children, waits, waited_ns;
 	struct kms_guard_stat guard;
 	uint64_t acked_depth; /* effective kmem_guard_depth as acknowledged */
 };

@@ -192,11 +192,13 @@ int kms_model_target_slot(struct kms_model *model, const struct kms_batch_slot *
 		.fork_ns = slot->fork_ns,
 		.lost_unringed = slot->lost_unringed,
 		.lost_faults = slot->lost_faults,
+		.lost_children = slot->lost_children,
 		.waits = slot->waits,
 		.waited_ns = slot->waited_ns,
 		.guard = slot->guard,
 		.acked_depth = slot->ack[KMS_VAR_GUARD_DEPTH].value,
 	};
+	model->counts.children_lost |= slot->lost_children != 0;
 	model->changes++;
 	return stats_copy(model, target, news);
 }
