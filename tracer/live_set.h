@@ -108,10 +108,10 @@ struct kms_live_dir {
 	uint32_t owner;
 	uint32_t refs;
 	struct kms_live_leaf *leaf[KMS_LIVE_FANOUT];
-	uint32_t stamp[KMS_LIVE_FANOUT]; /* time of the page's last slab event, 8 us units */
-	uint16_t cache[KMS_LIVE_FANOUT]; /* KMS_LIVE_NO_CACHE unknown */
-	uint16_t info[KMS_LIVE_FANOUT];  /* enum kms_live_page_info */
-	uint8_t hint[KMS_LIVE_FANOUT];   /* shift for a new leaf, 0 unknown */
+	uint32_t stamp[KMS_LIVE_FANOUT];  /* time of the page's last slab event, 8 us units */
+	uint16_t cache[KMS_LIVE_FANOUT];  /* KMS_LIVE_NO_CACHE unknown */
+	uint16_t info[KMS_LIVE_FANOUT];   /* enum kms_live_page_info */
+	uint8_t hint[KMS_LIVE_FANOUT];    /* shift for a new leaf, 0 unknown */
 	uint16_t stride[KMS_LIVE_FANOUT]; /* of its blocks in units of 8 bytes, 0 unknown */
 	uint16_t phase[KMS_LIVE_FANOUT];  /* from the begin of a block to the page's, likewise */
 };

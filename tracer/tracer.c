@@ -21,9 +21,10 @@ static const uint64_t store_tables_ns = 1000000000; /* between copies of the pic
 static const uint64_t model_idle_ns = 50000000;
 static const uint64_t rest_share = 19; /* a picture made for nobody costs one part in twenty */
 static const uint64_t missing_ns = 1000000000; /* a program without a region is told after */
+
 enum { MODEL_NICE = 10 };
 
-static const uint64_t quiet_ns = 25000000;     /* nothing appears for so long: the run is over */
+static const uint64_t quiet_ns = 25000000; /* nothing appears for so long: the run is over */
 
 void tracer_say(struct kms_tracer *tracer, const char *fmt, ...)
 {
