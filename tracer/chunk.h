@@ -37,7 +37,7 @@
 #include "schema/region.h"
 
 enum kms_chunk_limits {
-	KMS_CHUNK_BLOCKS = 128,      /* a writer puts no more into one */
+	KMS_CHUNK_BLOCKS = 256,      /* a writer puts no more into one */
 	KMS_CHUNK_BLOCKS_MAX = 1024, /* a reader accepts */
 	KMS_RUN_IMAGES_MAX = 1 << 20,
 	KMS_RUN_TARGETS_MAX = 1 << 20,
