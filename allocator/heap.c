@@ -45,6 +45,7 @@ static bool malloc_caches(struct kms_heap *heap)
 static bool kmem_caches(struct kms_heap *heap)
 {
 	static const uint32_t sizes[KMS_KMEM_CLASSES] = KMS_KMEM_SIZES;
+	unsigned step = 0;
 
 	for (unsigned i = 0; i < KMS_KMEM_CLASSES; i++) {
 		struct kms_cache *cache =
@@ -59,7 +60,8 @@ static bool kmem_caches(struct kms_heap *heap)
 
 		if (!cache)
 			return false;
-		heap->kmem_cache[i] = (uint8_t)cache->index;
+		for (; step <= sizes[i] / KMS_KMEM_ALIGN; step++)
+			heap->kmem_cache[step] = (uint8_t)cache->index;
 	}
 	return true;
 }

@@ -35,6 +35,7 @@ enum kms_impl_limits {
 	KMS_MALLOC_SMALL_STEPS = 65,     /* of 16 bytes, redzone included */
 	KMS_MALLOC_MAX_BYTES = 64 << 10, /* largest slot of the malloc front; above: pages */
 	KMS_KMEM_CLASSES = 24,
+	KMS_KMEM_MAX_BYTES = 4096, /* of the largest class */
 	KMS_HEADER_BYTES = 8,
 	KMS_REDZONE_BYTES = 2,
 	KMS_FRONT_BYTES = 16,  /* pattern before the first block of a slab */
@@ -262,7 +263,7 @@ struct kms_heap {
 	/* caches */
 	struct kms_cache *cache[KMS_MAX_CACHES];
 	uint32_t n_caches;
-	uint8_t kmem_cache[KMS_KMEM_CLASSES];
+	uint8_t kmem_cache[KMS_KMEM_MAX_BYTES / KMS_KMEM_ALIGN + 1]; /* by bytes / 8, rounded up */
 	uint8_t aligned_cache[KMS_ALIGN_SHIFTS][20]; /* by log2 align, log2 stride; 0 not made */
 	uint32_t large_malloc_cache, large_kmem_cache;
 	struct kms_guard *guard; /* NULL until the first depth */

@@ -54,20 +54,11 @@ static void check_alloc(struct kms_local *t, size_t size, unsigned flags, bool i
 		      "KM_SLEEP with a lock held", info);
 }
 
-static unsigned class_of(struct kms_heap *heap, size_t internal)
+static unsigned class_of(const struct kms_heap *heap, size_t internal)
 {
-	static const uint32_t sizes[KMS_KMEM_CLASSES] = KMS_KMEM_SIZES;
-	unsigned low = 0, high = KMS_KMEM_CLASSES;
-
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-
-		if (sizes[middle] < internal)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low == KMS_KMEM_CLASSES ? heap->large_kmem_cache : heap->kmem_cache[low];
+	if (KMS_UNLIKELY(internal > KMS_KMEM_MAX_BYTES))
+		return heap->large_kmem_cache;
+	return heap->kmem_cache[(internal + KMS_KMEM_ALIGN - 1) / KMS_KMEM_ALIGN];
 }
 
 static void *get_once(struct kms_local *t, size_t size, struct kms_request_info *info)
@@ -205,11 +196,35 @@ static bool check_cache(struct kms_local *t, const struct kms_span *span, void *
 	return false;
 }
 
+/* A free with nothing wrong about it, as nearly all are. False: nothing was done. */
+static bool free_plain(struct kms_local *t, uint8_t *p, size_t size, struct kms_request_info *info)
+{
+	struct kms_found found;
+	uint64_t header = size;
+
+	if (!kms_find_live(t, (uintptr_t)p, &found) ||
+	    t->heap->cache[found.span->cache]->kind != KMS_CACHE_KMEM ||
+	    (found.span->checks & KMS_CHECK_SIZE && found.side->size_bytes != size))
+		return false;
+	if (found.span->checks & KMS_CHECK_HEADER)
+		__builtin_memcpy(&header, p - KMS_HEADER_BYTES, sizeof(header));
+	if (header != size || !kms_zones_whole(found.span, p, size))
+		return false;
+	info->node = kms_capture(t, &info->frame);
+	kms_free_to(t, &found, p, info->node, info->attrs);
+	return true;
+}
+
 void kms_kmem_free(struct kms_local *t, void *p, size_t size, bool intr,
 		   struct kms_request_info *info)
 {
 	struct kms_place place;
 
+	if (intr)
+		info->attrs |= KMS_ATTR_INTR;
+	if (KMS_LIKELY(p && size && (t->level == KMS_LEVEL_TASK || intr)) &&
+	    KMS_LIKELY(free_plain(t, p, size, info)))
+		return;
 	if (t->level != KMS_LEVEL_TASK && !intr)
 		raise(t, KMS_FAULT_WRONG_CONTEXT, KMS_ACCESS_FREE, p, size,
 		      t->level == KMS_LEVEL_HARDINT
@@ -234,7 +249,5 @@ void kms_kmem_free(struct kms_local *t, void *p, size_t size, bool intr,
 	if (!check_cache(t, place.span, p, size, info))
 		return;
 	check_size(t, place.span, place.side, p, size, info);
-	if (intr)
-		info->attrs |= KMS_ATTR_INTR;
 	kms_free_slow(t, p, info);
 }
