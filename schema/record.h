@@ -23,7 +23,16 @@
  *
  * The site cache has 256 entries, all {0, 0} at the start of each block, so a block can be read
  * alone. A record never crosses a block. Prefix records change the next event only and have no
- * sequence of their own; neither have TIME and CHECKS.
+ * sequence of their own; neither have TIME, CHECKS and RESUME.
+ *
+ * Recording may be switched off and on again (kmem_trace). What happens in between has no record, so
+ * each time it is switched on a new session begins: number 0 from the start of the process, one more
+ * at each switch from off to on, modulo 256; a forked child goes on with its parent's. A block begins
+ * in session 0; RESUME says another one, before the first record of each block that has one, and
+ * again, after a TIME, where a later session begins within a block. Nothing is known at the begin of
+ * a session: neither blocks nor generations nor slabs. So in each session but the first one the first
+ * record of an address carries the generation, whatever that is by then, also in a new slab, and so
+ * does each allocation of a guarded block.
  *
  * Events between two TIME records lie evenly between the two times; those after the last TIME have
  * its time. Freestanding: needs <stdint.h> only.
@@ -58,6 +67,7 @@ enum kms_record_code {
 	KMS_REC_GEN = 2,           /* prefix; u8: generation of the address after this event */
 	KMS_REC_FLAGS = 3,         /* prefix; u8: attributes of the next event, KMS_ATTR_* >> 8 */
 	KMS_REC_CHECKS = 4,        /* u8: KMS_CHECK_* from here on */
+	KMS_REC_RESUME = 5,        /* u8: session from here on */
 	KMS_REC_ALLOC_FAILED = 8,  /* size, node */
 	KMS_REC_CHECK = 9,         /* address, size, node: a verify pass over one block */
 	KMS_REC_EVICT = 10,        /* address, size: left the guard FIFO */

@@ -176,7 +176,8 @@ struct kms_snapshot {
 	bool finished;           /* the run is over and the file complete */
 	const char *tracer_lost; /* NULL, or when and how the tracer went away */
 	const char *file;        /* path of the trace */
-	bool incomplete;         /* events were lost, or blocks not kept for want of memory */
+	bool incomplete; /* events were lost, blocks not kept for want of memory, or recording
+				  * was switched off for a while */
 	struct kms_view_stats stats;
 	size_t n_targets, n_caches, n_guards, n_leaks, n_faults, n_rings;
 	struct kms_view_target *target;

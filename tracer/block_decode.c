@@ -30,6 +30,7 @@ struct decode {
 	uint8_t checks;
 	uint8_t generation;
 	uint8_t has_generation;
+	uint8_t session;
 	bool pending; /* a prefix was read */
 	struct site site[KMS_SITE_CACHE_ENTRIES];
 };
@@ -55,6 +56,7 @@ static inline struct kms_event *new_event(struct decode *d, uint32_t kind)
 	event->level = d->level;
 	event->generation = d->generation;
 	event->has_generation = d->has_generation;
+	event->session = d->session;
 	event->first_bytes = 0;
 	d->attributes = 0;
 	d->generation = d->has_generation = 0;
@@ -91,6 +93,9 @@ static bool decode_state(struct decode *d, const struct kms_code_record *record)
 		return d->time_ns <= KMS_BLOCK_TIME_MAX;
 	case KMS_REC_CHECKS:
 		d->checks = (uint8_t)record->operand[0];
+		return true;
+	case KMS_REC_RESUME:
+		d->session = (uint8_t)record->operand[0];
 		return true;
 	case KMS_REC_GEN:
 		d->generation = (uint8_t)record->operand[0];

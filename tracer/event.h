@@ -29,6 +29,7 @@ struct kms_event {
 	uint8_t level;
 	uint8_t generation; /* valid if has_generation */
 	uint8_t has_generation;
+	uint8_t session;      /* of recording, KMS_REC_RESUME */
 	uint16_t first_bytes; /* slab_grow: offset of the slab's first object */
 };
 

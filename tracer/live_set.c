@@ -32,6 +32,7 @@ void kms_live_fork(struct kms_live_set *child, struct kms_live_set *parent)
 	child->root = parent->root;
 	if (child->root)
 		child->root->refs++;
+	child->late = parent->late;
 	child->owner = ++child->pool->last_owner;
 	parent->owner = ++parent->pool->last_owner;
 	memset(child->recent, 0, sizeof(child->recent));
@@ -121,8 +122,11 @@ static struct kms_live_dir *dir_new(struct kms_live_set *set)
 {
 	struct kms_live_dir *dir = node_new(set, sizeof(*dir));
 
-	if (dir)
-		memset(dir->cache, 0xff, sizeof(dir->cache));
+	if (!dir)
+		return NULL;
+	memset(dir->cache, 0xff, sizeof(dir->cache));
+	for (unsigned i = 0; set->late && i < KMS_LIVE_FANOUT; i++)
+		dir->info[i] = KMS_LIVE_PAGE_BARE | KMS_LIVE_PAGE_FORGOT;
 	return dir;
 }
 
@@ -371,4 +375,11 @@ void kms_live_deinit(struct kms_live_set *set)
 			at[++depth] = (struct descent){child, 0};
 		}
 	}
+}
+
+void kms_live_restart(struct kms_live_set *set)
+{
+	kms_live_deinit(set);
+	kms_live_init(set, set->pool);
+	set->late = true;
 }

@@ -133,6 +133,8 @@ struct kms_live_set {
 	struct kms_live_pool *pool;
 	struct kms_live_node *root;
 	uint32_t owner; /* nodes with this number are this set's alone */
+	bool late;      /* it began when slabs and blocks were there already: pages of which no slab
+			 * event tells are BARE and FORGOT */
 
 	struct {
 		uint64_t key;             /* address >> KMS_LIVE_DIR_SHIFT */
@@ -172,6 +174,9 @@ typedef void kms_live_const_fn(void *arg, uint64_t address, const struct kms_liv
 /** An empty set; @pool must outlive it. */
 void kms_live_init(struct kms_live_set *set, struct kms_live_pool *pool);
 void kms_live_deinit(struct kms_live_set *set);
+
+/** Empties the set. From here on what it has not been told of may exist. */
+void kms_live_restart(struct kms_live_set *set);
 
 /** Makes an empty set equal to another one; costs nothing until one of them changes. */
 void kms_live_fork(struct kms_live_set *child, struct kms_live_set *parent);
@@ -251,6 +256,9 @@ struct kms_live *kms_live_add(struct kms_live_set *set, uint64_t address, uint64
 
 /** Were entries of the address's page dropped to save memory? */
 bool kms_live_is_forgotten(const struct kms_live_set *set, uint64_t address);
+
+/** May blocks and slabs be there that the set was not told of? So it is until a slab is made there. */
+bool kms_live_is_unheard(const struct kms_live_set *set, uint64_t address);
 
 /** Can a block of its page's slab begin at the address? True if that is not known. */
 bool kms_live_fits(const struct kms_live_set *set, uint64_t address);

@@ -45,19 +45,37 @@ const struct kms_live *kms_live_find(const struct kms_live_set *set, uint64_t ad
 											    : NULL;
 }
 
+/* What is known of a page of which nothing was said. */
+static unsigned first_info(const struct kms_live_set *set)
+{
+	return set->late ? KMS_LIVE_PAGE_BARE | KMS_LIVE_PAGE_FORGOT : 0;
+}
+
+static unsigned page_info(const struct kms_live_set *set, uint64_t address)
+{
+	const struct kms_live_dir *dir = dir_read(set, address);
+
+	return dir ? dir->info[kms_live_page_index(address)] : first_info(set);
+}
+
 uint16_t kms_live_cache(const struct kms_live_set *set, uint64_t address, unsigned *info)
 {
 	const struct kms_live_dir *dir = dir_read(set, address);
 
-	*info = dir ? dir->info[kms_live_page_index(address)] : 0;
+	*info = dir ? dir->info[kms_live_page_index(address)] : first_info(set);
 	return dir ? dir->cache[kms_live_page_index(address)] : KMS_LIVE_NO_CACHE;
 }
 
 bool kms_live_is_forgotten(const struct kms_live_set *set, uint64_t address)
 {
-	const struct kms_live_dir *dir = dir_read(set, address);
+	return page_info(set, address) & KMS_LIVE_PAGE_FORGOT;
+}
 
-	return dir && dir->info[kms_live_page_index(address)] & KMS_LIVE_PAGE_FORGOT;
+bool kms_live_is_unheard(const struct kms_live_set *set, uint64_t address)
+{
+	const unsigned both = KMS_LIVE_PAGE_BARE | KMS_LIVE_PAGE_FORGOT;
+
+	return set->late && (page_info(set, address) & both) == both;
 }
 
 void kms_live_set_bare(struct kms_live_set *set, uint64_t address)
@@ -230,7 +248,8 @@ struct kms_live_page kms_live_page_get(const struct kms_live_set *set, uint64_t 
 	unsigned page = kms_live_page_index(address);
 
 	if (!dir)
-		return (struct kms_live_page){.cache = KMS_LIVE_NO_CACHE};
+		return (struct kms_live_page){.cache = KMS_LIVE_NO_CACHE,
+					      .info = (uint16_t)first_info(set)};
 	return (struct kms_live_page){.stamp = dir->stamp[page],
 				      .cache = dir->cache[page],
 				      .info = (uint16_t)(dir->info[page] & ~(unsigned)INFO_OF_LEAF),

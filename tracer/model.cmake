@@ -15,6 +15,7 @@ target_sources(kms_tracer PRIVATE
 	model_modules.c
 	model_room.c
 	model_sample.c
+	model_session.c
 	model_stream.c
 	model_target.c
 	park.c
@@ -33,7 +34,7 @@ kms_library(kms_model_world SOURCES
 	LIBS kms_tracer kms_tracer_synth)
 
 # Always the same seeds, so that a red run means a change; soak takes many more. A sanitizer makes a world 10 times slower.
-set(rounds 8)
+set(rounds 5)
 if(KMS_SANITIZE)
 	set(rounds 2)
 endif()

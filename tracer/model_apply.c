@@ -59,6 +59,27 @@ static bool slab_is_missing(const struct kms_model_target *target, const struct 
 	       !kms_live_is_before_slab(&target->set, event->address, event->time_ns);
 }
 
+/* Did a younger event of the address show itself first, when nothing was known yet? */
+static bool is_overtaken(const struct kms_model_target *target, const struct kms_live *live,
+			 const struct kms_event *event)
+{
+	return live && !(live->low_bits & KMS_LIVE_OPEN) && event->has_generation &&
+	       (uint8_t)(kms_live_generation(live) - event->generation) < 128 &&
+	       kms_live_is_unheard(&target->set, event->address);
+}
+
+/* Is it the free of a block that nothing was known of when the target's session began? */
+static bool is_of_before(const struct kms_model_target *target, const struct kms_live *live,
+			 const struct kms_event *event)
+{
+	/* an entry without news: what told of it was taken back for a child */
+	bool known = live && (!(live->low_bits & KMS_LIVE_OPEN) ||
+			      live->low_bits & (KMS_LIVE_LIVE | KMS_LIVE_PARKED));
+
+	return event->kind == KMS_EVENT_FREE && !known &&
+	       kms_live_is_unheard(&target->set, event->address);
+}
+
 /* Does the event follow what is known of its address? */
 static enum turn turn_of(const struct kms_model_target *target, const struct kms_live *live,
 			 const struct kms_event *event)
@@ -68,14 +89,14 @@ static enum turn turn_of(const struct kms_model_target *target, const struct kms
 	if (live && live->flags & KMS_LIVE_LARGE && event->time_ns < kms_live_time(live))
 		return TURN_PAST;
 	if (is_alloc == (live && live->low_bits & KMS_LIVE_LIVE))
-		return TURN_LATER;
+		return is_of_before(target, live, event) ? TURN_NOW : TURN_LATER;
 	if (is_alloc && slab_is_missing(target, event))
 		return TURN_LATER;
 	if (!event->has_generation || (live && live->flags & KMS_LIVE_LARGE))
 		return TURN_NOW;
 	/* Guarded blocks lie at another offset in their page each time: nothing is known of it. */
 	if (is_alloc && event->flags & KMS_ATTR_GUARDED)
-		return TURN_NOW;
+		return is_overtaken(target, live, event) ? TURN_PAST : TURN_NOW;
 	if (!live)
 		return event->generation == 1 || kms_live_is_forgotten(&target->set, event->address)
 			       ? TURN_NOW
@@ -136,6 +157,24 @@ static struct kms_park_lane *lane_passed(const struct kms_model_target *target,
 	return NULL;
 }
 
+/*
+ * A lane whose events were overtaken by the one that the address's generation is known from, which
+ * was the first to show itself. The lane has all of them if a younger one or the last one is there.
+ */
+static struct kms_park_lane *lane_overtaken(const struct kms_model_target *target,
+					    const struct kms_park_queue *queue,
+					    const struct kms_live *live)
+{
+	for (struct kms_park_lane *lane = queue->lane; lane; lane = lane->next) {
+		if (!is_overtaken(target, live, &lane->first->event))
+			continue;
+		for (const struct kms_parked *p = lane->first; p; p = p->next)
+			if ((uint8_t)(p->event.generation + 1 - kms_live_generation(live)) < 128)
+				return lane;
+	}
+	return NULL;
+}
+
 /* Takes the first event of a lane; when the last one is gone the address is not contested. */
 static void take_parked(struct kms_model_source *source, struct kms_park_queue *queue,
 			struct kms_park_lane *lane, struct kms_parked *parked)
@@ -187,6 +226,12 @@ static void drain(const struct kms_model_source *from, uint64_t address)
 			settle(&source, &parked.event, turn);
 			continue;
 		}
+		lane = lane_overtaken(source.target, queue, live);
+		if (lane) {
+			take_parked(&source, queue, lane, &parked);
+			kms_model_commit_outdated(&source, &parked.event);
+			continue;
+		}
 		lane = lane_passed(source.target, queue, live);
 		if (!lane)
 			return;
@@ -197,21 +242,29 @@ static void drain(const struct kms_model_source *from, uint64_t address)
 	}
 }
 
-/* Is the address's entry younger than an event that has lost its turn? */
-static bool is_outdated(const struct kms_live *live, const struct kms_event *event)
+/*
+ * Is the address's entry younger than an event that has lost its turn? Times are not exact, but
+ * generations begin anew with a slab.
+ */
+static bool is_outdated(const struct kms_model_target *target, const struct kms_live *live,
+			const struct kms_event *event)
 {
-	uint8_t behind;
+	bool behind;
 
 	if (!live || live->low_bits & KMS_LIVE_OPEN)
 		return false;
+	behind = event->has_generation &&
+		 (uint8_t)(event->generation - kms_live_generation(live) - 1) >= 128;
+	if (event->has_generation && kms_live_is_unheard(&target->set, event->address))
+		return behind;
 	if (event->time_ns != kms_live_time(live))
 		return event->time_ns < kms_live_time(live);
-	behind = (uint8_t)(event->generation - kms_live_generation(live) - 1);
-	return event->has_generation && behind >= 128;
+	return behind;
 }
 
 /* The lane whose first event has the least generation to go, outdated ones first. */
-static struct kms_park_lane *lane_next(const struct kms_park_queue *queue,
+static struct kms_park_lane *lane_next(const struct kms_model_target *target,
+				       const struct kms_park_queue *queue,
 				       const struct kms_live *live)
 {
 	uint8_t generation = live ? kms_live_generation(live) : 0;
@@ -224,7 +277,7 @@ static struct kms_park_lane *lane_next(const struct kms_park_queue *queue,
 
 		if (!event->has_generation)
 			distance = 0; /* its predecessor was its ring's */
-		if (is_outdated(live, event))
+		if (is_outdated(target, live, event))
 			distance = -1;
 		if (!best || distance < best_distance) {
 			best = lane;
@@ -249,9 +302,10 @@ static void force_queue(struct kms_model *model, struct kms_park_queue *queue)
 	while ((queue = kms_park_find(&model->park, target->id, address))) {
 		live = kms_live_touch(&target->set, address);
 		lane = lane_ready(target, queue, live, &turn);
-		if (!lane || is_outdated(live, &lane->first->event)) {
-			lane = lane ? lane : lane_next(queue, live);
-			turn = is_outdated(live, &lane->first->event) ? TURN_PAST : TURN_NOW;
+		if (!lane || is_outdated(target, live, &lane->first->event)) {
+			lane = lane ? lane : lane_next(target, queue, live);
+			turn = is_outdated(target, live, &lane->first->event) ? TURN_PAST
+									      : TURN_NOW;
 			model->counts.forced++;
 			if (slab_is_missing(target, &lane->first->event))
 				kms_live_set_bare(&target->set, address);
@@ -311,10 +365,12 @@ static void apply_careful(const struct kms_model_source *source, const struct km
 		if (!queue) /* a forked child: they wait for it in the parent */
 			live->low_bits &= (uint16_t)~KMS_LIVE_PARKED;
 	}
-	if (turn == TURN_LATER || kms_park_has_ring(queue, source->ring))
+	if (turn == TURN_LATER || kms_park_has_ring(queue, source->ring)) {
 		park(source, event, live);
-	else
+		queue = kms_park_find(&source->model->park, source->target->id, event->address);
+	} else {
 		settle(source, event, turn);
+	}
 	if (queue)
 		drain(source, event->address);
 }
@@ -397,15 +453,36 @@ static void apply_run(const struct kms_model_source *source, const struct kms_ev
 		kms_model_epoch(source->model, target);
 }
 
+/* Events of one session; one that is over can do nothing any more. */
+static void apply_session(const struct kms_model_source *source, const struct kms_event *event,
+			  size_t n)
+{
+	struct kms_model_target *target = source->target;
+	int ahead = (int8_t)(event->session - target->session);
+
+	if (ahead > 0 || (ahead && !target->session_known))
+		kms_model_session_begin(source, event);
+	target->session_known = true;
+	if (target->session_ns == KMS_MODEL_SESSION_OPEN)
+		target->session_ns = event->time_ns;
+	if (event->session == target->session) {
+		apply_run(source, event, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		kms_model_session_late(source, &event[i]);
+}
+
 void kms_model_apply(const struct kms_model_source *source, const struct kms_event *event, size_t n)
 {
 	while (n) {
 		uint64_t second = event->time_ns / NS_PER_S;
 		size_t run = n < KMS_MODEL_RUN ? n : KMS_MODEL_RUN;
 
-		while (run > 1 && event[run - 1].time_ns / NS_PER_S != second)
+		while (run > 1 && (event[run - 1].time_ns / NS_PER_S != second ||
+				   event[run - 1].session != event->session))
 			run--;
-		apply_run(source, event, run);
+		apply_session(source, event, run);
 		event += run;
 		n -= run;
 	}

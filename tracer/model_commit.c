@@ -207,6 +207,13 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 	kms_live_set_size(live, event->size);
 }
 
+/* Could blocks be there that nothing is known of? An event of a session that is over tells none. */
+static bool is_unheard(const struct kms_model_source *source, const struct kms_event *event)
+{
+	return event->session == source->target->session &&
+	       kms_live_is_unheard(&source->target->set, event->address);
+}
+
 /* A free of what was not known to be allocated: from before the trace, or its alloc was lost. */
 static void free_foreign(const struct kms_model_source *source, const struct kms_event *event,
 			 struct kms_live *live)
@@ -216,6 +223,7 @@ static void free_foreign(const struct kms_model_source *source, const struct kms
 	uint16_t cache = kms_live_cache(&target->set, event->address, &info);
 	struct kms_model_cache *figures;
 	uint64_t bytes;
+	bool made;
 
 	if (cache == KMS_LIVE_NO_CACHE)
 		cache = kms_model_cache_guess(source->image, event->size, event->flags);
@@ -231,15 +239,16 @@ static void free_foreign(const struct kms_model_source *source, const struct kms
 	} else {
 		source->model->counts.foreign++;
 	}
-	if (live) {
-		set_generation(source, event, live, false);
-		return;
-	}
-	live = kms_live_add(&target->set, event->address, event->size, false);
+	made = !live;
+	if (made)
+		live = kms_live_add(&target->set, event->address, event->size, false);
 	if (!live)
 		return;
-	live->low_bits |= KMS_LIVE_OPEN;
-	set_generation(source, event, live, true);
+	if (made)
+		live->low_bits |= KMS_LIVE_OPEN;
+	if (live->low_bits & KMS_LIVE_OPEN && is_unheard(source, event))
+		(void)remember(source, event, KMS_PAST_FOREIGN_FREE, live);
+	set_generation(source, event, live, made);
 }
 
 void kms_model_commit_free(const struct kms_model_source *source, const struct kms_event *event,
@@ -269,10 +278,10 @@ void kms_model_commit_free(const struct kms_model_source *source, const struct k
 	live->low_bits &= (uint16_t)~KMS_LIVE_LIVE;
 }
 
-/* A large block's event that came too late for its target may be in time for a child forked before
- * the event that overtook it. */
+/* An event that came too late for its target may be in time for a child forked before the event that
+ * overtook it. */
 static void remember_outdated(const struct kms_model_source *source, const struct kms_event *event,
-			      uint32_t site)
+			      uint32_t site, bool large)
 {
 	const struct kms_live nothing = {0};
 	bool is_alloc = event->kind == KMS_EVENT_ALLOC;
@@ -282,7 +291,8 @@ static void remember_outdated(const struct kms_model_source *source, const struc
 	past->site = site;
 	past->size_low = (uint32_t)event->size;
 	past->size_high = (uint16_t)(event->size >> 32);
-	past->flags = (uint16_t)((event->flags & KMS_LIVE_EVENT_FLAGS) | KMS_LIVE_LARGE);
+	past->flags = (uint16_t)((event->flags & KMS_LIVE_EVENT_FLAGS) |
+				 (large ? KMS_LIVE_LARGE : KMS_LIVE_GUESSED));
 	past->thread = (uint16_t)event->thread;
 	past->generation = event->has_generation ? event->generation : 0;
 }
@@ -310,8 +320,8 @@ void kms_model_commit_outdated(const struct kms_model_source *source, const stru
 		model->sites.site[site]
 			.frees++; /* it must have been: the address had another owner */
 	}
-	if (info & KMS_LIVE_PAGE_LARGE)
-		remember_outdated(source, event, site);
+	if (info & KMS_LIVE_PAGE_LARGE || (event->has_generation && is_unheard(source, event)))
+		remember_outdated(source, event, site, info & KMS_LIVE_PAGE_LARGE);
 }
 
 /* What slab news found in its pages. */

@@ -11,6 +11,7 @@
 #include "tracer/model_commit.h"
 
 enum {
+	DEPTH_MAX = 16, /* of ancestors formed together; the rest by the deadline */
 	HORIZON_SLACK_NS = 50 * 1000 * 1000, /* times of events are that exact, by far */
 };
 
@@ -89,10 +90,13 @@ static bool ring_reached(const struct fork *fork, uint32_t index)
 	return ago > 0 || claim_ago(ring, ago)->next_seq >= fork->cut[index];
 }
 
-static bool parent_reached(const struct fork *fork)
+static bool is_ready(struct kms_model *model, struct kms_model_target *target, unsigned depth);
+
+static bool parent_reached(const struct fork *fork, unsigned depth)
 {
-	/* rings without a cut may still have something from before the fork */
-	if (fork->parent->birth != KMS_BIRTH_READY ||
+	/* rings without a cut may still have something from before the fork; a parent that has not
+	 * written anything is formed here */
+	if (!is_ready(fork->model, fork->parent, depth + 1) ||
 	    fork->model->horizon_ns < fork->child->slot_copy.fork_ns + HORIZON_SLACK_NS)
 		return false;
 	for (uint32_t i = 0; i < KMS_MAX_RINGS; i++)
@@ -202,9 +206,18 @@ static void undo_slab(struct fork *fork, const struct kms_past *past)
 
 static void undo_event(struct fork *fork, const struct kms_past *past)
 {
+	struct kms_live *live;
+
 	switch (past->kind) {
 	case KMS_EVENT_ALLOC:
 		undo_alloc(fork, past);
+		break;
+	case KMS_PAST_FOREIGN_FREE:
+		live = kms_live_touch(&fork->child->set, past->address);
+		if (!live)
+			break;
+		undo_entry(live, past);
+		live->flags = KMS_LIVE_WAS_OPEN; /* until the child's set is formed */
 		break;
 	case KMS_EVENT_SLAB_GROW:
 	case KMS_EVENT_SLAB_RELEASE:
@@ -216,13 +229,24 @@ static void undo_event(struct fork *fork, const struct kms_past *past)
 	}
 }
 
-/* An event of a large block that what was undone had overtaken: now its time may be the last. */
+/* Large blocks are put in order by time, others by generation. What is known of those begins with the
+ * free that was taken back, if anything is. */
+static bool is_younger(const struct kms_live *live, const struct kms_past *past)
+{
+	if (past->flags & KMS_LIVE_LARGE)
+		return live && kms_live_time(live) > past->time_ns;
+	if (!live || live->low_bits & KMS_LIVE_OPEN)
+		return !live || !(live->flags & KMS_LIVE_WAS_OPEN);
+	return (uint8_t)(kms_live_generation(live) - past->generation) < 128;
+}
+
+/* An event that what was undone had overtaken: now it may be the last of its address. */
 static void redo_event(struct fork *fork, const struct kms_past *past)
 {
 	uint64_t bytes = (uint64_t)past->size_high << 32 | past->size_low;
 	struct kms_live *live = kms_live_touch(&fork->child->set, past->address);
 
-	if (live && kms_live_time(live) > past->time_ns)
+	if (is_younger(live, past))
 		return;
 	close_block(fork, live);
 	if (!live)
@@ -230,6 +254,7 @@ static void redo_event(struct fork *fork, const struct kms_past *past)
 	if (!live)
 		return;
 	kms_live_set_time(live, past->time_ns, past->generation);
+	live->low_bits &= (uint16_t)~KMS_LIVE_OPEN;
 	live->flags = past->flags;
 	if (past->kind == KMS_PAST_LATE_FREE)
 		return;
@@ -266,8 +291,10 @@ static void undo(struct fork *fork)
 	uint64_t oldest = kms_model_history_oldest(history);
 	uint64_t first_late = history->next;
 	bool undone = false;
-	bool reached_back = !oldest;
+	bool reached_back = oldest <= fork->parent->restarted;
 
+	if (oldest < fork->parent->restarted) /* nothing is left of what was before */
+		oldest = fork->parent->restarted;
 	for (uint64_t number = history->next; number > oldest;) {
 		const struct kms_past *past = kms_model_history_at(history, --number);
 
@@ -354,6 +381,15 @@ static void fork_form(struct fork *fork)
 {
 	struct kms_model_target *child = fork->child;
 
+	child->session = fork->parent->session;
+	if (child->slot_copy.fork_ns < fork->parent->session_ns) {
+		/* its parent's blocks of then are forgotten */
+		kms_live_restart(&child->set);
+		child->session_ns = KMS_MODEL_SESSION_OPEN;
+		child->birth = KMS_BIRTH_READY;
+		return;
+	}
+	child->session_ns = fork->parent->session_ns;
 	kms_live_fork(&child->set, &fork->parent->set);
 	copy_figures(fork);
 	undo(fork);
@@ -375,19 +411,24 @@ static bool fork_begin(struct fork *fork, struct kms_model *model, struct kms_mo
 	return fork->parent && fork->image;
 }
 
-bool kms_model_is_ready(struct kms_model *model, struct kms_model_target *target)
+static bool is_ready(struct kms_model *model, struct kms_model_target *target, unsigned depth)
 {
 	struct fork fork;
 
 	if (target->birth == KMS_BIRTH_READY)
 		return true;
-	if (target->birth == KMS_BIRTH_UNKNOWN || !target->slot_copy.known ||
+	if (depth == DEPTH_MAX || target->birth == KMS_BIRTH_UNKNOWN || !target->slot_copy.known ||
 	    !fork_begin(&fork, model, target))
 		return false;
-	if (!fork_read(&fork) || !parent_reached(&fork))
+	if (!fork_read(&fork) || !parent_reached(&fork, depth))
 		return false;
 	fork_form(&fork);
 	return true;
+}
+
+bool kms_model_is_ready(struct kms_model *model, struct kms_model_target *target)
+{
+	return is_ready(model, target, 0);
 }
 
 void kms_model_fork_force(struct kms_model *model, struct kms_model_target *target)

@@ -10,6 +10,7 @@
  *   model_apply.c      when it is an event's turn
  *   model_commit.c     what it does then
  *   model_fork.c       a child's beginning from its parent's past
+ *   model_session.c    a new beginning when recording was switched off and on again
  *   model_history.c    the last events, for that and for owners of faults
  *   model_sample.c     growth and age of sites
  *   model_room.c       what is given up when there is too much
@@ -102,6 +103,9 @@ struct kms_model_cache {
 	uint64_t alloc_rate, free_rate;
 };
 
+/** In session_ns: the session begins with the event to come. */
+#define KMS_MODEL_SESSION_OPEN UINT64_MAX
+
 /** How a target came to its set. */
 enum kms_model_birth {
 	KMS_BIRTH_UNKNOWN = 0, /* nothing said of it yet */
@@ -141,6 +145,10 @@ struct kms_model_target {
 	bool announced; /* a struct kms_batch_target came */
 	bool clock_stopped;
 	bool ended;
+	uint8_t session;     /* of recording */
+	bool session_known;  /* an event told; else it is the parent's, or the first */
+	uint64_t session_ns; /* time of its first event; 0 in the first one; or SESSION_OPEN */
+	uint64_t restarted;  /* history number at which the session began */
 	bool set_dropped;    /* to save memory; sites keep the figures */
 	uint64_t stopped_ns; /* target time while clock_stopped */
 	uint64_t last_event_ns;
@@ -201,10 +209,11 @@ struct kms_past {
 	uint8_t generation; /* before the event */
 };
 
-/** Events of large blocks that were overtaken by younger ones: they changed nothing. */
+/** Events that changed nothing, but may for a child. */
 enum kms_past_kind {
-	KMS_PAST_LATE_ALLOC = KMS_EVENT_KINDS,
+	KMS_PAST_LATE_ALLOC = KMS_EVENT_KINDS, /* overtaken by younger ones */
 	KMS_PAST_LATE_FREE,
+	KMS_PAST_FOREIGN_FREE, /* the first that was heard of its address */
 };
 
 struct kms_model_history {
@@ -262,6 +271,7 @@ struct kms_model {
 	size_t ring_row_slots;
 	struct kms_model_fault *fault;
 	size_t n_faults, fault_room;
+	uint64_t sessions;       /* begun after the first ones of their targets */
 	size_t faults_looked_up; /* the first of those whose owners are not known */
 	struct kms_list held;
 	size_t n_held;
@@ -410,6 +420,17 @@ bool kms_model_is_ready(struct kms_model *model, struct kms_model_target *target
 
 /** Forms a child's set with what there is. */
 void kms_model_fork_force(struct kms_model *model, struct kms_model_target *target);
+
+/* model_session.c */
+
+/**
+ * The target's events to come are of another session, of which this is one. Nothing is known of what was not recorded: the
+ * live set and all that waits is given up, and whatever is there has to show itself.
+ */
+void kms_model_session_begin(const struct kms_model_source *source, const struct kms_event *first);
+
+/** Counts an event of a session that is over. */
+void kms_model_session_late(const struct kms_model_source *source, const struct kms_event *event);
 
 /* model_history.c */
 

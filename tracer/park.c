@@ -115,8 +115,15 @@ static struct kms_park_lane *lane_get(struct kms_park *park, struct kms_park_que
 	return *place;
 }
 
+/* An event without a generation comes right after its ring's last one of the address; only guard
+ * slots go on counting while their block lies elsewhere. */
 static void lane_append(struct kms_park_lane *lane, struct kms_parked *parked)
 {
+	if (lane->last && lane->last->event.has_generation && !parked->event.has_generation &&
+	    !(parked->event.flags & KMS_ATTR_GUARDED)) {
+		parked->event.generation = (uint8_t)(lane->last->event.generation + 1);
+		parked->event.has_generation = 1;
+	}
 	if (lane->last)
 		lane->last->next = parked;
 	else

@@ -218,8 +218,8 @@ static void build_head(struct kms_snapshot_build *build)
 	out->time_ns = kms_model_run_now(model);
 	out->wall_ns = model->run_wall_ns;
 	out->finished = model->finished;
-	out->incomplete = out->stats.lost || model->counts.unkept || model->counts.forks_inexact ||
-			  model->counts.children_lost;
+	out->incomplete = out->stats.lost || model->counts.unkept || model->sessions ||
+			  model->counts.forks_inexact || model->counts.children_lost;
 }
 
 static void build_all(struct kms_snapshot_build *build)

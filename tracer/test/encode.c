@@ -182,6 +182,11 @@ bool enc_put(struct enc_writer *w, const struct enc_event *e)
 		byte(&p, e->checks);
 		w->checks = e->checks;
 	}
+	if (e->session != w->session) {
+		code(&p, KMS_REC_RESUME);
+		byte(&p, e->session);
+		w->session = e->session;
+	}
 	if (e->has_generation) {
 		code(&p, KMS_REC_GEN);
 		byte(&p, e->generation);

@@ -25,6 +25,7 @@ struct enc_event {
 	bool has_generation;
 	bool stamp;       /* a TIME record before it */
 	uint8_t checks;   /* a CHECKS record before it, if not those in force */
+	uint8_t session;  /* a RESUME record before it, if not the one in force */
 	uint64_t time_ns; /* of the TIME record */
 	uint64_t address;
 	uint64_t size;
@@ -44,7 +45,7 @@ struct enc_writer {
 	uint64_t address;
 	uint64_t time_ns;
 	uint64_t seq;
-	uint8_t checks;
+	uint8_t checks, session;
 	struct enc_site site[KMS_SITE_CACHE_ENTRIES];
 };
 

@@ -72,6 +72,7 @@ static void put(struct script *s, unsigned ring, struct enc_event *event)
 	if (!s->ring[ring].begun)
 		ring_begin(s, ring);
 	event->stamp = true;
+	event->session = s->ring[ring].session;
 	event->time_ns = s->now_ns;
 	fits = enc_put(&s->ring[ring].writer, event);
 	assert_true(fits);

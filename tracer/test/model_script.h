@@ -29,6 +29,7 @@ struct script_ring {
 	uint32_t read; /* bytes that the model has */
 	uint32_t target;
 	uint64_t number, lost;
+	uint8_t session; /* of recording, KMS_REC_RESUME */
 };
 
 /** A model, and rings of one image that tests write; all of target 1 to begin with. */

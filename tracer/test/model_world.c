@@ -11,6 +11,7 @@ enum {
 	PLACE_STRIDE = 1 << 18,
 	SLAB_PAGES = 4,
 	GUARD_PAGES = 2,
+	FORK_NS = 60000000, /* after so long a child has its set */
 	LARGE_CACHE = WORLD_CACHES - 1,
 };
 
@@ -46,7 +47,7 @@ static struct world_process *process_create(struct world *w)
 	must(p && w->n_processes < WORLD_TARGETS);
 	p->target = w->config.first_target + (uint32_t)w->n_processes;
 	p->slot = (uint32_t)w->n_processes;
-	p->alive = true;
+	p->alive = p->traced = true;
 	w->process[w->n_processes++] = p;
 	return p;
 }
@@ -123,6 +124,8 @@ static bool emit(struct world *w, struct world_ring *r, struct enc_event *event)
 	bool slow = event->kind > KMS_EVENT_FREE;
 
 	w->now_ns += 20 + rng_below(&w->rng, 400);
+	if (!r->traced)
+		return true;
 	if (!r->dropping && chance(w, w->config.lose))
 		r->dropping = 1 + (unsigned)rng_below(&w->rng, 20);
 	if (r->dropping) {
@@ -132,8 +135,9 @@ static bool emit(struct world *w, struct world_ring *r, struct enc_event *event)
 		return false;
 	}
 	ring_tell_lost(w, r);
-	event->stamp = slow || w->stamp || chance(w, 8);
+	event->stamp = slow || w->stamp || r->session != r->writer.session || chance(w, 8);
 	event->time_ns = w->now_ns;
+	event->session = r->session;
 	if (!enc_put(&r->writer, event)) {
 		ring_open_block(w, r);
 		if (!enc_put(&r->writer, event))
@@ -154,30 +158,53 @@ static void ring_claim(struct world *w, struct world_ring *r, struct world_proce
 	r->seq = 0;
 	r->dropping = 0;
 	r->lost = 0;
+	r->traced = p->traced;
+	r->session = p->session;
+	r->in_call = false;
 	p->n_rings++;
 	ring_open_block(w, r);
 	(void)emit(w, r, &event); /* a ring without events has no place in a fork's cuts */
+}
+
+/* What a ring leaves in the blocks it wrote of: another mark in each session. */
+static uint16_t mark_of(const struct world *w, const struct world_ring *r)
+{
+	return (uint16_t)((r - w->ring + 1) | (r->session & 31) << 11);
+}
+
+/* Does the ring's thread know what its process does? */
+static bool is_current(const struct world_ring *r)
+{
+	return r->traced == r->owner->traced && r->session == r->owner->session;
+}
+
+/* Does the block take a guard slot, whose generation is of other addresses too? */
+static bool has_slot(uint32_t kind, uint32_t attributes)
+{
+	return kind == KMS_EVENT_ALLOC && attributes & KMS_ATTR_GUARDED;
 }
 
 /* An alloc or free as the allocator records it. */
 static void emit_block(struct world *w, struct world_ring *r, struct world_block *b, uint32_t kind,
 		       uint32_t node, uint32_t attributes)
 {
-	uint16_t mark = (uint16_t)(r - w->ring + 1);
+	uint16_t mark = mark_of(w, r);
 	struct enc_event event = {
 		.kind = kind,
 		.address = b->address,
 		.size = b->size,
 		.stack = node,
 		.attributes = attributes,
-		.has_generation = b->last_ring != mark && b->last_ring != 0,
+		.has_generation = r->session ? b->last_ring != mark || has_slot(kind, attributes)
+					     : b->last_ring != mark && b->last_ring,
 		.generation = (uint8_t)(b->generation + 1),
 	};
 
 	if (!emit(w, r, &event))
 		b->tainted = true;
-	b->generation++;
-	b->last_ring = mark;
+	b->generation = r->traced ? (uint8_t)(b->generation + 1) : (uint8_t)rng_next(&w->rng);
+	b->heard = r->traced && is_current(r) ? r->session + 1u : 0;
+	b->last_ring = r->traced ? mark : KMS_SIDE_UNRECORDED;
 	b->last_poll = w->polls;
 }
 
@@ -192,6 +219,7 @@ static void do_alloc(struct world *w, struct world_ring *r, struct world_block *
 	site = site_of(w, b->owner, b->node, b->cache);
 	emit_block(w, r, b, KMS_EVENT_ALLOC, b->node, attributes);
 	b->live = true;
+	b->known = r->traced && is_current(r);
 	site->allocs++;
 	site->live++;
 	site->live_bytes += size;
@@ -204,7 +232,7 @@ static void do_free(struct world *w, struct world_ring *r, struct world_block *b
 
 	emit_block(w, r, b, KMS_EVENT_FREE, 1 + (uint32_t)rng_below(&w->rng, WORLD_NODES),
 		   attributes);
-	b->live = false;
+	b->live = b->known = false;
 	if (b->owner != r->target)
 		return; /* inherited: its parent's site has it still */
 	site->frees++;
@@ -261,11 +289,16 @@ static bool place_is_idle(const struct world *w, const struct world_ring *r,
 	for (uint32_t i = 0; i < place->count; i++) {
 		const struct world_block *b = &place->block[i];
 
-		if (b->live ||
-		    (b->last_ring != (uint16_t)(r - w->ring + 1) && b->last_poll + 2 > w->polls))
+		if (b->live || (b->last_ring != mark_of(w, r) && b->last_poll + 2 > w->polls))
 			return false;
 	}
 	return true;
+}
+
+/* A call that began before recording was switched has nothing to do with what came after. */
+static bool is_too_young(const struct world_ring *r, const struct world_block *b)
+{
+	return !is_current(r) && b->heard == r->owner->session + 1u;
 }
 
 static void step_guard(struct world *w, struct world_ring *r, struct world_place *place)
@@ -273,6 +306,8 @@ static void step_guard(struct world *w, struct world_ring *r, struct world_place
 	struct world_block *b = &place->block[0];
 	uint64_t size = 1 + rng_below(&w->rng, 2000);
 
+	if (is_too_young(r, b))
+		return;
 	if (b->live) {
 		do_free(w, r, b, KMS_ATTR_GUARDED);
 		place->freed_poll = w->polls;
@@ -291,13 +326,15 @@ static void step_guard(struct world *w, struct world_ring *r, struct world_place
 static void step_block(struct world *w, struct world_ring *r, struct world_place *place)
 {
 	struct world_block *b = &place->block[rng_below(&w->rng, place->count)];
-	uint16_t mark = (uint16_t)(r - w->ring + 1);
+	uint16_t mark = mark_of(w, r);
 	/* now and then the same block many times, as the top of a magazine is used */
 	unsigned times = chance(w, 10) ? 1 + (unsigned)rng_below(&w->rng, 30) : 1;
 
 	if (b->live && !w->config.cross && b->last_ring != mark)
 		return;
 	for (unsigned i = 0; i < times; i++) {
+		if (is_too_young(r, b))
+			return;
 		if (b->live)
 			do_free(w, r, b, 0);
 		else
@@ -307,6 +344,8 @@ static void step_block(struct world *w, struct world_ring *r, struct world_place
 
 static void step_large(struct world *w, struct world_ring *r, struct world_place *place)
 {
+	if (is_too_young(r, &place->block[0]))
+		return;
 	w->stamp = true; /* as the allocator does: a slow path */
 	if (!place->made) {
 		place_make(w, r, place);
@@ -354,12 +393,21 @@ static bool has_pending_child(const struct world *w, const struct world_process 
 	return false;
 }
 
+/* Has a thread not written anything yet? A cut of its ring says nothing. */
+static bool has_mute_thread(const struct world *w, const struct world_process *p)
+{
+	for (unsigned i = 0; i < WORLD_RINGS; i++)
+		if (w->ring[i].owner == p && !w->ring[i].seq)
+			return true;
+	return false;
+}
+
 static void do_fork(struct world *w, struct world_process *p)
 {
 	struct world_process *child;
 	uint32_t target, slot;
 
-	if (w->n_processes == WORLD_TARGETS || !ring_free(w))
+	if (w->n_processes == WORLD_TARGETS || !ring_free(w) || has_mute_thread(w, p))
 		return;
 	child = process_create(w);
 	target = child->target;
@@ -369,6 +417,7 @@ static void do_fork(struct world *w, struct world_process *p)
 	child->slot = slot;
 	child->parent = p->target;
 	child->claimed = child->announced = child->told_exit = false;
+	child->forked_ns = 0;
 	child->n_rings = 0;
 	child->n_cuts = 0;
 	child->cut_count = 0;
@@ -380,6 +429,11 @@ static void do_fork(struct world *w, struct world_process *p)
 		child->cut[child->n_cuts].ready = 1;
 		child->cut[child->n_cuts++].seq = w->ring[i].seq;
 	}
+}
+
+static struct world_process *parent_of(const struct world *w, const struct world_process *p)
+{
+	return w->process[p->parent - w->config.first_target];
 }
 
 /* A forked child's first call: slot, cuts, ring, then the record. */
@@ -396,6 +450,7 @@ static bool first_call(struct world *w, struct world_process *p)
 	memcpy(&w->cut[w->n_cuts], p->cut, p->n_cuts * sizeof(p->cut[0]));
 	w->n_cuts += p->n_cuts;
 	p->claimed = true;
+	parent_of(w, p)->forked_ns = w->now_ns;
 	ring_claim(w, r, p);
 	emit(w, r, &event);
 	return true;
@@ -433,6 +488,41 @@ static void step_thread(struct world *w, struct world_process *p)
 		ring_claim(w, r, p);
 }
 
+/* Nothing of what is there is known any more. */
+static void forget(struct world_process *p)
+{
+	for (unsigned i = 0; i < WORLD_PLACES; i++)
+		for (unsigned k = 0; k < WORLD_BLOCKS; k++)
+			p->place[i].block[k].known = false;
+}
+
+static void step_trace(struct world *w, struct world_process *p)
+{
+	if (has_pending_child(w, p) || (p->forked_ns && p->forked_ns + FORK_NS > w->now_ns))
+		return; /* a child needs what its parent knew at the fork */
+	p->traced = !p->traced;
+	if (p->traced) {
+		p->session++;
+		forget(p);
+	}
+	for (unsigned i = 0; i < WORLD_RINGS; i++)
+		if (w->ring[i].owner == p)
+			w->ring[i].in_call = chance(w, 2);
+}
+
+/* The ring's thread makes a call, or goes on with one. */
+static struct world_ring *ring_call(struct world *w, struct world_process *p)
+{
+	struct world_ring *r = ring_of(w, p);
+
+	if (!r->in_call) {
+		r->traced = p->traced;
+		r->session = p->session;
+	}
+	r->in_call = false;
+	return r;
+}
+
 void world_step(struct world *w)
 {
 	struct world_process *p = w->process[rng_below(&w->rng, w->n_processes)];
@@ -447,13 +537,36 @@ void world_step(struct world *w)
 		step_thread(w, p);
 	else if (chance(w, w->config.exit))
 		do_exit(w, p);
+	else if (chance(w, w->config.trace))
+		step_trace(w, p);
 	else
-		step_memory(w, p, ring_of(w, p));
+		step_memory(w, p, ring_call(w, p));
+}
+
+/* Whoever lives records in the end, and says so. */
+static void resume(struct world *w, struct world_process *p)
+{
+	struct enc_event event = {.kind = KMS_EVENT_THREAD, .value = 1};
+	struct world_ring *r;
+
+	if (!p->alive || !p->claimed || !w->config.trace)
+		return;
+	if (!p->traced) {
+		p->traced = true;
+		p->session++;
+		forget(p);
+	}
+	r = ring_of(w, p);
+	r->traced = true;
+	r->session = p->session;
+	(void)emit(w, r, &event); /* nothing is lost any more */
 }
 
 void world_settle(struct world *w)
 {
 	w->config.lose = 0;
+	for (size_t i = 0; i < w->n_processes; i++)
+		resume(w, w->process[i]);
 	for (unsigned i = 0; i < WORLD_RINGS; i++) {
 		w->ring[i].dropping = 0;
 		if (w->ring[i].owner)

@@ -50,6 +50,7 @@ struct world_config {
 	unsigned exit;
 	unsigned thread; /* a thread begins or ends */
 	unsigned lose;   /* a ring begins to lose events */
+	unsigned trace;  /* a process switches recording off, or on again */
 	unsigned late;   /* a forked child makes its first call only after up to so many steps */
 	unsigned skew;   /* steps that pass while one ring is copied, at most */
 };
@@ -64,7 +65,9 @@ struct world_block {
 	uint16_t last_ring;
 	uint64_t last_poll;
 	uint8_t generation;
+	uint32_t heard; /* session of its last event + 1, if it was recorded in time */
 	bool live;
+	bool known;   /* its allocation was recorded in the present session */
 	bool tainted; /* an event of its address was lost */
 };
 
@@ -95,6 +98,9 @@ struct world_process {
 	bool claimed;   /* has its slot; a forked child gets it with its first call */
 	bool announced; /* the reader told the model */
 	bool told_exit;
+	bool traced;
+	uint8_t session;     /* of recording */
+	uint64_t forked_ns;  /* when its last child made its first call */
 	uint64_t first_call; /* step at which that will be */
 	uint64_t fork_ns;
 	uint32_t cut_first, cut_count;
@@ -118,6 +124,9 @@ struct world_ring {
 	size_t n_chunks, room;
 	size_t first; /* chunk not yet wholly delivered */
 	uint64_t seq, number, lost;
+	bool traced;       /* as its thread has noticed */
+	uint8_t session;   /* likewise */
+	bool in_call;      /* its thread notices what is new only with its next call but one */
 	unsigned dropping; /* events that will still be lost */
 	bool lagging;      /* something is still to be delivered */
 };

@@ -30,18 +30,19 @@ static bool check_block(const struct world *w, const struct kms_model *model,
 
 	if (b->tainted)
 		return true;
-	if (is_live != b->live) {
+	if (is_live != (b->live && b->known)) {
 		printf("target %u address %" PRIx64
 		       ": %s, should be %s (generation %u, known %d)\n",
-		       p->target, b->address, is_live ? "live" : "free", b->live ? "live" : "free",
-		       b->generation, live ? kms_live_generation(live) : -1);
+		       p->target, b->address, is_live ? "live" : "free",
+		       b->live ? b->known ? "live" : "unknown" : "free", b->generation,
+		       live ? kms_live_generation(live) : -1);
 		return false;
 	}
 	if (!is_live)
 		return true;
 	site = &model->sites.site[live->site];
 	if (kms_live_size(live) == b->size && site->node == b->node && site->target == b->owner &&
-	    (site->cache == b->cache || w->config.regrow))
+	    (site->cache == b->cache || w->config.regrow || w->config.trace))
 		return true;
 	printf("target %u address %" PRIx64 ": size %" PRIu64 " node %u cache %u of %u, should be "
 	       "%" PRIu64 " %u %u of %u\n",
@@ -61,6 +62,8 @@ static bool check_process(const struct world *w, const struct kms_model *model,
 
 	if (!target)
 		return !p->claimed;
+	if (!p->traced)
+		return true; /* it ended unseen */
 	for (unsigned i = 0; i < WORLD_PLACES; i++) {
 		const struct world_place *place = &p->place[i];
 
@@ -69,8 +72,8 @@ static bool check_process(const struct world *w, const struct kms_model *model,
 				continue;
 			if (!check_block(w, model, p, &place->block[k]))
 				return false;
-			truth.blocks += place->block[k].live;
-			truth.bytes += place->block[k].live ? place->block[k].size : 0;
+			truth.blocks += place->block[k].known;
+			truth.bytes += place->block[k].known ? place->block[k].size : 0;
 		}
 	}
 	(void)kms_live_walk(&target->set, &from, &budget, count_block, &found);
@@ -142,13 +145,14 @@ static bool check_sites(const struct world *w, const struct kms_model *model, ui
 bool world_check(const struct world *w, const struct kms_model *model)
 {
 	bool lossless = w->dropped == 0;
+	bool complete = lossless && !w->config.trace;
 
 	for (size_t i = 0; i < w->n_processes; i++) {
 		const struct world_process *p = w->process[i];
 
 		if (p->claimed && !check_process(w, model, p, lossless))
 			return false;
-		for (uint32_t node = 1; p->claimed && lossless && node <= WORLD_NODES; node++)
+		for (uint32_t node = 1; p->claimed && complete && node <= WORLD_NODES; node++)
 			if (!check_sites(w, model, p->target, node))
 				return false;
 	}

@@ -172,6 +172,7 @@ static struct enc_event random_event(struct rng *rng)
 		.value = 1 + rng_below(rng, 100),
 		.has_generation = rng_below(rng, 3) == 0,
 		.generation = (uint8_t)rng_next(rng),
+		.session = rng_below(rng, 9) == 0,
 		.cache = (uint32_t)rng_below(rng, KMS_MAX_CACHES),
 		.thread = (uint32_t)rng_below(rng, 9),
 		.level = (uint32_t)rng_below(rng, KMS_LEVELS),

@@ -203,6 +203,18 @@ static const struct history histories[] = {
          .park_ns = UINT64_MAX,
 	 },
 	{
+         .name = "recording_that_is_switched_off_and_on_begins_anew",
+         .config = {THREADS, .guard = true, .large = true, .trace = 2000},
+	 },
+	{
+         .name = "recording_switched_while_slabs_come_and_go",
+         .config = {THREADS, .guard = true, .regrow = true, .large = true, .trace = 2000},
+	 },
+	{
+         .name = "recording_switched_among_forks",
+         .config = {THREADS, FORKS, .guard = true, .late = 1000, .trace = 2000},
+	 },
+	{
          .name = "addresses_without_lost_events_are_exact",
          .config = {THREADS, .fork = 1000, .lose = 500},
 	 },

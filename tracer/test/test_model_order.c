@@ -157,6 +157,109 @@ static void a_large_block_that_came_too_late_is_still_its_childs(void **state)
 	assert_int_equal(kms_model_target_find(s->model, 2)->inherited_objects, 1);
 }
 
+static const struct kms_model_target *first_target(const struct script *s)
+{
+	return kms_model_target_find(s->model, 1);
+}
+
+static void after_recording_was_off_any_generation_is_taken_at_once(void **state)
+{
+	struct script *s = *state;
+
+	script_slab(s, 0);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	s->ring[0].session = 1;
+	script_put(s, 0, ALLOC, block_at(0), 77);
+	script_put(s, 0, ALLOC, block_at(5), 200);
+	script_read(s, 0);
+	script_feed(s);
+	assert_true(script_is_live(s, 1, block_at(0)));
+	assert_true(script_is_live(s, 1, block_at(5)));
+	assert_int_equal(first_target(s)->live_objects, 2);
+	assert_int_equal(s->model->park.total, 0);
+	assert_int_equal(s->model->counts.reopened, 0);
+}
+
+static void blocks_from_before_recording_was_off_are_no_leak_and_their_free_is_no_news(void **state)
+{
+	struct script *s = *state;
+	const struct kms_snapshot *snapshot;
+
+	script_slab(s, 0);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	script_put(s, 0, ALLOC, block_at(1), NO);
+	s->ring[1].session = 1;
+	script_put(s, 1, FREE, block_at(1), 9);
+	script_read(s, 0);
+	script_read(s, 1);
+	script_feed(s);
+	assert_int_equal(s->model->park.total, 0);
+	snapshot = script_snapshot(s);
+	assert_int_equal(snapshot->stats.live_objects, 0);
+	assert_int_equal(snapshot->stats.live_bytes, 0);
+	assert_int_equal(snapshot->stats.peak_bytes, 2 * SCRIPT_BYTES);
+	assert_int_equal(snapshot->stats.faults, 0);
+	assert_int_equal(snapshot->n_leaks, 0);
+	assert_true(snapshot->incomplete);
+}
+
+static void what_the_first_event_heard_of_an_address_overtook_does_nothing(void **state)
+{
+	struct script *s = *state;
+
+	s->ring[0].session = s->ring[1].session = 1;
+	script_put(s, 0, ALLOC, block_at(0), 40);
+	script_put(s, 0, FREE, block_at(0), NO);
+	script_put(s, 1, ALLOC, block_at(0), 42);
+	script_read(s, 1);
+	script_feed(s);
+	script_read(s, 0);
+	script_feed(s);
+	assert_int_equal(s->model->park.count, 0);
+	assert_int_equal(first_target(s)->live_objects, 1);
+	script_put(s, 1, FREE, block_at(0), NO);
+	script_read(s, 1);
+	script_feed(s);
+	assert_int_equal(first_target(s)->live_objects, 0);
+	assert_int_equal(s->model->park.count, 0);
+}
+
+static void an_event_of_a_session_that_is_over_does_nothing(void **state)
+{
+	struct script *s = *state;
+
+	script_slab(s, 0);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	s->ring[1].session = 1;
+	script_put(s, 1, ALLOC, block_at(1), 3);
+	script_read(s, 1);
+	script_feed(s);
+	script_read(s, 0);
+	script_feed(s);
+	assert_false(script_is_live(s, 1, block_at(0)));
+	assert_int_equal(first_target(s)->live_objects, 1);
+	assert_int_equal(first_target(s)->events[ALLOC], 2);
+	assert_int_equal(s->model->park.total, 0);
+}
+
+static void a_child_of_an_earlier_session_begins_without_its_parents_blocks(void **state)
+{
+	struct script *s = *state;
+
+	script_claim(s, 2, 2);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	script_fork(s, 2, 1);
+	s->ring[0].session = s->ring[2].session = 1; /* each switched by itself */
+	script_put(s, 0, ALLOC, block_at(1), 5);
+	script_put(s, 2, ALLOC, block_at(2), 6);
+	script_read(s, 0);
+	script_read(s, 2);
+	script_feed(s);
+	assert_false(script_is_live(s, 2, block_at(0)));
+	assert_false(script_is_live(s, 2, block_at(1)));
+	assert_true(script_is_live(s, 2, block_at(2)));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, script_setup, script_teardown)
@@ -167,6 +270,11 @@ int main(void)
 		TEST(of_children_that_waited_too_long_the_eldest_is_formed_first),
 		TEST(a_claim_that_lost_its_first_event_is_found_by_a_childs_cut),
 		TEST(a_large_block_that_came_too_late_is_still_its_childs),
+		TEST(after_recording_was_off_any_generation_is_taken_at_once),
+		TEST(blocks_from_before_recording_was_off_are_no_leak_and_their_free_is_no_news),
+		TEST(what_the_first_event_heard_of_an_address_overtook_does_nothing),
+		TEST(an_event_of_a_session_that_is_over_does_nothing),
+		TEST(a_child_of_an_earlier_session_begins_without_its_parents_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
