@@ -2,6 +2,7 @@
 if(TARGET kms_tracer_workload)
 	kms_program(bench_ingest DIR bench SOURCES
 		ingest/bench_ingest.c
+		ingest/model.c
 		ingest/read.c
 		ingest/rows.c
 		ingest/source.c

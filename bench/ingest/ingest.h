@@ -48,6 +48,9 @@ struct ingest_result ingest_rows(const struct ingest_blocks *in, const char *pat
 /** Reads a trace back: chunks to blocks to events. */
 struct ingest_result ingest_read(const char *path);
 
+/** Decodes the blocks and applies them to a live model, with snapshots. */
+struct ingest_result ingest_model(const struct ingest_blocks *in);
+
 /** Finds all events of one address. bytes: parts in a million of the chunks that were opened. */
 struct ingest_result ingest_history(const char *path, uint64_t address);
 
