@@ -111,12 +111,12 @@ static void keep(struct seen *seen, const struct kms_batch_block *b)
 	for (size_t i = 0; i < n; i++) {
 		if (events[i].offset < b->from_bytes)
 			continue;
-		if (events[i].kind == KMS_EVENT_LOST) {
+		CHECK(events[i].ring_seq == seen->next_seq[b->block.ring]);
+		seen->next_seq[b->block.ring]++;
+		if (events[i].kind == KMS_EVENT_LOST) { /* it has the first of the sequences lost */
 			seen->lost += events[i].value;
 			seen->next_seq[b->block.ring] += events[i].value - 1;
 		}
-		CHECK(events[i].ring_seq == seen->next_seq[b->block.ring]);
-		seen->next_seq[b->block.ring]++;
 		if (seen->n == seen->room) {
 			seen->room = seen->room ? 2 * seen->room : 1 << 20;
 			seen->event = realloc(seen->event, seen->room * sizeof(*seen->event));
