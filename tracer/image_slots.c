@@ -168,6 +168,11 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	return 0;
 }
 
+static bool lives(const struct kms_image_slot *slot)
+{
+	return slot->target && slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
+}
+
 /* A slot changed hands: its former process is dead and read, else it could not have been claimed. */
 static void end_claim(struct kms_image *image, struct kms_image_slot *slot)
 {
@@ -214,6 +219,9 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 	if (slot >= image->n_slots)
 		image->n_slots = slot + 1;
 	if (job.claims != image->slot[slot].claims) {
+		if (lives(&image->slot[slot]))
+			return kms_err_set(err, -EBADMSG,
+					   "slot %u: claimed again while its process lives", slot);
 		end_claim(image, &image->slot[slot]);
 		result = new_target(image, &job, now_ns, err);
 		if (result)
@@ -249,7 +257,7 @@ void kms_image_slots_all_dead(struct kms_image *image)
 
 		if (slot->is_dead)
 			continue;
-		slot->is_executing = slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
+		slot->is_executing = lives(slot);
 		slot->is_dead = true;
 	}
 }

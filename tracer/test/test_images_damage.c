@@ -152,6 +152,38 @@ static void a_corrupt_image_never_makes_its_program_wait(void **state)
 	close(gate[1]);
 }
 
+/* Else its further events would be those of a process that never was. */
+static void a_slot_that_changes_hands_under_a_living_process_is_corrupt(void **state)
+{
+	struct run *run = *state;
+	uint64_t end = kms_mono_ns() + RUN_DEADLINE_NS;
+	struct kms_slot *slot;
+	struct synth s;
+	pid_t pid;
+
+	run_start(run, 0, false);
+	synth_create(&s, run_file(run, "img-1"), &(struct synth_config){0});
+	pid = fork();
+	if (pid == 0)
+		for (;;)
+			pause();
+	run->child[0] = pid;
+	synth_slot(&s, 0, (uint32_t)pid, KMS_NO_INDEX);
+	while (run->collect.target[1].info.state != KMS_STATE_RUNNING)
+		run_poll(run);
+	slot = synth_at(&s, KMS_SEC_SLOT, 0);
+	slot->pid = (uint32_t)getpid();
+	slot->claims += 7;
+	while (run->collect.target[1].info.state == KMS_STATE_RUNNING && kms_mono_ns() < end)
+		run_poll(run);
+	run_end_child(run, pid);
+	synth_close(&s);
+	run_poll_until_over(run, 1);
+	assert_int_equal(run->collect.target[1].info.state, KMS_STATE_CORRUPT);
+	assert_non_null(strstr(run->said, "claimed again"));
+	assert_false(run->collect.target[2].is_known);
+}
+
 static void a_region_cut_short_is_corrupt(void **state)
 {
 	struct run *run = *state;
@@ -178,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(scribbled_images_end_corrupt_or_exact_and_leave_others_alone),
 		TEST(a_corrupt_image_never_makes_its_program_wait),
+		TEST(a_slot_that_changes_hands_under_a_living_process_is_corrupt),
 		TEST(a_region_cut_short_is_corrupt),
 	};
 
