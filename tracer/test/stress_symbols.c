@@ -4,6 +4,7 @@
  * again. Each answer must be right, or a reason that may be asked again, and no module may be given up for it.
  */
 #include <assert.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,6 +34,7 @@ struct stress {
 	atomic_bool is_over;
 	atomic_uint n_wrong;
 	atomic_uint n_again; /* answers that the killing has cost */
+	atomic_uint n_rounds;
 };
 
 /* A wrong name is an error; without a name it must be a reason that goes away. */
@@ -78,19 +80,25 @@ static void *resolve_often(void *data)
 		rc = kms_symbols_resolve(stress->sym, &req, 1, answers);
 		assert(rc == 0);
 		check(stress, &answers[0]);
+		atomic_fetch_add(&stress->n_rounds, 1);
 	}
 	return NULL;
 }
 
+/* At most once a round: on a busy machine no helper would live long enough to answer. */
 static void *kill_often(void *data)
 {
 	struct stress *stress = data;
+	unsigned killed_in = UINT_MAX;
 	pid_t last = 0;
 	while (!atomic_load(&stress->is_over)) {
 		pid_t pid = kms_symbols_helper_pid(stress->sym);
-		if (pid > 0 && pid != last)
+		unsigned round = atomic_load(&stress->n_rounds);
+		if (pid > 0 && pid != last && round != killed_in) {
 			(void)kill(pid, SIGKILL); /* it may have ended by itself */
-		last = pid;
+			killed_in = round;
+			last = pid;
+		}
 		(void)poll(NULL, 0, 2); /* how often, not how long anything takes */
 	}
 	return NULL;
