@@ -2,6 +2,7 @@
 /* The commands that show one document: leaks faults caches guard stats targets sites stacks */
 #include "tui/cmd.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,16 +264,21 @@ static int show_unsuppressed(const struct call *call, const struct kms_suppressi
 	struct kms_err err = KMS_ERR_INIT;
 	struct kms_reply reply = {0};
 	char *request = request_of(call);
-	uint64_t limit = values->limit.given ? values->limit.value : SUPPRESSED_ROWS;
+	const struct kms_suppressions_ask ask = {
+		.request = request,
+		.limit = values->limit.given ? values->limit.value : SUPPRESSED_ROWS,
+		.keep = values->all,
+	};
 	cJSON *document = NULL;
 	int status;
 
-	if (!request || kms_suppressions_leaks(suppressions, client, request, limit, values->all,
-					       &document, &err) < 0) {
-		free(request);
-		return kms_cli_fail(call->cli, &err, kms_view_status(&err));
-	}
+	if (!request)
+		status = kms_err_set(&err, -ENOMEM, "the request is too long");
+	else
+		status = kms_suppressions_leaks(suppressions, client, &ask, &document, &err);
 	free(request);
+	if (status < 0)
+		return kms_cli_fail(call->cli, &err, kms_view_status(&err));
 	reply.body = values->json ? cJSON_PrintUnformatted(document) : NULL;
 	reply.body_bytes = reply.body ? strlen(reply.body) : 0;
 	print_reply(call, &reply, document);

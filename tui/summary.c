@@ -21,9 +21,10 @@ enum {
 static int load_leaks(struct kms_client *client, const struct kms_suppressions *suppressions,
 		      cJSON **leaks, struct kms_err *err)
 {
+	const struct kms_suppressions_ask ask = {.request = "/api/v1/leaks", .limit = TOP_LEAKS};
+
 	if (suppressions)
-		return kms_suppressions_leaks(suppressions, client, "/api/v1/leaks", TOP_LEAKS,
-					      false, leaks, err);
+		return kms_suppressions_leaks(suppressions, client, &ask, leaks, err);
 	return kms_client_json(client, "/api/v1/leaks?limit=3", leaks, err);
 }
 

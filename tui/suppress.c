@@ -241,7 +241,7 @@ static void take_out(const struct kms_suppressions *s, cJSON *document, uint64_t
 }
 
 int kms_suppressions_leaks(const struct kms_suppressions *suppressions, struct kms_client *client,
-			   const char *request, uint64_t limit, bool keep, cJSON **document,
+			   const struct kms_suppressions_ask *ask, cJSON **document,
 			   struct kms_err *err)
 {
 	char next[512] = "";
@@ -249,8 +249,8 @@ int kms_suppressions_leaks(const struct kms_suppressions *suppressions, struct k
 	int result;
 
 	*document = NULL;
-	if (asprintf(&first, "%s%climit=%d", request, strchr(request, '?') ? '&' : '?', PAGE_ROWS) <
-	    0)
+	if (asprintf(&first, "%s%climit=%d", ask->request, strchr(ask->request, '?') ? '&' : '?',
+		     PAGE_ROWS) < 0)
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	result = add_page(client, first, document, next, err);
 	for (int i = 1; result == 0 && i < PAGES_MAX && next[0] && ends_with_suspect(*document);
@@ -266,6 +266,6 @@ int kms_suppressions_leaks(const struct kms_suppressions *suppressions, struct k
 		*document = NULL;
 		return result;
 	}
-	take_out(suppressions, *document, limit, keep);
+	take_out(suppressions, *document, ask->limit, ask->keep);
 	return 0;
 }

@@ -32,18 +32,23 @@ bool kms_suppressions_match(const struct kms_suppressions *suppressions, const s
 /** Whether text has the pattern in it, as said above. */
 bool kms_suppressions_has(const char *text, const char *pattern);
 
+/** What is asked for. */
+struct kms_suppressions_ask {
+	const char *request; /* GET /leaks with its parameters, without limit */
+	uint64_t limit;      /* at most so many items */
+	bool keep;           /* suppressed ones stay, of state "suppressed" */
+};
+
 /**
  * Asks for all leak suspects and takes those out that are suppressed.
  *
- * Shape:  request is GET /leaks with what else is to be asked, without limit. The document is as the
- *         API gives it, its totals of suspects without the suppressed ones, which it has as
- *         suppressed, suppressed_bytes; at most @limit items. With @keep they stay, of state
- *         "suppressed".
+ * Shape:  the document is as the API gives it, its totals of suspects without the suppressed ones,
+ *         which it has as suppressed, suppressed_bytes
  * Owner:  the caller deletes it.
  * Errors: as kms_client_json()
  */
 int kms_suppressions_leaks(const struct kms_suppressions *suppressions, struct kms_client *client,
-			   const char *request, uint64_t limit, bool keep, struct cJSON **document,
+			   const struct kms_suppressions_ask *ask, struct cJSON **document,
 			   struct kms_err *err);
 
 #endif
