@@ -19,7 +19,7 @@
 #include "allocator/port.h"
 
 /* Under RLIMIT_AS the rest is for the program's own mappings, the region and the guard. */
-static const size_t ARENA_BYTES = (size_t)1 << 37;
+static const size_t arena_bytes = (size_t)1 << 37;
 
 enum {
 	ARENA_PART = 2,
@@ -67,7 +67,7 @@ void *kms_port_reserve(size_t bytes, size_t align)
 size_t kms_port_arena_reserve_bytes(void)
 {
 	struct rlimit limit;
-	size_t bytes = ARENA_BYTES;
+	size_t bytes = arena_bytes;
 
 	KEEP_ERRNO({
 		if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur / ARENA_PART < bytes)

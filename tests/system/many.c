@@ -12,6 +12,7 @@ enum {
 	SIZES = 200,
 };
 
+/* NOLINTNEXTLINE(misc-no-recursion): that makes the stacks */
 static __attribute__((noinline)) void *get(unsigned depth, size_t bytes)
 {
 	void *volatile p;
