@@ -84,6 +84,8 @@ static inline void kms_side_set_head(struct kms_side *side, size_t size, uint32_
 
 static inline void kms_side_set_mark(struct kms_side *side, uint32_t mark)
 {
+	/* what is true of a live block is written before it is called one */
+	__atomic_signal_fence(__ATOMIC_RELEASE);
 	__builtin_memcpy(&side->state, &mark, sizeof(mark));
 }
 

@@ -4,20 +4,26 @@
 #include "allocator/guard.h"
 #include "allocator/large.h"
 
-/* Looked at twice: a block that is being freed or resized may look damaged for a moment. */
+/*
+ * Looked at twice: a block that is being freed or resized may look damaged for a moment. Its entry
+ * tells, by its size where no generation is kept: one that comes back with the same size has the same
+ * redzone.
+ */
 static bool damaged_for_certain(const struct kms_span *span, const struct kms_side *side,
 				const uint8_t *p)
 {
 	for (int pass = 0; pass < 2; pass++) {
+		uint32_t size = __atomic_load_n(&side->size_bytes, __ATOMIC_ACQUIRE);
 		uint8_t generation = __atomic_load_n(&side->generation, __ATOMIC_ACQUIRE);
 
 		if (__atomic_load_n(&side->state, __ATOMIC_ACQUIRE) != KMS_BLOCK_LIVE)
 			return false;
 		if (span->state == KMS_SPAN_SLAB
-			    ? kms_zones_whole(span, p, kms_side_size(span, side))
+			    ? kms_zones_whole(span, p, size)
 			    : kms_redzone_whole(p + kms_side_size(span, side)))
 			return false;
-		if (__atomic_load_n(&side->generation, __ATOMIC_ACQUIRE) != generation)
+		if (__atomic_load_n(&side->generation, __ATOMIC_ACQUIRE) != generation ||
+		    __atomic_load_n(&side->size_bytes, __ATOMIC_ACQUIRE) != size)
 			return false;
 	}
 	return true;

@@ -119,10 +119,11 @@ EXPORT void *malloc(size_t size)
 	counter = &t->counter[cls];
 	counter->allocs++;
 	if (t->checks_malloc) {
-		kms_side_alloc_untraced(top->side, size);
-		counter->alloc_bytes += size;
+		/* the redzone first: whoever finds the block live finds it whole (verify.c) */
 		if (KMS_LIKELY(t->checks_malloc & KMS_CHECK_REDZONE))
 			kms_redzone_fill(p + size);
+		kms_side_alloc_untraced(top->side, size);
+		counter->alloc_bytes += size;
 	}
 	kms_leave(t);
 	return p;
