@@ -18,9 +18,8 @@ static bool damaged_for_certain(const struct kms_span *span, const struct kms_si
 
 		if (__atomic_load_n(&side->state, __ATOMIC_ACQUIRE) != KMS_BLOCK_LIVE)
 			return false;
-		if (span->state == KMS_SPAN_SLAB
-			    ? kms_zones_whole(span, p, size)
-			    : kms_redzone_whole(p + kms_side_size(span, side)))
+		if (span->state == KMS_SPAN_SLAB ? kms_zones_whole(span, p, size)
+						 : kms_redzone_whole(p + kms_side_size(span, side)))
 			return false;
 		if (__atomic_load_n(&side->generation, __ATOMIC_ACQUIRE) != generation ||
 		    __atomic_load_n(&side->size_bytes, __ATOMIC_ACQUIRE) != size)
