@@ -110,10 +110,12 @@ static inline void kms_side_free_untraced(struct kms_side *side)
  * Writes an event of @side's block and returns what last_ring becomes. Any address, flags and last
  * writer.
  */
+/* NOLINTNEXTLINE(readability-function-size): the parts of an event, in registers */
 uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t p, const struct kms_side *side,
 		    uint64_t size, uint32_t node, uint32_t flags);
 
 /** The same for a block of a slab; most often its last event is in this thread's ring, too. */
+/* NOLINTNEXTLINE(readability-function-size): inlined */
 static inline uint16_t kms_record_slab(struct kms_local *t, unsigned form, uintptr_t p,
 				       const struct kms_side *side, uint32_t mark, uint64_t size,
 				       uint32_t node, uint32_t flags)
@@ -163,6 +165,7 @@ static inline void kms_side_free(struct kms_local *t, struct kms_side *side, uin
 }
 
 /** The block of a round that left its bin, dressed for @size bytes. */
+/* NOLINTNEXTLINE(readability-function-size): inlined */
 static inline uint8_t *kms_round_dress(struct kms_local *t, unsigned cache_index,
 				       const struct kms_round *round, size_t size, uint32_t node,
 				       uint32_t checks, uint32_t attrs)

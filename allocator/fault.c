@@ -263,6 +263,7 @@ void kms_fault_zone(struct kms_local *t, struct kms_finding *finding)
 	finding->text = NULL;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what a finding is made of */
 static void zone_raise(struct kms_local *t, uint32_t kind, uint32_t access, uintptr_t block,
 		       uintptr_t address, uint8_t expected, const struct kms_frame *frame)
 {
@@ -394,10 +395,9 @@ void kms_fault_bad_free(struct kms_local *t, uintptr_t p, uint64_t argument_byte
 	struct kms_text text = {0};
 
 	kms_place_find(t->heap, p, &place);
-	if (place.side && place.block == p && place.side->state != KMS_BLOCK_LIVE &&
-	    place.side->state != KMS_BLOCK_NEVER)
-		finding.kind = KMS_FAULT_DOUBLE_FREE;
-	else if (!place.span && kms_heap_gone(t->heap, p))
+	if ((place.side && place.block == p && place.side->state != KMS_BLOCK_LIVE &&
+	     place.side->state != KMS_BLOCK_NEVER) ||
+	    (!place.span && kms_heap_gone(t->heap, p)))
 		finding.kind = KMS_FAULT_DOUBLE_FREE;
 	if (argument_bytes != UINT64_MAX && finding.kind == KMS_FAULT_DOUBLE_FREE) {
 		/* What the original finds: the header that the first free filled with ones. */

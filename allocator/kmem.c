@@ -16,6 +16,7 @@ enum {
 	SLEEP_SLICE_NS = 10 * 1000 * 1000,
 };
 
+/* NOLINTNEXTLINE(readability-function-size): what a finding is made of */
 static void raise(struct kms_local *t, uint32_t kind, uint32_t access, void *p, size_t size,
 		  const char *text, const struct kms_request_info *info)
 {

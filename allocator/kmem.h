@@ -65,6 +65,7 @@ KMEM_API char *kmem_strdupsize(const char *string, size_t *size, km_flag_t flags
 /** Copy of at most @max characters; the block has the copied length + 1. @max 0: a fault. */
 KMEM_API char *kmem_strndup(const char *string, size_t max, km_flag_t flags);
 
+/* NOLINTNEXTLINE(readability-identifier-naming): called as a function, as the manual says */
 #define kmem_strdup(string, flags) kmem_strdupsize((string), NULL, (flags))
 
 /** Frees a string of the functions above: strlen + 1 bytes. NULL is allowed. */

@@ -37,7 +37,7 @@ static struct kms_local *local_create(struct kms_heap *heap)
 	if (!t->ring || !t->stack)
 		return NULL;
 	for (unsigned i = 1; i < KMS_MALLOC_SMALL_STEPS; i++)
-		t->small_class[i] = (uint8_t)kms_malloc_class(i * KMS_MALLOC_ALIGN);
+		t->small_class[i] = (uint8_t)kms_malloc_class((size_t)i * KMS_MALLOC_ALIGN);
 	t->heap = heap;
 	t->next_all = heap->all_locals;
 	heap->all_locals = t;
@@ -133,6 +133,7 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 	return t;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): a nested one has none of its own */
 void kms_local_put(struct kms_local *t)
 {
 	kms_enter(t);

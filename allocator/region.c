@@ -155,14 +155,15 @@ static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot
 {
 	struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
 	const struct kms_request *requests = kms_section_base(heap, KMS_SEC_REQUEST);
+	const uint32_t n_slots = heap->region->slots;
 
 	/* First a fresh one, else one whose process is gone. */
-	for (uint32_t n = 0; n < 2 * heap->region->slots; n++) {
-		uint32_t i = n % heap->region->slots;
+	for (uint32_t n = 0; n < 2 * n_slots; n++) {
+		uint32_t i = n % n_slots;
 		struct kms_slot *slot = &slots[i];
 		uint32_t claims;
 
-		if (!slot_take(heap, slot, i, n >= heap->region->slots))
+		if (!slot_take(heap, slot, i, n >= n_slots))
 			continue;
 		claims = slot->claims + 1;
 		__builtin_memset((uint8_t *)slot + offsetof(struct kms_slot, pid), 0,

@@ -104,11 +104,12 @@ void kms_ring_claim(struct kms_local *local)
 	struct kms_heap *heap = local->heap;
 	struct kms_ring_desc *desc = kms_section_base(heap, KMS_SEC_RING_DESC);
 	struct kms_ring_writer *w = local->ring;
+	const uint32_t rings = heap->region->rings;
 
-	for (uint32_t n = 0; n < 2 * heap->region->rings; n++) {
-		uint32_t i = n % heap->region->rings;
+	for (uint32_t n = 0; n < 2 * rings; n++) {
+		uint32_t i = n % rings;
 
-		if (!desc_take(heap, &desc[i], i, n >= heap->region->rings))
+		if (!desc_take(heap, &desc[i], i, n >= rings))
 			continue;
 		kms_ring_reset(w);
 		w->desc = &desc[i];
@@ -295,6 +296,7 @@ void kms_ring_stamp(struct kms_local *local)
 	publish(w, out);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parts of an event, in registers */
 void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t address, uint64_t size,
 			uint32_t node, uint32_t flags, int generation)
 {

@@ -138,6 +138,7 @@ void kms_stack_init(struct kms_stack *stack, struct kms_stacks *stacks)
 
 /* --- rules --- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): an atomic operation writes there */
 static void keep_rule(uint64_t *line, unsigned way, uint64_t word)
 {
 	unsigned place = way;

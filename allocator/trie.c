@@ -117,6 +117,7 @@ enum found {
  * Looks at a word of the index; *node is the node if it is the one of the key. A free word is
  * filled with *node if that is not 0.
  */
+/* NOLINTNEXTLINE(readability-non-const-parameter): an atomic operation writes there */
 static enum found look(struct kms_trie *trie, uint32_t *place, const struct key *key,
 		       uint32_t epoch, uint32_t *node)
 {

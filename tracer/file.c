@@ -303,7 +303,8 @@ static void file_release(void *ctx, const struct kms_snapshot *snapshot)
 
 	(void)ctx;
 	/* the snapshot is the first member, and was ours to begin with */
-	memcpy(&ours, &snapshot, sizeof(ours));
+	memcpy(&ours, &snapshot,
+	       sizeof(ours)); /* NOLINT(bugprone-sizeof-expression): the pointer */
 	file_snapshot_put(ours);
 }
 

@@ -114,7 +114,7 @@ static void disk_soft_interrupt(struct kms_driver *driver)
 /* Counts the buffer in sectors and forgets the one with the label. */
 KMS_BUG_FUNCTION void disk_wrong_size_free(struct kms_driver *driver)
 {
-	size_t bytes = 3 * SECTOR_BYTES;
+	size_t bytes = (size_t)3 * SECTOR_BYTES;
 	void *label = kmem_alloc(bytes, KM_SLEEP);
 	int line = __LINE__ + 1;
 	kmem_free(label, bytes - SECTOR_BYTES);
@@ -123,7 +123,7 @@ KMS_BUG_FUNCTION void disk_wrong_size_free(struct kms_driver *driver)
 
 static void disk_right_size_free(void)
 {
-	size_t bytes = 3 * SECTOR_BYTES;
+	size_t bytes = (size_t)3 * SECTOR_BYTES;
 	void *label = kmem_alloc(bytes, KM_SLEEP);
 
 	kmem_free(label, bytes);

@@ -35,7 +35,7 @@ void kms_kernel_print(struct kms_kernel *kernel, const char *format, ...)
 	vprintf(format, arguments);
 	putchar('\n');
 	va_end(arguments);
-	fflush(stdout);
+	(void)fflush(stdout); /* a message that nobody sees */
 }
 
 static void set_boot_variables(struct kms_kernel *kernel)

@@ -87,6 +87,7 @@ static int parse_options(struct kms_demo_options *options, int argc, char **argv
 	int index = 0;
 
 	optind = 0; /* main may have used getopt before us */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before the demo's threads */
 	while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		if (option == 'h') {
 			fputs(usage_text, stdout);
@@ -127,12 +128,14 @@ int kms_demo_kernel_main(int argc, char **argv)
 	if (kernel.options.journal) {
 		kernel.journal = fopen(kernel.options.journal, "we");
 		if (!kernel.journal) {
+			/* NOLINTNEXTLINE(concurrency-mt-unsafe): as above */
 			fprintf(stderr, "demo: %s: %s\n", kernel.options.journal, strerror(errno));
 			return EXIT_FAILURE;
 		}
 	}
 	rc = kms_kernel_run(&kernel);
 	if (rc)
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): its threads have ended */
 		fprintf(stderr, "demo: cannot run: %s\n", strerror(-rc));
 	if (kernel.journal)
 		(void)fclose(kernel.journal); /* each line was flushed */

@@ -53,7 +53,7 @@ static size_t net_packet_length(struct kms_driver *driver)
 	case 1:
 		return kms_rng_between(&driver->rng, PACKET_MIN, PACKET_MAX);
 	default:
-		return kms_rng_between(&driver->rng, PACKET_MIN, 3 * PACKET_MIN);
+		return kms_rng_between(&driver->rng, PACKET_MIN, UINT64_C(3) * PACKET_MIN);
 	}
 }
 

@@ -199,9 +199,9 @@ static struct kms_cfi_value evaluate(struct kms_eh_cursor code, uint64_t address
 	while (!code.bad && code.at < code.end) {
 		uint8_t opcode = (uint8_t)kms_eh_unsigned(&code, 1);
 
-		if (opcode == OP_NOP) {
+		if (opcode == OP_NOP)
 			continue;
-		} else if (opcode == OP_DEREF && depth > 0) {
+		if (opcode == OP_DEREF && depth > 0) {
 			stack[depth - 1] = dereference(stack[depth - 1]);
 		} else if (opcode == OP_PLUS_UCONST && depth > 0) {
 			stack[depth - 1].offset =

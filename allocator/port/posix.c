@@ -160,6 +160,7 @@ void kms_port_lock(uint32_t *word)
 		futex(word, FUTEX_WAIT_PRIVATE, LOCK_AWAITED, NULL);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): an atomic operation writes there */
 bool kms_port_trylock(uint32_t *word)
 {
 	uint32_t expected = LOCK_FREE;

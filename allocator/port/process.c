@@ -60,7 +60,8 @@ static void complain(const char *item, size_t length, const char *reason)
 
 	kms_text_add(&text, KMS_LIBRARY_NAME ": KMEM_OPTIONS: '");
 	for (size_t i = 0; i < length && i < 64; i++) {
-		const char c[2] = {item[i] >= ' ' && item[i] < 127 ? item[i] : '?', '\0'};
+		bool is_printable = item[i] >= ' ' && item[i] < 127;
+		const char c[2] = {(char)(is_printable ? item[i] : '?'), '\0'};
 
 		kms_text_add(&text, c);
 	}
@@ -87,6 +88,7 @@ static bool epoch_word_make(struct kms_heap *heap)
 
 static bool heap_start(struct kms_heap *heap)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): in the first call, as a rule before any thread */
 	const char *options = getenv("KMEM_OPTIONS");
 
 	if (!epoch_word_make(heap))
@@ -94,6 +96,7 @@ static bool heap_start(struct kms_heap *heap)
 	kms_control_defaults(heap);
 	/* A library used alone stops the program at damage, as the original would; under a tracer
 	 * the report is what is wanted (DESIGN 4). */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): as above */
 	if (getenv("KMEMSCOPE_RUN"))
 		heap->variable[KMS_VAR_PANIC] = 0;
 	if (options)

@@ -37,6 +37,7 @@ static bool file_path(const char *folder, uint64_t random, char path[PATH_BYTES]
 	kms_text_add(&name, ".kmr");
 	if (length + name.length + 1 > PATH_BYTES)
 		return false;
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the name behind it is */
 	memcpy(path, folder, length);
 	memcpy(path + length, name.buffer, name.length + 1);
 	return true;
@@ -163,6 +164,7 @@ static void identify(struct kms_heap *heap, const uint64_t random[2])
 
 bool kms_region_file_make(struct kms_heap *heap)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): in the first call, as a rule before any thread */
 	const char *folder = getenv("KMEMSCOPE_RUN");
 	struct kms_region_plan plan;
 	uint64_t random[2] = {0};

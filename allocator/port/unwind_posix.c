@@ -25,6 +25,7 @@ const struct kms_signal_layout kms_unwind_signal_layout = {
 };
 
 /* End of the main thread's stack; set by the dynamic loader before anything runs. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,readability-identifier-naming) */
 extern void *__libc_stack_end;
 
 /*

@@ -95,6 +95,7 @@ void cover_add(struct cover *a, struct cube *cube)
 {
 	if (a->n == a->room) {
 		a->room = a->room ? a->room + a->room / 2 : FIRST_ROOM;
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers */
 		a->cube = bench_realloc(a->cube, a->room * sizeof(*a->cube));
 	}
 	a->cube[a->n++] = cube;

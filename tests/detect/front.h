@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/keep.h"
+
 #ifdef DETECT_KMEM
 #include "allocator/kmem.h"
 #define FRONT_ALLOC(bytes)   kmem_alloc((bytes), KM_SLEEP)
@@ -25,7 +27,7 @@
 #endif
 
 /* A function that a report must be able to name. */
-#define NAMED __attribute__((noinline, noclone))
+#define NAMED KMS_KEEP_FUNCTION
 
 /* Hides where a pointer comes from, so that the compiler cannot reason about the bug. */
 static inline void *hidden(void *p)

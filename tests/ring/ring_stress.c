@@ -102,6 +102,14 @@ struct seen {
 	uint64_t next_seq[KMS_MAX_RINGS];
 };
 
+static void grow(struct seen *seen)
+{
+	seen->room = seen->room ? 2 * seen->room : 1 << 20;
+	seen->event = realloc(seen->event, seen->room * sizeof(*seen->event));
+	seen->ring = realloc(seen->ring, seen->room * sizeof(*seen->ring));
+	CHECK(seen->event && seen->ring);
+}
+
 static void keep(struct seen *seen, const struct kms_batch_block *b)
 {
 	static struct kms_event events[KMS_SEQ_PER_BLOCK];
@@ -117,12 +125,8 @@ static void keep(struct seen *seen, const struct kms_batch_block *b)
 			seen->lost += events[i].value;
 			seen->next_seq[b->block.ring] += events[i].value - 1;
 		}
-		if (seen->n == seen->room) {
-			seen->room = seen->room ? 2 * seen->room : 1 << 20;
-			seen->event = realloc(seen->event, seen->room * sizeof(*seen->event));
-			seen->ring = realloc(seen->ring, seen->room * sizeof(*seen->ring));
-			CHECK(seen->event && seen->ring);
-		}
+		if (seen->n == seen->room)
+			grow(seen);
 		seen->event[seen->n] = events[i];
 		seen->ring[seen->n++] = b->block.ring;
 	}
@@ -259,13 +263,13 @@ static void remove_folder(const char *folder)
 static void one_more_round(char **argv, const char *seed)
 {
 	const char *before = getenv("RING_STRESS_ROUND");
-	int round = before ? atoi(before) + 1 : 1;
-	char text[16];
+	long round = before ? strtol(before, NULL, 10) + 1 : 1;
+	char text[24];
 
 	printf("the reader was late: another round\n");
-	fflush(stdout);
+	(void)fflush(stdout);
 	CHECK(round < ROUNDS);
-	snprintf(text, sizeof(text), "%d", round);
+	snprintf(text, sizeof(text), "%ld", round);
 	CHECK(setenv("RING_STRESS_ROUND", text, 1) == 0);
 	execl("/proc/self/exe", argv[0], seed, (char *)NULL);
 	perror("exec");
