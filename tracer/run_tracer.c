@@ -189,8 +189,8 @@ static void ignore_signals(void)
  * the program. */
 static void raise_limits(void)
 {
-	static const int resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA,
-					RLIMIT_CPU};
+	static const unsigned resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA,
+					     RLIMIT_CPU};
 	struct rlimit limit;
 
 	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
