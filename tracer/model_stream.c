@@ -72,7 +72,7 @@ static struct kms_event *buffer_get(struct kms_model *model, int *index)
 	if (!b->event[i])
 		b->event[i] = kms_memory_alloc(&model->memory,
 					       KMS_SEQ_PER_BLOCK * sizeof(struct kms_event));
-	if (b->event[i] && i < BUFFERS)
+	if (i < BUFFERS && b->event[i])
 		b->busy[i] = true;
 	return b->event[i];
 }
