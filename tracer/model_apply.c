@@ -402,11 +402,29 @@ static void apply_slab(const struct kms_model_source *source, const struct kms_e
 		drain(source, contested.address[i]);
 }
 
-/* Brings near what the next events will touch: entries first, then the sites of their blocks. */
+/* Brings near what a free will touch: its block's site. */
+static void prefetch_free(const struct kms_sites *sites, const struct kms_event *event,
+			  const struct kms_live *live)
+{
+	uint64_t age;
+
+	/* a block of this very run is not there yet: see below */
+	if (!live || !(live->low_bits & KMS_LIVE_LIVE))
+		return;
+	age = event->time_ns - kms_live_time(live);
+	__builtin_prefetch(&sites->site[live->site], 1);
+	__builtin_prefetch(&sites->past[live->site].lifetime[kms_site_bucket(age)], 1);
+}
+
+/*
+ * Brings near what the next events will touch, a step at a time for all of them: entries, places of
+ * the index, sites. Each would be waited for else.
+ */
 static void prefetch(const struct kms_model_source *source, const struct kms_event *event, size_t n)
 {
 	const struct kms_live_set *set = &source->target->set;
 	const struct kms_sites *sites = &source->model->sites;
+	struct kms_site_slot key[KMS_MODEL_RUN];
 	const struct kms_live *place[KMS_MODEL_RUN];
 
 	for (size_t i = 0; i < n; i++)
@@ -414,18 +432,17 @@ static void prefetch(const struct kms_model_source *source, const struct kms_eve
 				   ? kms_live_prefetch(set, event[i].address)
 				   : NULL;
 	for (size_t i = 0; i < n; i++) {
-		if (event[i].kind == KMS_EVENT_ALLOC) {
-			unsigned info;
-			uint16_t cache = kms_live_cache(set, event[i].address, &info);
+		unsigned info;
 
-			kms_sites_prefetch(sites, source->target->id, event[i].stack, cache);
-		} else if (place[i] && place[i]->low_bits & KMS_LIVE_LIVE) {
-			uint64_t age = event[i].time_ns - kms_live_time(place[i]);
-
-			__builtin_prefetch(&sites->site[place[i]->site], 1);
-			__builtin_prefetch(
-				&sites->past[place[i]->site].lifetime[kms_site_bucket(age)], 1);
-		}
+		if (event[i].kind == KMS_EVENT_ALLOC)
+			key[i] = kms_sites_prefetch(sites, source->target->id, event[i].stack,
+						    kms_live_cache(set, event[i].address, &info));
+		else
+			prefetch_free(sites, &event[i], place[i]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (event[i].kind == KMS_EVENT_ALLOC)
+			kms_sites_prefetch_site(sites, key[i]);
 	}
 }
 

@@ -14,7 +14,7 @@ enum {
 	SAMPLE_FIRST_NS = 20 * 1000 * 1000,
 	EPOCH_FIRST_ALLOCS = 256,
 	/* What a walk over all sites costs must stay small next to what led to it. */
-	EPOCH_SITE_ALLOCS = 4,
+	EPOCH_SITE_ALLOCS = 16,
 	SAMPLE_SITE_NS = 5000,
 	PASS_SAMPLES = 1 << 18, /* of all sites */
 	PASS_MIN = 15,

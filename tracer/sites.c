@@ -76,16 +76,25 @@ static bool is_alias(const struct kms_site_alias *alias, uint32_t target, uint32
 	       alias->cache == cache;
 }
 
-void kms_sites_prefetch(const struct kms_sites *sites, uint32_t target, uint32_t node,
-			uint16_t cache)
+struct kms_site_slot kms_sites_prefetch(const struct kms_sites *sites, uint32_t target,
+					uint32_t node, uint16_t cache)
 {
 	const struct kms_site_slot key = key_of(sites, target, node, cache);
+
+	__builtin_prefetch(&sites->slot[key.index]);
+	return key;
+}
+
+void kms_sites_prefetch_site(const struct kms_sites *sites, struct kms_site_slot key)
+{
 	const struct kms_site_slot *slot = &sites->slot[key.index];
 
-	if (slot->index && slot->tag == key.tag)
+	if (slot->index && slot->tag == key.tag) {
 		__builtin_prefetch(&sites->site[slot->index - 1], 1);
-	else if (sites->alias)
+		__builtin_prefetch(&sites->past[slot->index - 1].lifetime[KMS_SITE_SHORT], 1);
+	} else if (sites->alias) {
 		__builtin_prefetch(&sites->alias[key.index]);
+	}
 }
 
 uint32_t kms_sites_find(const struct kms_sites *sites, uint32_t target, uint32_t node,

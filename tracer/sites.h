@@ -18,6 +18,7 @@
 enum kms_site_limits {
 	KMS_SITE_LIFETIMES = 40,     /* buckets by log2 of ns */
 	KMS_SITE_LIFETIME_SHIFT = 6, /* bucket 0: below 128 ns; b: from 1 << (b + 6) ns */
+	KMS_SITE_SHORT = 8,          /* a bucket of short lifetimes, some 20 us */
 	KMS_SITE_SAMPLES = 16,
 	KMS_SITE_EPOCHS = 32,
 	KMS_SITE_NO_CACHE = 0xffff,
@@ -115,9 +116,13 @@ uint32_t kms_sites_find(const struct kms_sites *sites, uint32_t target, uint32_t
 uint32_t kms_sites_get(struct kms_sites *sites, const struct kms_site_owner *owner, uint32_t node,
 		       uint16_t cache);
 
-/** Brings near what kms_sites_get() would read. */
-void kms_sites_prefetch(const struct kms_sites *sites, uint32_t target, uint32_t node,
-			uint16_t cache);
+/**
+ * Brings near what kms_sites_get() would read, in two steps: the place of the index, and given what
+ * the first step returned, the site, with what the free of a short-lived block will count in.
+ */
+struct kms_site_slot kms_sites_prefetch(const struct kms_sites *sites, uint32_t target,
+					uint32_t node, uint16_t cache);
+void kms_sites_prefetch_site(const struct kms_sites *sites, struct kms_site_slot key);
 
 /** Is there no room for another whole stack? */
 static inline bool kms_sites_is_full(const struct kms_sites *sites)
