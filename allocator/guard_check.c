@@ -14,8 +14,9 @@ void kms_guard_fill_zones(const struct kms_guard_slot *slot, uintptr_t block, ui
 
 	kms_pattern_fill((void *)tail, slot->data_end - tail);
 	kms_pattern_fill((void *)(block - header - front), front);
+	/* one store: the check of the free reads it as one word */
 	if (header)
-		__builtin_memcpy((void *)(block - header), &size, header);
+		__builtin_memcpy((void *)(block - KMS_HEADER_BYTES), &size, KMS_HEADER_BYTES);
 }
 
 /* What is broken behind the block: the first byte. */
