@@ -8,6 +8,10 @@
 #include <sys/stat.h>
 
 #include "tracer/file_impl.h"
+#include "tracer/owners.h"
+#include "tracer/process.h"
+
+static const uint64_t owners_ns = 2000000000;
 
 struct rebuild {
 	struct kms_model *model;
@@ -57,6 +61,14 @@ static int take_picture(struct kms_file *file, const struct file_meta *meta,
 	return mark_lost(out);
 }
 
+/* What the model has forgotten of the addresses of findings; without it they have fewer owners. */
+static void complete_owners(struct kms_file *file, struct kms_model *model)
+{
+	struct kms_view view = kms_file_view(file);
+
+	(void)kms_owners_complete(model, &view, kms_mono_ns() + owners_ns, NULL);
+}
+
 int file_rebuild(struct kms_file *file, const struct file_meta *meta, struct file_snapshot **out,
 		 struct kms_err *err)
 {
@@ -71,6 +83,8 @@ int file_rebuild(struct kms_file *file, const struct file_meta *meta, struct fil
 	made->model = r.model = kms_model_create(&config);
 	result = made->model ? kms_file_replay(file, feed, &r, err)
 			     : kms_err_set(err, -ENOMEM, "out of memory");
+	if (!result)
+		complete_owners(file, made->model);
 	if (!result && take_picture(file, meta, made) < 0)
 		result = kms_err_set(err, -ENOMEM, "out of memory");
 	if (result < 0) {

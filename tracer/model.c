@@ -188,7 +188,7 @@ int kms_model_feed(struct kms_model *model, const struct kms_batch *batch, struc
 	set_clocks(model);
 	kms_model_unpark(model, model->batch_ns, 0);
 	end_targets(model);
-	kms_model_faults_owners(model);
+	kms_model_faults_owners(model, batch->what);
 	kms_model_sample(model);
 	kms_model_make_room(model);
 	if (result)

@@ -13,6 +13,7 @@ target_sources(kms_tracer PRIVATE
 	model_image.c
 	model_memory.c
 	model_modules.c
+	model_owners.c
 	model_room.c
 	model_sample.c
 	model_session.c
@@ -45,3 +46,4 @@ if(TARGET test_model AND TARGET kms::cmocka)
 endif()
 kms_test(test_sites LABEL unit SOURCES test/test_sites.c LIBS kms_tracer)
 kms_test(test_model_order LABEL unit SOURCES test/test_model_order.c test/model_script.c LIBS kms_tracer kms_tracer_synth)
+kms_test(test_model_owners LABEL unit SOURCES test/test_model_owners.c test/model_script.c LIBS kms_tracer kms_tracer_synth)

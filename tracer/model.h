@@ -79,6 +79,26 @@ void kms_model_publish(struct kms_model *model, bool force);
 /** For the next snapshot. Same thread as feed. */
 void kms_model_set_figures(struct kms_model *model, const struct kms_model_figures *figures);
 
+/** A finding whose address had owners, perhaps, that the model has forgotten. */
+struct kms_model_owners_gap {
+	size_t fault; /* for kms_model_owners_set() */
+	uint32_t target;
+	uint64_t address;
+	uint64_t until_ns; /* run time: who got the address from then on came after the finding */
+	size_t known;      /* owners that the model knows */
+};
+
+/** The next one from place *at on, which moves on; false at the end. Same thread as feed. */
+bool kms_model_owners_gap(const struct kms_model *model, size_t *at,
+			  struct kms_model_owners_gap *gap);
+
+/** Sets all of its owners, oldest first; of very many the newest are kept. Errors: -ENOMEM */
+int kms_model_owners_set(struct kms_model *model, size_t fault, const struct kms_view_owner *owner,
+			 size_t n);
+
+/** Is what happened in @target the past of @of, too? A child's address had its parent's owners. */
+bool kms_model_is_past_of(const struct kms_model *model, uint32_t target, uint32_t of);
+
 /** Same thread as feed. */
 void kms_model_get_counts(const struct kms_model *model, struct kms_model_counts *counts);
 

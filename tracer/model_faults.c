@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Findings: copies of the regions' fault tables with every field in range, and the owners that
- * their addresses had as far as they are remembered here. The whole list comes from the file.
+ * Findings: copies of the regions' fault tables with every field in range. Who owned their addresses:
+ * model_owners.c.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "schema/spans.h"
 #include "tracer/model_internal.h"
-#include "tracer/stack_id.h"
-
-enum {
-	OWNERS_MAX = 256, /* of one finding */
-	LOOKUPS_MAX = 64, /* findings looked up after one batch */
-};
 
 static uint32_t at_most(uint32_t value, uint32_t max, uint32_t otherwise)
 {
@@ -78,7 +72,11 @@ static int fault_add(struct kms_model *model, uint32_t image, uint32_t index,
 				       model->n_faults + 1, sizeof(*fault)))
 			return -ENOMEM;
 		fault = &model->fault[model->n_faults++];
-		*fault = (struct kms_model_fault){.image = image, .index = index};
+		*fault = (struct kms_model_fault){.image = image,
+						  .index = index,
+						  .seen_batch = model->batches,
+						  .seen_ns = model->batch_ns,
+						  .until_ns = UINT64_MAX};
 		fault->id = (uint32_t)model->n_faults;
 	}
 	fault->raw = *raw;
@@ -104,99 +102,13 @@ int kms_model_faults_add(struct kms_model *model, const struct kms_batch_table *
 	return result;
 }
 
-static bool covers(uint64_t begin, uint64_t bytes, const struct kms_fault *raw)
-{
-	uint64_t address = raw->block ? raw->block : raw->address;
-
-	return address - begin < (bytes ? bytes : 1) || raw->address - begin < (bytes ? bytes : 1);
-}
-
-/* The target whose past an event is: a forked child's address had its parent's owners. */
-static bool is_ancestor(const struct kms_model *model, uint32_t id, uint32_t of)
-{
-	for (unsigned steps = 0; of && steps < KMS_MAX_SLOTS; steps++) {
-		const struct kms_model_target *target = kms_model_target_find(model, of);
-
-		if (of == id)
-			return true;
-		of = target ? target->parent : 0;
-	}
-	return false;
-}
-
-static void owner_from_past(const struct kms_model *model, const struct kms_model_image *image,
-			    const struct kms_past *past, struct kms_view_owner *owner)
-{
-	*owner = (struct kms_view_owner){
-		.alloc_ns = kms_model_run_time(model, image, past->alloc_ns),
-		.free_ns = kms_model_run_time(model, image, past->time_ns),
-		.bytes = (uint64_t)past->size_high << 32 | past->size_low,
-		.alloc_stack_id = kms_stack_id(image->id, past->alloc_stack),
-		.free_stack_id = kms_stack_id(image->id, past->stack),
-		.thread = past->thread,
-	};
-}
-
-/* The block that lives at the finding's address now. */
-static size_t owner_now(const struct kms_model *model, const struct kms_model_image *image,
-			const struct kms_model_fault *fault, struct kms_view_owner *owner)
-{
-	const struct kms_model_target *target = kms_model_target_find(model, fault->target);
-	uint64_t begin = fault->raw.block ? fault->raw.block : fault->raw.address;
-	const struct kms_live *live = target ? kms_live_find(&target->set, begin) : NULL;
-
-	if (!live || !(live->low_bits & KMS_LIVE_LIVE))
-		return 0;
-	*owner = (struct kms_view_owner){
-		.alloc_ns = kms_model_run_time(model, image, kms_live_time(live)),
-		.bytes = kms_live_size(live),
-		.alloc_stack_id = kms_stack_id(image->id, model->sites.site[live->site].node),
-		.thread = live->thread,
-	};
-	return 1;
-}
-
-static int fault_owners(struct kms_model *model, struct kms_model_fault *fault)
-{
-	const struct kms_model_history *history = &model->history;
-	const struct kms_model_image *image = kms_model_image_find(model, fault->image);
-	uint64_t oldest = kms_model_history_oldest(history);
-	struct kms_view_owner found[OWNERS_MAX];
-	size_t n = owner_now(model, image, fault, found);
-
-	for (uint64_t number = history->next; number > oldest && n < OWNERS_MAX;) {
-		const struct kms_past *past = kms_model_history_at(history, --number);
-
-		if (past->kind == KMS_EVENT_FREE &&
-		    covers(past->address, (uint64_t)past->size_high << 32 | past->size_low,
-			   &fault->raw) &&
-		    is_ancestor(model, past->target, fault->target))
-			owner_from_past(model, image, past, &found[n++]);
-	}
-	fault->owner = kms_memory_alloc(&model->memory, (n ? n : 1) * sizeof(*found));
-	if (!fault->owner)
-		return -ENOMEM;
-	memcpy(fault->owner, found, n * sizeof(*found));
-	fault->n_owners = n;
-	return 0;
-}
-
-void kms_model_faults_owners(struct kms_model *model)
-{
-	unsigned looked_up = 0;
-
-	while (model->faults_looked_up < model->n_faults && looked_up++ < LOOKUPS_MAX)
-		if (fault_owners(model, &model->fault[model->faults_looked_up++]))
-			return;
-}
-
 void kms_model_faults_deinit(struct kms_model *model)
 {
 	for (size_t i = 0; i < model->n_faults; i++) {
 		struct kms_model_fault *fault = &model->fault[i];
-		size_t n = fault->n_owners ? fault->n_owners : 1;
 
-		kms_memory_free(&model->memory, fault->owner, n * sizeof(*fault->owner));
+		kms_memory_free(&model->memory, fault->owner,
+				fault->owner_room * sizeof(*fault->owner));
 	}
 	kms_memory_free(&model->memory, model->fault, model->fault_room * sizeof(*model->fault));
 	model->fault = NULL;

@@ -14,7 +14,8 @@
  *   model_history.c    the last events, for that and for owners of faults
  *   model_sample.c     growth and age of sites
  *   model_room.c       what is given up when there is too much
- *   model_faults.c     findings and the owners of their addresses
+ *   model_faults.c     findings
+ *   model_owners.c     the owners that their addresses had
  *   model_checkpoint.c the whole state as bytes and back
  *   snapshot_build.c   the picture that others see
  *
@@ -226,8 +227,15 @@ struct kms_model_history {
 struct kms_model_fault {
 	uint32_t image, index, target, id;
 	struct kms_fault raw;
-	struct kms_view_owner *owner;
-	size_t n_owners;
+	uint64_t seen_batch, seen_ns; /* number and time of the batch that brought it */
+	uint64_t looked_at;           /* history number up to which its owners were looked for */
+	uint64_t until_ns;   /* its address was given out again after it; UINT64_MAX: not yet */
+	bool settled;        /* all events before it have been applied */
+	bool owners_missing; /* some may have been forgotten before it came */
+	bool has_live;       /* @live is an owner too, the newest */
+	struct kms_view_owner live;
+	struct kms_view_owner *owner; /* those that are over, oldest first */
+	size_t n_owners, owner_room;
 };
 
 /** A block kept for a child whose set is not there yet. */
@@ -271,8 +279,8 @@ struct kms_model {
 	size_t ring_row_slots;
 	struct kms_model_fault *fault;
 	size_t n_faults, fault_room;
-	uint64_t sessions;       /* begun after the first ones of their targets */
-	size_t faults_looked_up; /* the first of those whose owners are not known */
+	uint64_t sessions;     /* begun after the first ones of their targets */
+	size_t faults_settled; /* the first of those whose owners may not all be known */
 	struct kms_list held;
 	size_t n_held;
 	struct kms_stream_buffers *buffers;
@@ -472,9 +480,15 @@ void kms_model_make_room(struct kms_model *model);
 /** Takes over entries of a fault table. Errors: -ENOMEM */
 int kms_model_faults_add(struct kms_model *model, const struct kms_batch_table *table);
 
-/** Finds the owners of new findings' addresses, once a batch is applied. */
-void kms_model_faults_owners(struct kms_model *model);
 void kms_model_faults_deinit(struct kms_model *model);
+
+/* model_owners.c */
+
+/** Finds owners of findings' addresses among what a batch has brought, once it is applied. */
+void kms_model_faults_owners(struct kms_model *model, enum kms_batch_what what);
+
+/** How many owners there are; @out, if not NULL, gets them, newest first. */
+size_t kms_model_fault_owners(const struct kms_model_fault *fault, struct kms_view_owner *out);
 
 /* snapshot_build.c */
 

@@ -164,8 +164,8 @@ static void fault_view(struct kms_snapshot_build *build, const struct kms_model_
 {
 	const struct kms_model_image *image = kms_model_image_find(build->model, fault->image);
 	const struct kms_thread *thread = image ? kms_model_thread(image, fault->raw.thread) : NULL;
-	struct kms_view_owner *owner =
-		kms_build_take(build, fault->n_owners, sizeof(*fault->owner));
+	size_t n_owners = kms_model_fault_owners(fault, NULL);
+	struct kms_view_owner *owner = kms_build_take(build, n_owners, sizeof(*fault->owner));
 	const char *thread_name =
 		thread ? kms_build_string(build, thread->name, sizeof(thread->name)) : NULL;
 	const char *cache =
@@ -176,7 +176,7 @@ static void fault_view(struct kms_snapshot_build *build, const struct kms_model_
 	if (!row)
 		return;
 	if (owner)
-		memcpy(owner, fault->owner, fault->n_owners * sizeof(*owner));
+		(void)kms_model_fault_owners(fault, owner); /* as many as before */
 	*row = (struct kms_view_fault){
 		.target = fault->target,
 		.id = fault->id,
@@ -187,7 +187,7 @@ static void fault_view(struct kms_snapshot_build *build, const struct kms_model_
 		.cache = cache,
 		.thread_name = thread_name,
 		.tid = thread ? thread->tid : 0,
-		.n_owners = owner ? fault->n_owners : 0,
+		.n_owners = owner ? n_owners : 0,
 		.owner = owner,
 	};
 }

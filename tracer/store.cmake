@@ -13,6 +13,7 @@ target_sources(kms_tracer PRIVATE
 	file_snapshot.c
 	file_stack.c
 	filter.c
+	owners.c
 	scan.c
 	sql.c
 	store.c

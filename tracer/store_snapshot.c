@@ -141,7 +141,7 @@ static int write_owners(struct kms_store *store, const struct kms_view_fault *f)
 
 static int write_faults(struct kms_store *store, const struct kms_snapshot *snapshot)
 {
-	int rc = SQLITE_DONE;
+	int rc = exec(store, "DELETE FROM fault_owners"); /* there may be fewer than before */
 
 	for (size_t i = 0; rc == SQLITE_DONE && i < snapshot->n_faults; i++) {
 		const struct kms_view_fault *f = &snapshot->fault[i];

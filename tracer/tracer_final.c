@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "base/hash.h"
+#include "tracer/owners.h"
 #include "tracer/process.h"
 #include "tracer/tracer_impl.h"
 
@@ -15,6 +16,7 @@ enum {
 };
 
 static const uint64_t names_ns = 2000000000;
+static const uint64_t owners_ns = 2000000000;
 
 /* Stacks already written, and when to stop. */
 struct names {
@@ -91,11 +93,28 @@ static int add_names(struct kms_tracer *tracer, const struct kms_snapshot *snaps
 	return result;
 }
 
+/* Owners of findings' addresses from the events that were stored: what there is is better than none. */
+static void add_owners(struct kms_tracer *tracer)
+{
+	struct kms_model_owners_gap gap;
+	struct kms_file *file;
+	struct kms_view view;
+
+	if (!kms_model_owners_gap(tracer->model, &(size_t){0}, &gap) ||
+	    kms_store_commit(tracer->store, true, NULL) ||
+	    kms_file_open(tracer->output, &file, NULL))
+		return;
+	view = kms_file_view(file);
+	(void)kms_owners_complete(tracer->model, &view, kms_mono_ns() + owners_ns, NULL);
+	kms_file_close(file);
+}
+
 int tracer_final(struct kms_tracer *tracer, struct kms_err *err)
 {
 	const struct kms_snapshot *snapshot;
 	int result;
 
+	add_owners(tracer);
 	kms_model_publish(tracer->model, true);
 	snapshot = kms_model_acquire(tracer->model);
 	result = add_names(tracer, snapshot, err);

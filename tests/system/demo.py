@@ -85,6 +85,9 @@ def check_row(checks, bug, row):
     if kind in ("double_free", "use_after_free"):
         checks.that(kms.frame_of(row["free_stack"], function), f"{bug}: freed by",
                     kms.show_stack(row["free_stack"]))
+        last = row["owners"][0] if row["owners"] else {"alloc_stack": [], "free_stack": []}
+        checks.equal((last["alloc_stack"], last["free_stack"]),
+                     (row["alloc_stack"], row["free_stack"]), f"{bug}: its victim is the last owner")
 
 
 def report(checks):
