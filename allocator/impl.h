@@ -248,7 +248,7 @@ struct kms_heap {
 	uint32_t checks;       /* in force for new slabs */
 	uint32_t check_epoch;  /* grows at each switch of checks */
 	uint32_t *epoch;       /* in memory that is wiped in a forked child; 0 there */
-	uint32_t last_epoch;   /* the value *epoch had; grows */
+	uint32_t last_epoch;   /* the highest value *epoch had; atomic */
 	uint32_t shared;       /* a tracer can read the region */
 	uint32_t announced;    /* the record of the image's exec is written */
 	uint32_t no_attention; /* stands in for the request page's word */

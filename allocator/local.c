@@ -70,7 +70,7 @@ void kms_local_refresh(struct kms_local *t)
 	t->attention = heap->request ? &heap->request->attention : &heap->no_attention;
 	t->attention_seen = __atomic_load_n(t->attention, __ATOMIC_ACQUIRE);
 	t->epoch = heap->epoch;
-	t->epoch_seen = heap->last_epoch;
+	t->epoch_seen = __atomic_load_n(heap->epoch, __ATOMIC_ACQUIRE);
 	t->trace = heap->shared ? (uint32_t)heap->variable[KMS_VAR_TRACE] : 0;
 	t->guard_active = kms_guard_wanted(heap);
 	t->detour_free = (t->trace ? KMS_DETOUR_TRACED : 0u) |
@@ -151,10 +151,12 @@ void kms_local_put(struct kms_local *t)
 
 void kms_heap_attention(struct kms_heap *heap)
 {
-	heap->last_epoch++;
-	if (!heap->last_epoch)
-		heap->last_epoch = 1;
-	__atomic_store_n(heap->epoch, heap->last_epoch, __ATOMIC_RELEASE);
+	uint32_t epoch = __atomic_add_fetch(&heap->last_epoch, 1, __ATOMIC_RELAXED);
+
+	if (!epoch)
+		epoch = __atomic_add_fetch(&heap->last_epoch, 1, __ATOMIC_RELAXED);
+	/* Of two at a time the older may be stored last: everybody looks once more than needed. */
+	__atomic_store_n(heap->epoch, epoch, __ATOMIC_RELEASE);
 }
 
 /* Where each ring of the parent stood in this copy of its memory. */

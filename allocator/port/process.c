@@ -19,6 +19,7 @@
 #include "allocator/heap.h"
 #include "allocator/port.h"
 #include "allocator/port/fronts.h"
+#include "allocator/port/maps.h"
 #include "allocator/port/region_file.h"
 #include "allocator/region.h"
 #include "allocator/text.h"
@@ -105,6 +106,7 @@ static bool heap_start(struct kms_heap *heap)
 		return false;
 	if (!kms_heap_init(heap) || !kms_stack_start(heap))
 		return false;
+	kms_maps_start(heap);
 	kms_control_publish(heap);
 	kms_guard_configure(heap);
 	__atomic_store_n(&heap->slot->state, KMS_SLOT_LIVE, __ATOMIC_RELEASE);
@@ -146,6 +148,7 @@ static void forked_child(void)
 {
 	struct kms_local *t = kms_tls;
 
+	kms_maps_forget();
 	kms_heap_after_fork(&the_heap, t == &closed_local ? NULL : t);
 }
 
@@ -238,11 +241,17 @@ struct kms_local *kms_process_local(void)
 		kms_control_poll(&the_heap);
 	if (kms_gate(t))
 		kms_local_refresh(t);
+	if (t->state == KMS_LOCAL_USED)
+		kms_maps_tell(t);
 	return t;
 }
 
 __attribute__((destructor)) static void process_exit(void)
 {
-	if (__atomic_load_n(&start_state, __ATOMIC_ACQUIRE) == START_DONE && the_heap.shared)
-		kms_region_exit_slot(&the_heap);
+	if (__atomic_load_n(&start_state, __ATOMIC_ACQUIRE) != START_DONE || !the_heap.shared)
+		return;
+	/* modules of the very last calls */
+	if (kms_tls != &closed_local && !kms_tls->busy && *the_heap.epoch)
+		kms_maps_tell(kms_tls);
+	kms_region_exit_slot(&the_heap);
 }
