@@ -329,18 +329,6 @@ static void *aligned(size_t align, size_t size, struct kms_request_info *info)
 	return allocate(size, align < KMS_MALLOC_ALIGN ? KMS_MALLOC_ALIGN : align, info);
 }
 
-EXPORT void *memalign(size_t align, size_t size)
-{
-	struct kms_request_info info = {0};
-	size_t power = KMS_MALLOC_ALIGN;
-
-	KMS_CALLER_FRAME(&info.frame);
-	/* glibc rounds an odd alignment up. */
-	while (power < align && power << 1)
-		power <<= 1;
-	return aligned(power, size, &info);
-}
-
 /* A call refused for its arguments is a failed call too. */
 static int refuse(size_t size, struct kms_request_info *info)
 {
@@ -353,6 +341,22 @@ static int refuse(size_t size, struct kms_request_info *info)
 	kms_alloc_failed(t, size, info);
 	kms_leave(t);
 	return EINVAL;
+}
+
+EXPORT void *memalign(size_t align, size_t size)
+{
+	struct kms_request_info info = {0};
+	size_t power = KMS_MALLOC_ALIGN;
+
+	KMS_CALLER_FRAME(&info.frame);
+	/* glibc rounds an odd alignment up, if there is a power of two above it. */
+	while (power < align && power << 1)
+		power <<= 1;
+	if (power < align) {
+		errno = refuse(size, &info);
+		return NULL;
+	}
+	return aligned(power, size, &info);
 }
 
 EXPORT void *aligned_alloc(size_t align, size_t size)
@@ -399,7 +403,7 @@ EXPORT void *pvalloc(size_t size)
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (rounded < size)
-		return no_memory();
+		rounded = SIZE_MAX; /* fails, and is recorded */
 	return aligned(KMS_PAGE_BYTES, rounded, &info);
 }
 
