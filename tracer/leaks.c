@@ -48,7 +48,7 @@ static double kept(const struct kms_leak_facts *facts)
 static double grows(const struct kms_leak_facts *facts)
 {
 	uint32_t last_quarter = ~UINT32_C(0) << (facts->epochs * 3 / 4);
-	uint32_t since;
+	uint32_t since, grown = (uint32_t)__builtin_popcount(facts->grown);
 	double growth, shrinks;
 
 	if (!facts->grown)
@@ -56,7 +56,9 @@ static double grows(const struct kms_leak_facts *facts)
 	since = facts->epochs - (uint32_t)__builtin_ctz(facts->grown);
 	if (since < KMS_LEAK_MIN_EPOCHS)
 		since = KMS_LEAK_MIN_EPOCHS;
-	growth = clamp01((double)__builtin_popcount(facts->grown) / since);
+	growth = clamp01((double)grown / since);
+	/* A leak leaves a block in each epoch in which it grows; what goes up and down does not. */
+	growth *= clamp01((double)facts->count / grown);
 	if (!(facts->grown & last_quarter))
 		growth *= NOT_LATELY;
 	if (facts->growth_bytes_per_s < 0 && facts->bytes) {

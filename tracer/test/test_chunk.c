@@ -399,7 +399,8 @@ static void filters_say_no_only_where_it_is_true(void **state)
 		for (size_t i = 0; i < n; i++)
 			number[i] = at += 1 + rng_below(&rng, spread);
 		bytes = kms_filter_write(number, n, out);
-		assert_true(bytes <= 2 + n * 10 / 8 + 12);
+		/* a list may be two numbers of 10 bytes longer than the other form */
+		assert_true(bytes <= 2 + (n * 10 + 7) / 8 + 20);
 		for (size_t i = 0; i < n; i++)
 			assert_true(kms_filter_may_contain(out, bytes, number[i]));
 		for (unsigned i = 0; i < 1000; i++)
