@@ -418,7 +418,8 @@ static void describe(struct load *l, struct kms_file *file, const struct file_me
 		s->stats.db_bytes = (uint64_t)st.st_size;
 	s->stats.produced = (uint64_t)meta->produced;
 	s->stats.stored = (uint64_t)meta->stored;
-	s->stats.lost = (uint64_t)meta->lost;
+	/* to who reads the file it is all the same why they are not in it */
+	s->stats.lost = (uint64_t)meta->lost + (uint64_t)meta->dropped;
 }
 
 int file_load_snapshot(struct kms_file *file, struct file_conn *conn, struct file_snapshot **out,

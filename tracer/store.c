@@ -3,11 +3,9 @@
 #include "tracer/store.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "tracer/store_impl.h"
-#include "tracer/trace_lock.h"
 
 static int add_tables(struct kms_store *store, const struct kms_batch *batch, struct kms_err *err)
 {
@@ -107,37 +105,4 @@ void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *ev
 {
 	*db_bytes = atomic_load(&store->db_bytes);
 	*events = atomic_load(&store->stored);
-}
-
-/* A finished trace is one file: no log beside it, readable from where nothing can be written. */
-static void leave_wal(struct kms_store *store)
-{
-	/* Fails while somebody reads; then the log stays, which readers know how to use. The change of
-	 * mode is a transaction; with its journal in memory no journal can be left behind, which a
-	 * reader would have to roll back and may not. It need not reach the disk at once: a file that
-	 * still says WAL is as good. */
-	(void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	store_unprepare(store->stmt);
-	(void)kms_db_exec(
-		store->db,
-		"PRAGMA busy_timeout=0; PRAGMA synchronous=off; PRAGMA journal_mode=memory", NULL);
-}
-
-int kms_store_close(struct kms_store *store, struct kms_err *err)
-{
-	int result, later;
-
-	if (!store)
-		return 0;
-	result = store_finish_blocks(store, err);
-	later = store_make_chunk(store, true, result ? NULL : err);
-	result = result ? result : later;
-	later = store_flush(store, NULL, result == 0, NULL);
-	if (later < 0) /* the last word: worth a second try */
-		later = store_flush(store, NULL, result == 0, result ? NULL : err);
-	result = result ? result : later;
-	if (!result)
-		leave_wal(store);
-	store_destroy(store);
-	return result;
 }

@@ -19,6 +19,7 @@ target_sources(kms_tracer PRIVATE
 	store.c
 	store_blocks.c
 	store_commit.c
+	store_finish.c
 	store_names.c
 	store_open.c
 	store_retention.c

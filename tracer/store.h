@@ -73,8 +73,14 @@ void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *ev
 
 /**
  * Marks the run finished, commits, checkpoints, closes. NULL is allowed.
- * Errors: as kms_store_commit(); the file then says that its tracer was lost. Freed in any case.
+ *
+ * Shape:  @last: the picture that the file shows; NULL: the one written before
+ * Errors: as kms_store_commit(). Where only room was missing the file says that it is finished all the
+ *         same, and what was dropped, else that its tracer was lost. Freed in any case.
  */
+int kms_store_finish(struct kms_store *store, const struct kms_snapshot *last, struct kms_err *err);
+
+/** The same without a picture. */
 int kms_store_close(struct kms_store *store, struct kms_err *err);
 
 #endif

@@ -307,6 +307,7 @@ static void add_member(struct kms_store *store, struct store_chunk *staged,
 		.ordinal = block->entry.ordinal,
 		.ring = block->ring,
 		.stored = stored_events(block),
+		.written = block->written,
 		.in_db = block->in_db,
 	};
 	staged->t0_ns = t0 < staged->t0_ns ? t0 : staged->t0_ns;
@@ -438,6 +439,7 @@ static void mark_written(struct store_block *block)
 {
 	block->dirty = false;
 	block->in_db = true;
+	block->written = stored_events(block);
 }
 
 static void free_staged(struct kms_store *store)
@@ -462,21 +464,27 @@ void store_blocks_written(struct kms_store *store)
 			mark_written(kms_u64map_pointer(store->open.slot[i].value));
 }
 
-/* The file cannot be written and memory must end somewhere: the oldest goes, and is counted. */
-void store_drop_excess(struct kms_store *store)
+/* Its row in open_blocks, if it has one, stays: better than nothing. */
+static void drop_member(struct kms_store *store, const struct store_member *member)
 {
-	while (store->staged_bytes > KMS_STORE_STAGED_BYTES && store->staged->next) {
+	struct store_ring *ring = &store->ring[member->ring];
+	uint32_t dropped = member->stored - member->written;
+
+	ring->stored -= dropped;
+	ring->dirty = true;
+	store->dropped += dropped;
+}
+
+void store_drop_staged(struct kms_store *store, size_t bytes)
+{
+	while (store->staged && store->staged_bytes > bytes) {
 		struct store_chunk *oldest = store->staged;
 
-		for (size_t i = 0; i < oldest->n_members; i++) {
-			struct store_ring *ring = &store->ring[oldest->member[i].ring];
-
-			ring->stored -= oldest->member[i].stored;
-			ring->dirty = true;
-			/* its row in open_blocks, if it has one, stays: better than nothing */
-		}
-		store->dropped += oldest->chunk.events;
+		for (size_t i = 0; i < oldest->n_members; i++)
+			drop_member(store, &oldest->member[i]);
 		store->staged = oldest->next;
+		if (!store->staged)
+			store->staged_end = &store->staged;
 		store->staged_bytes -= oldest->n_bytes;
 		free_chunk(store, oldest);
 	}

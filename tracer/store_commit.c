@@ -62,13 +62,16 @@ static int write_meta(struct kms_store *store, bool finished)
 static int write_all(struct kms_store *store, const struct kms_snapshot *snapshot, bool finished,
 		     bool slots)
 {
-	int rc = store_write_pages(store);
+	enum store_leave_out without = store->leave_out;
+	int rc = SQLITE_DONE;
 
-	if (rc == SQLITE_DONE)
+	if (without < STORE_WITHOUT_TABLES)
+		rc = store_write_pages(store);
+	if (rc == SQLITE_DONE && without < STORE_WITHOUT_TABLES)
 		rc = store_rows_write(&store->rows, store->stmt);
-	if (rc == SQLITE_DONE)
+	if (rc == SQLITE_DONE && without < STORE_WITHOUT_EVENTS)
 		rc = store_write_blocks(store);
-	if (rc == SQLITE_DONE)
+	if (rc == SQLITE_DONE && without < STORE_WITHOUT_FIGURES)
 		rc = store_write_targets(store, slots);
 	if (rc == SQLITE_DONE && snapshot)
 		rc = store_write_snapshot(store, snapshot);
@@ -119,7 +122,12 @@ int store_flush(struct kms_store *store, const struct kms_snapshot *snapshot, bo
 
 		kms_err_subject(err, store->path);
 		(void)exec(store, "ROLLBACK"); /* fails where SQLite already has */
-		store_drop_excess(store);
+		/* The file cannot be written and memory must end somewhere. */
+		store_drop_staged(store, KMS_STORE_STAGED_BYTES);
+		/* The log's room can be used again once what is in it is where it belongs. */
+		if (result == -ENOSPC)
+			(void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
+							NULL, NULL);
 		return result;
 	}
 	store_pages_written(store);

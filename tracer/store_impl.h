@@ -48,15 +48,17 @@ struct store_block {
 	uint32_t ring; /* index in store.ring */
 	bool dirty;    /* not, or not like this, in open_blocks */
 	bool in_db;
+	uint32_t written; /* of the events that its ring's figure counts: those in open_blocks */
 	struct kms_block block;
 };
 
 /** What a finished chunk was made of. */
 struct store_member {
 	uint64_t ordinal;
-	uint32_t ring;   /* index in store.ring */
-	uint32_t stored; /* events that this ring's figure counts */
-	bool in_db;      /* has a row in open_blocks */
+	uint32_t ring;    /* index in store.ring */
+	uint32_t stored;  /* events that this ring's figure counts */
+	uint32_t written; /* of those, in open_blocks */
+	bool in_db;       /* has a row in open_blocks */
 };
 
 /* Memory of a chunk's blobs. Large pieces go back to the system when they are freed, and each page
@@ -112,10 +114,20 @@ struct store_target {
 	int64_t offset_ns;            /* region time to run time */
 };
 
+/** What is not written where there is no room, each with all before it. */
+enum store_leave_out {
+	STORE_WITH_ALL = 0,
+	STORE_WITHOUT_EVENTS,
+	STORE_WITHOUT_TABLES,
+	STORE_WITHOUT_FIGURES, /* nothing but meta */
+};
+
 struct kms_store {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[STORE_STMT_COUNT];
 	int lock_fd;
+	int spare_fd; /* room for the end; -1 none */
+	enum store_leave_out leave_out;
 	char path[PATH_MAX];
 	struct kms_store_config config;
 	struct kms_chunk_writer *writer;
@@ -172,7 +184,8 @@ int store_make_chunk(struct kms_store *store, bool all, struct kms_err *err);
 int store_finish_blocks(struct kms_store *store, struct kms_err *err);
 int store_write_blocks(struct kms_store *store);
 void store_blocks_written(struct kms_store *store);
-void store_drop_excess(struct kms_store *store);
+/** Gives up the oldest staged chunks until no more than @bytes are left, and counts their events. */
+void store_drop_staged(struct kms_store *store, size_t bytes);
 void store_blocks_free(struct kms_store *store);
 
 /* store_tables.c */
@@ -211,6 +224,11 @@ int store_write_snapshot(struct kms_store *store, const struct kms_snapshot *sna
 
 /* store_retention.c */
 int store_retain(struct kms_store *store);
+
+/* store_finish.c */
+/** Takes room for the end, as far as there is any; gives it back. */
+void store_spare_take(struct kms_store *store);
+void store_spare_release(struct kms_store *store);
 
 /* store_commit.c */
 int store_flush(struct kms_store *store, const struct kms_snapshot *snapshot, bool finished,

@@ -237,7 +237,7 @@ static int store_alloc(const struct kms_store_config *config, struct kms_store *
 	if (!store)
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	memcpy(store->path, config->path, length + 1);
-	store->lock_fd = -1;
+	store->lock_fd = store->spare_fd = -1;
 	store->config = *config;
 	store->config.path = store->path;
 	store->config.command = NULL; /* was the caller's */
@@ -274,6 +274,8 @@ static int store_start(struct kms_store *store, const struct kms_store_config *c
 		result = replace(store->path, config, err);
 	if (!result)
 		result = connect(store, err);
+	if (!result)
+		store_spare_take(store);
 	return result;
 }
 
@@ -300,6 +302,7 @@ int kms_store_create(const struct kms_store_config *config, struct kms_store **o
 
 void store_destroy(struct kms_store *store)
 {
+	store_spare_release(store);
 	store_unprepare(store->stmt);
 	(void)sqlite3_close(store->db); /* NULL is allowed; all statements are finalised */
 	kms_trace_unlock(store->path, store->lock_fd);

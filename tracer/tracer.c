@@ -379,10 +379,6 @@ int kms_tracer_stop(struct kms_tracer *tracer, struct kms_err *err)
 	kms_file_close(tracer->file);
 	tracer->file = NULL;
 	result = tracer_final(tracer, &first);
-	if (!result)
-		result = kms_store_close(tracer->store, &first);
-	else
-		(void)kms_store_close(tracer->store, NULL); /* the first error is the one told */
 	if (result && err)
 		*err = first;
 	free_tracer(tracer);

@@ -112,14 +112,13 @@ static void add_owners(struct kms_tracer *tracer)
 int tracer_final(struct kms_tracer *tracer, struct kms_err *err)
 {
 	const struct kms_snapshot *snapshot;
-	int result;
+	int result, later;
 
 	add_owners(tracer);
 	kms_model_publish(tracer->model, true);
 	snapshot = kms_model_acquire(tracer->model);
 	result = add_names(tracer, snapshot, err);
-	if (!result)
-		result = kms_store_snapshot(tracer->store, snapshot, err);
+	later = kms_store_finish(tracer->store, snapshot, result ? NULL : err);
 	kms_model_release(tracer->model, snapshot);
-	return result;
+	return result ? result : later;
 }

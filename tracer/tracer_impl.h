@@ -66,7 +66,8 @@ struct kms_symbols *tracer_symbols(struct kms_tracer *tracer);
 /** tracer_view.c: the functions of kms_tracer_view(). */
 void tracer_view_init(struct kms_tracer *tracer);
 
-/** tracer_final.c: writes what the file keeps of the end: names of the stacks that matter, tables. */
+/** tracer_final.c: writes what the file keeps of the end: names of the stacks that matter, tables; closes
+ * the store. */
 int tracer_final(struct kms_tracer *tracer, struct kms_err *err);
 
 #endif

@@ -21,6 +21,8 @@ DEADLINE_S = 60
 WORKER = kms.BUILD / "test/system/worker"
 LIBRARY = kms.BUILD / "lib/libkmem_malloc.so"
 LISTS = "import sys; l = [str(i) * 10 for i in range(20000)]; print(len(l)); sys.exit(9)"
+FILL = "import sys; n = [len([str(i) * j for i in range(20000)]) for j in range(1, 40)]"
+FILLS = f"env PYTHONMALLOC=malloc {kms.PYTHON} -c '{FILL}'"
 PYTHON = f"env PYTHONMALLOC=malloc {kms.PYTHON} -c '{LISTS}'"
 
 
@@ -121,16 +123,41 @@ def own_mounts(checks, workspace, title, mount, command):
     return done
 
 
+META = "SELECT key, value FROM meta WHERE key IN ('state', 'produced', 'stored', 'lost', 'dropped')"
+
+
+def full_later(checks, workspace, size):
+    """The file on a disk of this size is finished and whole, and says what is not in it."""
+    title = f"disk of {size} full later"
+    done = own_mounts(checks, workspace, title, f'mount -t tmpfs -o size={size} tmpfs "$1"',
+                      f'"$K" run -q -o t.kms -- {FILLS} >&2 && "$K" sql "{META}" t.kms'
+                      ' && "$K" sql "SELECT count(*) FROM events" t.kms && "$K" stats t.kms')
+    if not done:
+        return
+    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    meta = dict(rows[:5])
+    checks.equal(meta.pop("state", None), "finished", f"{title}: state")
+    meta = {key: int(value) for key, value in meta.items()}
+    checks.that(meta["dropped"] > 0, f"{title}: does not fill", meta)
+    checks.equal(meta["produced"], sum(meta[k] for k in ("stored", "lost", "dropped")),
+                 f"{title}: what was produced")
+    checks.equal(rows[5:6], [[str(meta["stored"])]], f"{title}: events in the file")
+    checks.that(f"{meta['dropped']:,} lost".encode() in done.stdout, f"{title}: stats say so",
+                done.stdout)
+
+
 def disks(checks, workspace):
     """Full and read-only places."""
     small = 'mount -t tmpfs -o size=%s tmpfs "$1"'
-    done = own_mounts(checks, workspace, "full later", small % "600k",
+    done = own_mounts(checks, workspace, "full later", small % "400k",
                       f'"$K" run -o t.kms -- {PYTHON}; s=$?; "$K" stats t.kms; exit $s')
     if done:
         checks.equal(done.status, 9, "disk full later: the program's status")
         checks.that(b"20000\n" in done.stdout and b"allocs" in done.stdout,
                     "disk full later: output, and the file opens", done.stdout)
         checks.that(b"disk is full" in done.stderr, "disk full later: is said", done.stderr)
+    for size in ("300k", "400k", "600k", "1500k"):
+        full_later(checks, workspace, size)
     done = own_mounts(checks, workspace, "full", small % "64k", '"$K" run -q -- /bin/echo hi')
     if done:
         one_line(checks, done, "disk full at the start", "full", "kmemscope.echo.", "-o")
