@@ -32,6 +32,7 @@ enum {
 	MIB = 1 << 20,
 	FILE_MIB = 32,     /* the smallest region has 20 */
 	ADDRESS_MIB = 512, /* the tracer takes 400, an eighth is for the region */
+	FILES = 16,        /* what front and tracer have open at a time, measured: 15 */
 	N_HANDLED = sizeof(handled) / sizeof(handled[0]),
 };
 
@@ -239,6 +240,24 @@ static int check_limit(int resource, uint64_t least_mib, const char *what, struc
 			   (uint64_t)limit.rlim_cur / 1024, what, least_mib * 1024);
 }
 
+/* So many descriptors that we could not even say what is missing. */
+static int check_files(struct kms_err *err)
+{
+	struct rlimit limit;
+	unsigned taken = 0;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > 1024)
+		return 0;
+	for (int fd = 0; fd < (int)limit.rlim_cur; fd++)
+		taken += fcntl(fd, F_GETFD) >= 0;
+	if (limit.rlim_cur >= taken + FILES)
+		return 0;
+	return kms_err_set(err, -ENOTSUP,
+			   "cannot trace with a limit of %u open files (ulimit -n), %u of them taken; "
+			   "raise it to %u at least",
+			   (unsigned)limit.rlim_cur, taken, taken + FILES);
+}
+
 static int prepare(struct kms_front *f, struct kms_err *err)
 {
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the caller has one thread */
@@ -255,6 +274,8 @@ static int prepare(struct kms_front *f, struct kms_err *err)
 	result = check_limit(RLIMIT_FSIZE, FILE_MIB, "for a file (ulimit -f)", err);
 	if (result == 0)
 		result = check_limit(RLIMIT_AS, ADDRESS_MIB, "of address space (ulimit -v)", err);
+	if (result == 0)
+		result = check_files(err);
 	return result < 0 ? result : kms_launch_library(f->library, err);
 }
 

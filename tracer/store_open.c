@@ -18,6 +18,7 @@
 #include "tracer/trace_lock.h"
 
 enum {
+	LINKS_MAX = 40, /* as the kernel's */
 	DEFAULT_COMMIT_NS = 250 * 1000 * 1000,
 	DEFAULT_LEVEL = 1,
 	HEADER_BYTES = 100, /* of an SQLite file */
@@ -224,6 +225,26 @@ static int connect(struct kms_store *store, struct kms_err *err)
 	return result;
 }
 
+/* A symbolic link stays one, also one that points to nothing yet: what it names is made. */
+static int follow_links(struct kms_store *store, struct kms_err *err)
+{
+	char to[PATH_MAX];
+	ssize_t n;
+
+	for (unsigned links = 0; (n = readlink(store->path, to, sizeof(to) - 1)) > 0; links++) {
+		char *slash = strrchr(store->path, '/');
+		int dir_bytes = slash && to[0] != '/' ? (int)(slash + 1 - store->path) : 0;
+
+		to[n] = '\0';
+		if (links == LINKS_MAX)
+			return kms_err_sys(err, -ELOOP, "cannot make trace", store->path);
+		if (dir_bytes + n + (ssize_t)sizeof(".lock") > PATH_MAX)
+			return kms_err_sys(err, -ENAMETOOLONG, "cannot make trace", store->path);
+		memcpy(store->path + dir_bytes, to, (size_t)n + 1);
+	}
+	return 0;
+}
+
 static int store_alloc(const struct kms_store_config *config, struct kms_store **out,
 		       struct kms_err *err)
 {
@@ -265,7 +286,9 @@ static int store_start(struct kms_store *store, const struct kms_store_config *c
 	store->events = malloc(KMS_SEQ_PER_BLOCK * sizeof(*store->events));
 	if (!store->events)
 		return kms_err_set(err, -ENOMEM, "out of memory");
-	result = check_kind(store->path, err);
+	result = follow_links(store, err);
+	if (!result)
+		result = check_kind(store->path, err);
 	if (!result)
 		result = kms_trace_lock(store->path, &store->lock_fd, err);
 	if (!result)

@@ -104,12 +104,13 @@ void kms_trace_unlock(const char *path, int fd)
 
 bool kms_trace_is_locked(const char *path, pid_t *pid)
 {
-	char name[PATH_MAX];
+	char name[PATH_MAX], real[PATH_MAX];
 	struct flock lock = whole_file();
 	KMS_AUTO_CLOSE int file = -1;
 	bool locked;
 
-	if (lock_path(path, name) < 0)
+	/* the lock lies beside the file, not beside a link to it */
+	if (lock_path(realpath(path, real) ? real : path, name) < 0)
 		return false;
 	file = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (file < 0)

@@ -92,6 +92,9 @@ def limits(checks, workspace):
     one_line(checks, done, "ulimit -f", "200 KiB", "ulimit -f", "raise")
     done = shell(workspace, 'ulimit -v 300000; "$K" run -q -- /bin/echo hi')
     one_line(checks, done, "ulimit -v", "300000 KiB", "ulimit -v", "raise")
+    for files in (6, 12):
+        done = shell(workspace, f'ulimit -n {files}; "$K" run -q -- /bin/echo hi')
+        one_line(checks, done, "ulimit -n", f"{files} open files", "ulimit -n", "raise")
     for limit in ("-v 600000", "-n 20"):
         trace = workspace.path / f"limit{limit[1]}.kms"
         done = shell(workspace, f'ulimit {limit}; "$K" run -q -o "$1" -- /bin/sh -c "$2"', trace,
@@ -106,6 +109,32 @@ def limits(checks, workspace):
             done = shell(workspace, f'{how} /bin/sh -c "ulimit {limit}; $2"', LIBRARY, PYTHON)
             checks.equal((done.status, done.stdout, done.stderr), (9, b"20000\n", b""),
                          f"{how}: ulimit {limit} within the program")
+
+
+def links(checks, workspace):
+    """A trace is made where a link points to, also if nothing is there yet, and the link stays."""
+    folder = workspace.path / "far"
+    folder.mkdir()
+    for name, to in (("new.kms", "far/trace.kms"), ("old.kms", "far/trace.kms"),
+                     ("chain.kms", folder / "next.kms")):
+        (folder / "next.kms").unlink(missing_ok=True)
+        (folder / "next.kms").symlink_to("end.kms")
+        link = workspace.path / name
+        link.symlink_to(to)
+        done = shell(workspace, '"$K" run -q -o "$1" -- "$K" stats "$1"', link)
+        checks.equal((done.status, done.stderr), (0, b""), f"{name}: run")
+        checks.that(b"behind" in done.stdout and b"was lost" not in done.stdout,
+                    f"{name}: seen while it is written", done.stdout)
+        checks.that(link.is_symlink() and link.resolve().parent == folder, f"{name}: link stays")
+        checks.equal(workspace.run([kms.KMEMSCOPE, "stats", link]).status, 0, f"{name}: opens")
+    link = workspace.path / "nowhere.kms"
+    link.symlink_to("missing/trace.kms")
+    done = shell(workspace, '"$K" run -q -o "$1" -- /bin/echo hi', link)
+    one_line(checks, done, "a link into no folder", "missing/trace.kms", "No such file")
+    link = workspace.path / "loop.kms"
+    link.symlink_to("loop.kms")
+    done = shell(workspace, '"$K" run -q -o "$1" -- /bin/echo hi', link)
+    one_line(checks, done, "a link to itself", "loop.kms", "symbolic links")
 
 
 def own_mounts(checks, workspace, title, mount, command):
@@ -251,7 +280,7 @@ def descriptors(checks, workspace):
         checks.that(int(rows[0][0]) >= 1000, f"closes all {options}: events", rows)
 
 
-PARTS = {"streams": streams, "names": names, "limits": limits, "disks": disks,
+PARTS = {"streams": streams, "names": names, "limits": limits, "links": links, "disks": disks,
          "environments": environments, "together": together, "signals": signals,
          "descriptors": descriptors}
 
