@@ -135,20 +135,32 @@ static bool slot_drained(const struct kms_heap *heap, uint32_t index)
 	return true;
 }
 
+/*
+ * As with rings: between the look and the exchange the slot may have been another process's, which
+ * left it in the same state, or lives in it.
+ */
 static bool slot_take(const struct kms_heap *heap, struct kms_slot *slot, uint32_t index,
 		      bool recycle)
 {
 	uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+	uint32_t pid = __atomic_load_n(&slot->pid, __ATOMIC_RELAXED);
+	uint32_t claimed = KMS_SLOT_CLAIMED;
 
 	if (recycle) {
-		if (state == KMS_SLOT_CLAIMED || kms_port_process_alive(slot->pid) ||
+		if (state == KMS_SLOT_CLAIMED || kms_port_process_alive(pid) ||
 		    !slot_drained(heap, index))
 			return false;
 	} else if (state != KMS_SLOT_FREE) {
 		return false;
 	}
-	return __atomic_compare_exchange_n(&slot->state, &state, KMS_SLOT_CLAIMED, false,
-					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	if (!__atomic_compare_exchange_n(&slot->state, &state, KMS_SLOT_CLAIMED, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return false;
+	if (!recycle || (slot->pid == pid && slot_drained(heap, index)))
+		return true;
+	(void)__atomic_compare_exchange_n(&slot->state, &claimed, state, false, __ATOMIC_RELEASE,
+					  __ATOMIC_RELAXED);
+	return false;
 }
 
 static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)

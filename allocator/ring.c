@@ -41,19 +41,50 @@ bool kms_ring_drained(const struct kms_heap *heap, uint32_t index)
 	return position > __atomic_load_n(&desc->head_block, __ATOMIC_ACQUIRE);
 }
 
-static bool desc_take(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_t index,
-		      bool from_dead)
+/*
+ * Takes a ring that nobody has had, or whose owner closed it. Between a look at it and the exchange
+ * others may have had it, too, and left it just as it was but for what is in it: so a second look.
+ */
+static bool desc_take_free(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_t index,
+			   uint32_t state)
 {
-	uint32_t state = __atomic_load_n(&desc->state, __ATOMIC_ACQUIRE);
+	uint32_t owned = KMS_RING_OWNED;
 
 	if (state == KMS_RING_CLOSED && !kms_ring_drained(heap, index))
 		return false;
-	/* An owner that died without a word; asking costs a system call each. */
-	if (state == KMS_RING_OWNED &&
-	    (!from_dead || kms_port_alive(desc->tid) || !kms_ring_drained(heap, index)))
+	if (!__atomic_compare_exchange_n(&desc->state, &state, KMS_RING_OWNED, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
-	return __atomic_compare_exchange_n(&desc->state, &state, KMS_RING_OWNED, false,
-					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	if (state == KMS_RING_FREE || kms_ring_drained(heap, index))
+		return true;
+	(void)__atomic_compare_exchange_n(&desc->state, &owned, KMS_RING_CLOSED, false,
+					  __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	return false;
+}
+
+/*
+ * Takes a ring from an owner that died without a word; asking costs a system call each. Its state
+ * stays what it is, so the owner's number decides between two who find it.
+ */
+static bool desc_take_over(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_t index,
+			   uint32_t tid)
+{
+	uint32_t owner = __atomic_load_n(&desc->tid, __ATOMIC_ACQUIRE);
+
+	return owner != tid && !kms_port_alive(owner) && kms_ring_drained(heap, index) &&
+	       __atomic_compare_exchange_n(&desc->tid, &owner, tid, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&desc->state, __ATOMIC_ACQUIRE) == KMS_RING_OWNED;
+}
+
+static bool desc_take(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_t index,
+		      uint32_t tid, bool from_dead)
+{
+	uint32_t state = __atomic_load_n(&desc->state, __ATOMIC_ACQUIRE);
+
+	if (state != KMS_RING_OWNED)
+		return desc_take_free(heap, desc, index, state);
+	return from_dead && desc_take_over(heap, desc, index, tid);
 }
 
 /* Memory for the blocks from @w->block_nr on; false if there is none. */
@@ -109,7 +140,7 @@ void kms_ring_claim(struct kms_local *local)
 	for (uint32_t n = 0; n < 2 * rings; n++) {
 		uint32_t i = n % rings;
 
-		if (!desc_take(heap, &desc[i], i, n >= rings))
+		if (!desc_take(heap, &desc[i], i, local->tid, n >= rings))
 			continue;
 		kms_ring_reset(w);
 		w->desc = &desc[i];

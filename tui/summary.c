@@ -173,8 +173,11 @@ void kms_summary_print(const struct kms_cli *cli, const struct kms_run_info *inf
 	text.color = cli->color && isatty(fileno(to));
 	kms_text_addf(&text, "kmemscope: pid %d ", (int)info->pid);
 	add_end(&text, info);
+	/* The picture may still be empty though much is stored. */
 	if (time_ns)
 		kms_text_addf(&text, " after %s\n", kms_fmt_ns(time_ns).text);
+	else if (info->background)
+		kms_text_addf(&text, "; the picture of it is still being made\n");
 	else
 		kms_text_addf(&text, "; nothing of it was traced: did it allocate anything?\n");
 	if (summary->stats && time_ns)

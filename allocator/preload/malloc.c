@@ -66,6 +66,18 @@ static inline bool find_class(const struct kms_local *t, size_t size, size_t *cl
 	return true;
 }
 
+/* Leaves for the slow way. */
+static inline void *malloc_leave(struct kms_local *t, size_t size)
+{
+	kms_leave(t);
+	return malloc_slow(size);
+}
+
+/*
+ * From here on a bin is looked at between enter and leave only: a signal handler that allocates
+ * would take the same round else.
+ */
+
 /* The gate is open. */
 static HOT void *malloc_traced(size_t size)
 {
@@ -77,9 +89,11 @@ static HOT void *malloc_traced(size_t size)
 	size_t cls;
 	uint8_t *p;
 
-	if (KMS_UNLIKELY(!find_class(t, size, &cls) || t->bin[cls].top == t->bin[cls].bottom))
+	if (KMS_UNLIKELY(!find_class(t, size, &cls)))
 		return malloc_slow(size);
 	kms_enter(t);
+	if (KMS_UNLIKELY(t->bin[cls].top == t->bin[cls].bottom))
+		return malloc_leave(t, size);
 	top = --t->bin[cls].top;
 	p = top->block;
 	/* What is written below is on its way while the stack is found. */
@@ -110,10 +124,10 @@ EXPORT void *malloc(size_t size)
 							    : malloc_slow(size);
 	if (KMS_UNLIKELY(!find_class(t, size, &cls)))
 		return malloc_slow(size);
+	kms_enter(t);
 	top = t->bin[cls].top;
 	if (KMS_UNLIKELY(top == t->bin[cls].bottom))
-		return malloc_slow(size);
-	kms_enter(t);
+		return malloc_leave(t, size);
 	t->bin[cls].top = --top;
 	p = top->block;
 	counter = &t->counter[cls];
@@ -152,6 +166,13 @@ SLOW static void free_slow(void *p)
 		release(p, &info);
 }
 
+/* Leaves for the slow way. */
+static inline void free_leave(struct kms_local *t, void *p)
+{
+	kms_leave(t);
+	free_slow(p);
+}
+
 /* The bin that a block of this span goes back to; NULL if it has no room, or the span is no slab of
  * the front with today's checks. */
 static inline struct kms_bin *find_bin(struct kms_local *t, const struct kms_span *span)
@@ -164,36 +185,40 @@ static inline struct kms_bin *find_bin(struct kms_local *t, const struct kms_spa
 	return &t->bin[cls];
 }
 
+static inline void give(struct kms_bin *bin, uint8_t *p, struct kms_side *side)
+{
+	bin->top->block = p;
+	bin->top->side = side;
+	bin->top++;
+}
+
 /* The gate is open. */
 static HOT void free_traced(uint8_t *p)
 {
 	const struct kms_frame frame = kms_frame_caller(__builtin_frame_address(0));
 	struct kms_local *t = kms_tls;
 	struct kms_span *span = kms_span_entry(t, (uintptr_t)p);
-	struct kms_bin *bin = find_bin(t, span);
 	struct kms_counter *counter = &t->counter[span->cache];
 	struct kms_side *side;
+	struct kms_bin *bin;
 	uint32_t size, node;
 
+	kms_enter(t);
+	bin = find_bin(t, span);
 	if (KMS_UNLIKELY(!bin || !kms_span_side(span, (uintptr_t)p, &side)))
-		return free_slow(p);
+		return free_leave(t, p);
 	/* Likewise. The redzone lies in the last quarter of the slot: where, says the side entry. */
 	__builtin_prefetch(side, 1);
 	__builtin_prefetch(p + span->usable_bytes - 3);
 	__builtin_prefetch(p - 1);
-	kms_enter(t);
 	node = kms_capture(t, &frame);
 	size = side->size_bytes;
-	if (KMS_UNLIKELY(side->state != KMS_BLOCK_LIVE || !kms_zones_whole(span, p, size))) {
-		kms_leave(t);
-		return free_slow(p);
-	}
+	if (KMS_UNLIKELY(side->state != KMS_BLOCK_LIVE || !kms_zones_whole(span, p, size)))
+		return free_leave(t, p);
 	counter->frees++;
 	counter->free_bytes += size;
 	kms_side_free_traced(t, side, (uintptr_t)p, node, t->checks_malloc);
-	bin->top->block = p;
-	bin->top->side = side;
-	bin->top++;
+	give(bin, p, side);
 	kms_leave(t);
 }
 
@@ -209,29 +234,25 @@ EXPORT void free(void *p)
 	if (gate | detour)
 		return !gate && detour == KMS_DETOUR_TRACED ? free_traced(p) : free_slow(p);
 	span = kms_span_entry(t, (uintptr_t)p);
+	kms_enter(t);
 	bin = find_bin(t, span);
 	if (KMS_UNLIKELY(!bin))
-		return free_slow(p);
+		return free_leave(t, p);
 	counter = &t->counter[span->cache];
 	if (t->checks_malloc) {
 		if (KMS_UNLIKELY(!kms_span_side(span, (uintptr_t)p, &side) ||
 				 kms_side_mark(side) != (KMS_BLOCK_LIVE | KMS_MARK_NO_RING)))
-			return free_slow(p);
+			return free_leave(t, p);
 		size = side->size_bytes;
 		if (KMS_LIKELY(t->checks_malloc & KMS_CHECK_REDZONE) &&
 		    KMS_UNLIKELY(!kms_redzone_whole((uint8_t *)p + size) ||
 				 !kms_pattern_at((uint8_t *)p - 1)))
-			return free_slow(p);
-		kms_enter(t);
+			return free_leave(t, p);
 		counter->free_bytes += size;
 		kms_side_free_untraced(side);
-	} else {
-		kms_enter(t);
 	}
 	counter->frees++;
-	bin->top->block = p;
-	bin->top->side = side;
-	bin->top++;
+	give(bin, p, side);
 	kms_leave(t);
 }
 

@@ -151,7 +151,8 @@ def background(checks, workspace):
                                 " WHERE e.kind = 'alloc' AND e.size BETWEEN 5033 AND 5132"
                                 f" AND t.pid = {(workspace.path / 'started').read_text()}")
     checks.equal(rows, [["100"]], "daemon: its events")
-    checks.equal(list(workspace.runtime.glob("kmemscope/*")), [], "daemon: no session is left")
+    kms.wait_for(lambda: not list(workspace.runtime.glob("kmemscope/*")), DEADLINE_S,
+                 "no session is left")
 
 
 def live(checks, workspace):
