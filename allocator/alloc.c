@@ -9,6 +9,7 @@
 #include "allocator/large.h"
 #include "allocator/port.h"
 
+/* NOLINTNEXTLINE(readability-function-size): see alloc.h */
 uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t p, const struct kms_side *side,
 		    uint64_t size, uint32_t node, uint32_t flags)
 {

@@ -64,7 +64,7 @@ function(_kms_test_properties name label timeout serial env)
 		message(FATAL_ERROR "test ${name} has no LABEL")
 	endif()
 	if(NOT timeout)
-		set(timeout 120)
+		set(timeout 300) # ends what hangs; a busy machine may be many times slower than a quiet one
 	endif()
 	set_tests_properties(${name} PROPERTIES
 		LABELS "${label}"
@@ -123,7 +123,7 @@ function(kms_fuzz name)
 	else()
 		target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/base/test/fuzz_replay_main.c)
 		set(args ${a_CORPUS})
-		set(timeout 120)
+		set(timeout 300) # ends what hangs; a busy machine may be many times slower than a quiet one
 	endif()
 	add_test(NAME ${name} COMMAND ${name} ${args})
 	_kms_test_properties(${name} fuzz ${timeout} OFF "")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tracer/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,7 @@ int file_conn_begin(struct kms_file *file, struct file_conn **out, struct kms_er
 	if (!conn)
 		result = conn_open(file->path, &conn, err);
 	if (!result) {
+		assert(conn);
 		result = kms_db_exec(conn->db, "BEGIN", err);
 		if (!result)
 			result = kms_trace_refresh(conn->trace, err);

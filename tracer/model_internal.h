@@ -314,7 +314,7 @@ struct kms_model_image *kms_model_image_find(const struct kms_model *model, uint
 void kms_model_image_destroy(struct kms_model *model, struct kms_model_image *image);
 
 /** Takes over entries of a table. Errors: -EINVAL not such a table, -ENOMEM */
-int kms_model_image_add(struct kms_model *model, const struct kms_batch_table *table);
+int kms_model_image_add(struct kms_model *model, const struct kms_batch_table *news);
 
 /** Frees what no live target needs any more: stacks, modules, strings. */
 void kms_model_image_drop_tables(struct kms_model *model, struct kms_model_image *image);
@@ -335,7 +335,7 @@ static inline struct kms_model_claim *kms_model_claim(struct kms_model_ring *rin
 const void *kms_model_entry(const struct kms_model_image *image, uint32_t section, uint32_t index);
 
 /** Entry of a table if it is there and ready, else NULL. */
-const struct kms_node *kms_model_node(const struct kms_model_image *image, uint32_t node);
+const struct kms_node *kms_model_node(const struct kms_model_image *image, uint32_t index);
 const struct kms_cache_entry *kms_model_cache_entry(const struct kms_model_image *image,
 						    uint32_t index);
 const struct kms_thread *kms_model_thread(const struct kms_model_image *image, uint32_t index);

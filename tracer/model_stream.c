@@ -399,6 +399,7 @@ static int streams_make(struct kms_model *model, size_t at, size_t *end)
 		++*end;
 	room = *end - at;
 	b->n_streams = b->n_heap = b->n_waiting = 0;
+	/* NOLINTBEGIN(bugprone-sizeof-expression): arrays of pointers */
 	if (kms_memory_reserve(&model->memory, &b->stream, &b->stream_room, room,
 			       sizeof(*b->stream)) ||
 	    kms_memory_reserve(&model->memory, &b->heap, &b->heap_room, room, sizeof(*b->heap)) ||
@@ -406,6 +407,7 @@ static int streams_make(struct kms_model *model, size_t at, size_t *end)
 			       sizeof(*b->waiting)) ||
 	    entries_claim(model, at, *end))
 		return -ENOMEM;
+	/* NOLINTEND(bugprone-sizeof-expression) */
 	while (at < *end)
 		at = stream_make(b, at, *end);
 	return 0;

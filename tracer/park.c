@@ -10,6 +10,7 @@ int kms_park_init(struct kms_park *park, struct kms_memory *memory, size_t max)
 {
 	*park = (struct kms_park){.memory = memory, .max = max};
 	kms_list_init(&park->by_age);
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers */
 	park->bucket = kms_memory_alloc(memory, KMS_PARK_BUCKETS * sizeof(*park->bucket));
 	return park->bucket ? 0 : -ENOMEM;
 }
@@ -44,6 +45,7 @@ void kms_park_deinit(struct kms_park *park)
 		return;
 	while ((link = kms_list_pop_front(&park->by_age)))
 		queue_free(park, KMS_CONTAINER_OF(link, struct kms_park_queue, age));
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers */
 	kms_memory_free(park->memory, park->bucket, KMS_PARK_BUCKETS * sizeof(*park->bucket));
 	park->memory = NULL;
 }

@@ -13,7 +13,9 @@ enum {
 static const char *const texts[STORE_STMT_COUNT] = {
 	[STORE_META] = "INSERT OR REPLACE INTO meta(key, value) VALUES(?,?)",
 	/* kind comes with the snapshot and stays */
-	[STORE_TARGET] = /* NOLINT(bugprone-suspicious-missing-comma): one text */
+	/* NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text */
+	[STORE_TARGET] =
+		/* NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text */
 	"INSERT INTO targets(id, name, kind, pid, state, started, ended, exit_status, parent,"
 	" command, image, slot, region_start) VALUES(?1,?2,'process',?3,?4,?5,?6,?7,?8,?9,?10,?11,"
 	"?12) ON CONFLICT(id) DO UPDATE SET name=?2, pid=?3, state=?4, started=?5, ended=?6,"

@@ -508,7 +508,6 @@ static void the_stack_of_a_fault_is_that_of_the_access(void)
 	signal(SIGSEGV, SIG_DFL);
 }
 
-/* NOLINTNEXTLINE(readability-function-cognitive-complexity): its checks are counted, too */
 static void reads_that_fail_are_survived(void)
 {
 	struct sigaction action = {.sa_sigaction = fault_handler, .sa_flags = SA_SIGINFO};

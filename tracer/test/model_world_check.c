@@ -131,7 +131,7 @@ static bool check_sites(const struct world *w, const struct kms_model *model, ui
 {
 	struct pair all = {0};
 
-	for (uint16_t cache = 0; cache < WORLD_CACHES; cache++) {
+	for (uint16_t cache = 0; cache < (uint16_t)WORLD_CACHES; cache++) {
 		struct pair one = {0};
 
 		add_site(w, model, target, node, cache, &one);
