@@ -252,10 +252,11 @@ static int check_files(struct kms_err *err)
 		taken += fcntl(fd, F_GETFD) >= 0;
 	if (limit.rlim_cur >= taken + FILES)
 		return 0;
-	return kms_err_set(err, -ENOTSUP,
-			   "cannot trace with a limit of %u open files (ulimit -n), %u of them taken; "
-			   "raise it to %u at least",
-			   (unsigned)limit.rlim_cur, taken, taken + FILES);
+	return kms_err_set(
+		err, -ENOTSUP,
+		"cannot trace with a limit of %u open files (ulimit -n), %u of them taken; "
+		"raise it to %u at least",
+		(unsigned)limit.rlim_cur, taken, taken + FILES);
 }
 
 static int prepare(struct kms_front *f, struct kms_err *err)

@@ -28,24 +28,24 @@ static volatile size_t huge[] = {
 
 enum { HUGES = sizeof(huge) / sizeof(*huge) };
 
-#define CHECK(condition, what, number)                                                             \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			failed++;                                                                  \
-			printf("not ok: %s (%zx): %s, errno %d\n", what, (size_t)(number),         \
-			       #condition, errno);                                                 \
-		}                                                                                  \
-	} while (0)
+static void check(bool holds, const char *what, const char *condition, size_t number)
+{
+	if (holds)
+		return;
+	failed++;
+	printf("not ok: %s (%zx): %s, errno %d\n", what, number, condition, errno);
+}
+
+static void check_none(void *got, int error, const char *call, size_t number)
+{
+	check(got == NULL && errno == error, call, "fails", number);
+	free(got);
+}
+
+#define CHECK(condition, what, number) check(condition, what, #condition, (size_t)(number))
 
 #define CHECK_NONE(call, error, number)                                                            \
-	do {                                                                                       \
-		void *got_;                                                                        \
-                                                                                                   \
-		errno = 0;                                                                         \
-		got_ = (call);                                                                     \
-		CHECK(got_ == NULL && errno == (error), #call, number);                            \
-		free(got_);                                                                        \
-	} while (0)
+	(errno = 0, check_none(call, error, #call, (size_t)(number)))
 
 static void sizes_that_cannot_be(void)
 {
@@ -90,8 +90,9 @@ static void blocks_that_cannot_grow(void)
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		unsigned char *p = malloc(sizes[i]);
 		size_t wrong = 0;
+		void *moved;
 
-		CHECK(p, "malloc", sizes[i]);
+		CHECK(p != NULL, "malloc", sizes[i]);
 		if (!p)
 			continue;
 		memset(p, FILL, sizes[i]);
@@ -100,7 +101,8 @@ static void blocks_that_cannot_grow(void)
 
 			CHECK(!grown && errno == ENOMEM, "realloc", huge[h]);
 		}
-		CHECK(!reallocarray(p, SIZE_MAX / 2, 3) && errno == ENOMEM, "reallocarray", 3);
+		moved = reallocarray(p, SIZE_MAX / 2, 3);
+		CHECK(!moved && errno == ENOMEM, "reallocarray", 3);
 		for (size_t b = 0; b < sizes[i]; b++)
 			wrong += p[b] != FILL;
 		CHECK(wrong == 0, "a block that could not grow", sizes[i]);
@@ -170,13 +172,15 @@ static void usable_sizes(void)
 static void nothing_is_a_block_of_its_own(void)
 {
 	void *a = malloc(0), *b = malloc(0), *c = calloc(0, 8), *d = aligned_alloc(4096, 0);
+	void *moved;
 
 	CHECK(a && b && c && d && a != b && b != c && c != d, "malloc(0)", 0);
 	free(b);
 	free(c);
 	free(d);
 	errno = E2BIG;
-	CHECK(realloc(a, 0) == NULL, "realloc to nothing", 0);
+	moved = realloc(a, 0);
+	CHECK(moved == NULL, "realloc to nothing", 0);
 	free(NULL);
 	CHECK(errno == E2BIG, "free leaves errno", 0);
 }
