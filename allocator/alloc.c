@@ -13,7 +13,12 @@
 uint16_t kms_record(struct kms_local *t, unsigned form, uintptr_t p, const struct kms_side *side,
 		    uint64_t size, uint32_t node, uint32_t flags)
 {
-	bool ours = side->last_ring == t->ring->mark || side->last_ring == 0;
+	const struct kms_ring_writer *w = t->ring;
+	bool ours = side->last_ring == w->mark || side->last_ring == w->fresh;
+
+	/* A guard slot's generation counts for other addresses, too. */
+	if (w->session && flags & KMS_ATTR_GUARDED && form == KMS_REC_FORM_ALLOC)
+		ours = false;
 
 	if (ours && flags == t->ring->checks && !(p & 7))
 		kms_ring_emit(t, form, p, size, node);

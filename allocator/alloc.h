@@ -122,7 +122,7 @@ static inline uint16_t kms_record_slab(struct kms_local *t, unsigned form, uintp
 {
 	uint32_t last_ring = mark >> KMS_MARK_RING_SHIFT;
 
-	if (KMS_UNLIKELY(((last_ring != t->ring->mark) & (last_ring != 0)) |
+	if (KMS_UNLIKELY(((last_ring != t->ring->mark) & (last_ring != t->ring->fresh)) |
 			 (flags != t->ring->checks)))
 		return kms_record(t, form, p, side, size, node, flags);
 	kms_ring_emit(t, form, p, size, node);

@@ -96,6 +96,8 @@ static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t 
 		return KMS_ACK_RANGE;
 	if (variable == KMS_VAR_RING_BYTES && heap->ready)
 		return KMS_ACK_UNSUPPORTED;
+	if (variable == KMS_VAR_TRACE && heap->ready && value && !heap->variable[variable])
+		heap->session++;
 	heap->variable[variable] = value;
 	if (!heap->ready)
 		return KMS_ACK_OK;

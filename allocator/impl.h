@@ -127,10 +127,13 @@ struct kms_ring_writer {
 	uint32_t ring; /* KMS_NO_INDEX: none claimed */
 	uint32_t mask;
 	uint32_t populated_blocks;
-	uint16_t mark;  /* ring + 1, or KMS_SIDE_UNRECORDED: what an event leaves in last_ring */
-	uint8_t checks; /* declared by the last CHECKS record or block header */
-	bool no_ring;   /* none was free: count only */
-	bool distrust;  /* the position was written over, and waiting did not mend it */
+	uint16_t
+		mark; /* KMS_SIDE_MARK, or KMS_SIDE_UNRECORDED: what an event leaves in last_ring */
+	uint16_t fresh;  /* last_ring of a block without a past: 0, or in later sessions none */
+	uint8_t session; /* of recording, schema/record.h */
+	uint8_t checks;  /* declared by the last CHECKS record or block header */
+	bool no_ring;    /* none was free: count only */
+	bool distrust;   /* the position was written over, and waiting did not mend it */
 
 	struct {
 		uint32_t node;
@@ -250,6 +253,7 @@ struct kms_heap {
 	uint32_t *epoch;       /* in memory that is wiped in a forked child; 0 there */
 	uint32_t last_epoch;   /* the highest value *epoch had; atomic */
 	uint32_t shared;       /* a tracer can read the region */
+	uint32_t session;      /* how often recording was switched on again */
 	uint32_t announced;    /* the record of the image's exec is written */
 	uint32_t no_attention; /* stands in for the request page's word */
 	uint64_t acked_seq;

@@ -71,6 +71,11 @@ void kms_local_refresh(struct kms_local *t)
 	t->attention_seen = __atomic_load_n(t->attention, __ATOMIC_ACQUIRE);
 	t->epoch = heap->epoch;
 	t->epoch_seen = __atomic_load_n(heap->epoch, __ATOMIC_ACQUIRE);
+	if (KMS_UNLIKELY(t->ring->session != (uint8_t)heap->session)) {
+		kms_enter(t);
+		kms_ring_resume(t);
+		kms_leave(t);
+	}
 	t->trace = heap->shared ? (uint32_t)heap->variable[KMS_VAR_TRACE] : 0;
 	t->guard_active = kms_guard_wanted(heap);
 	t->detour_free = (t->trace ? KMS_DETOUR_TRACED : 0u) |

@@ -130,6 +130,14 @@ static void block_open(struct kms_local *local)
 	__atomic_store_n(&w->desc->head_block, w->block_nr, __ATOMIC_RELEASE);
 }
 
+/* From here on nothing is known of what was before: schema/record.h. */
+static void join_session(struct kms_ring_writer *w, uint32_t session)
+{
+	w->session = (uint8_t)session;
+	w->mark = KMS_SIDE_MARK(w->ring, w->session);
+	w->fresh = w->session ? w->mark : 0;
+}
+
 void kms_ring_claim(struct kms_local *local)
 {
 	struct kms_heap *heap = local->heap;
@@ -146,7 +154,7 @@ void kms_ring_claim(struct kms_local *local)
 		kms_ring_reset(w);
 		w->desc = &desc[i];
 		w->ring = i;
-		w->mark = (uint16_t)(i + 1);
+		join_session(w, heap->session);
 		w->mask = heap->region->blocks_per_ring - 1;
 		w->blocks = (struct kms_block *)kms_section_base(heap, KMS_SEC_RING) +
 			    (size_t)i * heap->region->blocks_per_ring;
@@ -276,6 +284,15 @@ static void publish(struct kms_ring_writer *w, uint8_t *out)
 	__atomic_store_n(&w->block->fill, (uint32_t)(out - w->block->record), __ATOMIC_RELEASE);
 }
 
+static void tell_session(struct kms_ring_writer *w)
+{
+	uint8_t *out = w->cursor;
+
+	*out++ = (uint8_t)(KMS_REC_RESUME << KMS_REC_CODE_SHIFT);
+	*out++ = w->session;
+	publish(w, out);
+}
+
 bool kms_ring_make_room(struct kms_local *local)
 {
 	struct kms_ring_writer *w = local->ring;
@@ -309,6 +326,8 @@ bool kms_ring_make_room(struct kms_local *local)
 		w->lost_pending = 0;
 		publish(w, out);
 	}
+	if (w->session)
+		tell_session(w);
 	return true;
 }
 
@@ -329,6 +348,20 @@ void kms_ring_stamp(struct kms_local *local)
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the parts of an event, in registers */
+void kms_ring_resume(struct kms_local *local)
+{
+	struct kms_ring_writer *w = local->ring;
+
+	if (w->ring == KMS_NO_INDEX || w->session == (uint8_t)local->heap->session)
+		return;
+	join_session(w, local->heap->session);
+	/* Where no block is open, or none has room, the next one begins with it. */
+	if (w->cursor > w->limit)
+		return;
+	kms_ring_stamp(local);
+	tell_session(w);
+}
+
 void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t address, uint64_t size,
 			uint32_t node, uint32_t flags, int generation)
 {

@@ -27,6 +27,9 @@ void kms_ring_claim(struct kms_local *local);
 /** Publishes what is pending and gives the ring back once the tracer has drained it. */
 void kms_ring_close(struct kms_local *local);
 
+/** Recording may have been switched on again: goes on in the new session. */
+void kms_ring_resume(struct kms_local *local);
+
 /** Has the tracer's position passed everything that ring @index holds? */
 bool kms_ring_drained(const struct kms_heap *heap, uint32_t index);
 

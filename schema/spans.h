@@ -22,7 +22,7 @@ enum kms_block_state {
 
 /**
  * State of one block. @generation grows by one at each alloc and free; @last_ring is the ring
- * (index + 1) that wrote its last record, KMS_SIDE_UNRECORDED if its last event was not recorded
+ * (KMS_SIDE_MARK) that wrote its last record, KMS_SIDE_UNRECORDED if its last event was not recorded
  * (trace off, or no event since the slab was made). A record carries the generation when last_ring
  * is not the writer's. While nothing is recorded the generation is not kept: an entry with
  * KMS_SIDE_UNRECORDED may begin again anywhere. A new slab begins at generation 0, so an alloc with generation 1 of an
@@ -30,6 +30,9 @@ enum kms_block_state {
  * kms_span.large_bytes.
  */
 #define KMS_SIDE_UNRECORDED 0xffffu
+
+/** last_ring of an event of a ring in a session of recording: an older session's is never the same. */
+#define KMS_SIDE_MARK(ring, session) ((uint16_t)(((ring) + 1) | ((session)&15u) << 11))
 
 struct kms_side {
 	uint32_t size_bytes;

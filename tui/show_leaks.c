@@ -103,7 +103,7 @@ void kms_show_leak_totals(struct kms_text *text, const cJSON *document)
 		kms_text_addf(text, "; %s suppressed: %s", kms_fmt_count(known).text,
 			      kms_fmt_bytes(kms_json_number(document, "suppressed_bytes")).text);
 	kms_text_addf(text, "%s\n",
-		      kms_json_flag(document, "incomplete") ? " (incomplete: events were lost)"
+		      kms_json_flag(document, "incomplete") ? " (incomplete: events are missing)"
 							    : "");
 }
 

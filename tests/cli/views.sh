@@ -8,7 +8,7 @@
 shows '1. 46.9 KiB in 1,000 blocks of malloc-48, score 97' leaks run.kms
 shows '#1  leak_one (leaky.c:12) [inlined]' leaks run.kms
 shows 'still live when the program ended; no block from here was ever freed' leaks
-shows '5 leak suspects: 105.5 KiB in 2,249 blocks; 1 other site holds 9.4 KiB (incomplete: events were lost)' leaks
+shows '5 leak suspects: 105.5 KiB in 2,249 blocks; 1 other site holds 9.4 KiB (incomplete: events are missing)' leaks
 shows '3 more: --limit N shows them' leaks --limit 2
 shows 'score 57, suppressed' leaks --all
 shows 'BUG: use_after_free in consume (uaf.c:31): read 16 bytes inside a freed block of 60 bytes' faults
