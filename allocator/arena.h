@@ -37,11 +37,6 @@ void kms_arena_span_put(struct kms_heap *heap, struct kms_span *span);
 /** Memory for the allocator's own structures, aligned to 16, zeroed; NULL without memory. */
 void *kms_meta_alloc(struct kms_heap *heap, size_t bytes);
 
-static inline uint32_t kms_span_index(const struct kms_heap *heap, const struct kms_span *span)
-{
-	return (uint32_t)(span - heap->arena.span);
-}
-
 /** Checks and state of a span in one word, for one comparison. */
 static inline uint32_t kms_span_word(const struct kms_span *span)
 {

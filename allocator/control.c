@@ -90,7 +90,8 @@ static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t 
 {
 	uint32_t status = KMS_ACK_OK;
 
-	if (variable >= KMS_VARIABLE_COUNT)
+	/* the last ones are commands, which a live session brings: not yet */
+	if (variable >= KMS_VAR_VERIFY)
 		return KMS_ACK_UNSUPPORTED;
 	if (!in_range(&variables[variable], value))
 		return KMS_ACK_RANGE;
@@ -212,6 +213,7 @@ static const char *parse_item(struct kms_heap *heap, const char *item, size_t le
 	size_t name = 0;
 	uint64_t value;
 	unsigned variable;
+	uint32_t status;
 
 	while (name < length && item[name] != '=')
 		name++;
@@ -222,9 +224,10 @@ static const char *parse_item(struct kms_heap *heap, const char *item, size_t le
 		return "value missing";
 	if (!parse_value(item + name + 1, length - name - 1, &value))
 		return "not a number";
-	if (kms_control_set(heap, variable, value) == KMS_ACK_RANGE)
+	status = kms_control_set(heap, variable, value);
+	if (status == KMS_ACK_RANGE)
 		return "out of range";
-	return NULL;
+	return status == KMS_ACK_UNSUPPORTED ? "cannot be set at start" : NULL;
 }
 
 unsigned kms_control_parse(struct kms_heap *heap, const char *options,

@@ -180,7 +180,6 @@ struct kms_local {
 	uint32_t tid;
 	uint32_t thread_index;
 	uint32_t state;       /* enum kms_local_state */
-	uint32_t told_level;  /* level of the last context record */
 	uint32_t exit_rounds; /* destructor rounds seen at thread exit */
 	uint8_t small_class[KMS_MALLOC_SMALL_STEPS];
 	struct kms_bin bin[KMS_MAX_CACHES];

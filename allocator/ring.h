@@ -79,11 +79,6 @@ static inline void kms_store32(uint8_t *p, uint32_t v)
 	__builtin_memcpy(p, &v, sizeof(v));
 }
 
-static inline void kms_store16(uint8_t *p, uint16_t v)
-{
-	__builtin_memcpy(p, &v, sizeof(v));
-}
-
 /** log2 of the bytes that hold v as a two's complement number: 0, 1, 2, or 3 for more than 4. */
 static inline unsigned kms_signed_code(int64_t v)
 {

@@ -152,6 +152,11 @@ int kms_options_set(struct kms_options *options, const char *assignment, struct 
 		result = kms_variable_parse(variable, equal + 1, &value, err);
 	if (result < 0)
 		return result;
+	if (variable >= KMS_VAR_VERIFY)
+		return kms_err_set(err, -ENOTSUP,
+				   "%s is a command for a running program, which comes with "
+				   "version 0.2; leave it out",
+				   infos[variable].name);
 	options->is_set[variable] = true;
 	options->value[variable] = value;
 	return 0;

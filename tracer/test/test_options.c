@@ -165,6 +165,17 @@ static void item_too_long_is_refused(void **state)
 	assert_int_equal(kms_options_parse(&options, "", NULL), 0);
 }
 
+static void commands_are_no_start_values(void **state)
+{
+	struct kms_options options = {0};
+	struct kms_err err = KMS_ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kms_options_set(&options, "verify=1", &err), -ENOTSUP);
+	assert_non_null(strstr(err.text, "kmem_verify"));
+	assert_false(options.is_set[KMS_VAR_VERIFY]);
+}
+
 static void formatted_options_read_back(void **state)
 {
 	struct kms_options options = {0}, again = {0};
@@ -174,7 +185,7 @@ static void formatted_options_read_back(void **state)
 	kms_buf_init(&text, 1 << 16);
 	kms_options_format(&options, &text);
 	assert_string_equal(kms_buf_text(&text), "");
-	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++) {
+	for (unsigned i = 0; i < KMS_VAR_VERIFY; i++) {
 		options.is_set[i] = true;
 		options.value[i] = kms_variable_info(i)->max;
 	}
@@ -198,6 +209,7 @@ int main(void)
 		cmocka_unit_test(failed_assignment_changes_nothing),
 		cmocka_unit_test(list_holds_the_items_before_the_mistake),
 		cmocka_unit_test(item_too_long_is_refused),
+		cmocka_unit_test(commands_are_no_start_values),
 		cmocka_unit_test(formatted_options_read_back),
 	};
 
