@@ -137,6 +137,12 @@ size_t kms_block_usable(struct kms_local *t, const void *p)
 	return place.span->usable_bytes;
 }
 
+/* Are size and state of this block kept? */
+static bool is_kept(const struct kms_span *span)
+{
+	return span->checks || span->state != KMS_SPAN_SLAB;
+}
+
 /* Same block, other size: what a free and an allocation would have left behind. */
 static void resize_in_place(struct kms_local *t, const struct kms_place *place, uint8_t *p,
 			    size_t size, struct kms_request_info *info)
@@ -145,6 +151,10 @@ static void resize_in_place(struct kms_local *t, const struct kms_place *place, 
 	uint32_t flags = place->span->checks | KMS_ATTR_REALLOC;
 	struct kms_counter *counter = &t->counter[place->span->cache];
 
+	counter->frees++;
+	counter->allocs++;
+	if (!is_kept(place->span))
+		return;
 	if (t->trace) {
 		side->last_ring = kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side,
 					     place->block_bytes, info->node, flags);
@@ -156,14 +166,14 @@ static void resize_in_place(struct kms_local *t, const struct kms_place *place, 
 		side->last_ring = KMS_SIDE_UNRECORDED;
 		side->generation = 0;
 	}
-	counter->frees++;
 	counter->free_bytes += place->block_bytes;
-	counter->allocs++;
 	counter->alloc_bytes += size;
-	kms_large_set_size(place->span, side, size);
 	side->alloc_stack = info->node;
 	if (place->span->checks & KMS_CHECK_REDZONE)
 		kms_redzone_fill(p + size);
+	/* whoever finds the block with its new size finds it whole (verify.c) */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	kms_large_set_size(place->span, side, size);
 }
 
 /* Does @size belong where the block is? Not if it would waste most of it. */

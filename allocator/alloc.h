@@ -182,7 +182,9 @@ static inline uint8_t *kms_round_dress(struct kms_local *t, unsigned cache_index
 	else if (checks)
 		kms_side_alloc_untraced(side, size);
 	counter->allocs++;
-	counter->alloc_bytes += size;
+	/* Nor does a free know then how many bytes these are. */
+	if (checks)
+		counter->alloc_bytes += size;
 	return p;
 }
 
