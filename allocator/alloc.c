@@ -105,8 +105,7 @@ void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 	}
 	if (kms_large_free(t, p, info))
 		return;
-	if (found.side && found.side->state == KMS_BLOCK_LIVE) {
-		/* A slab of an older check set. */
+	if (found.side && kms_heap_old_live(t->heap, &found, p)) {
 		kms_fault_check_zones(t, found.span, p, found.side, &info->frame, KMS_ACCESS_FREE);
 		kms_heap_free_old(t, &found, p, info->node, info->attrs);
 		return;

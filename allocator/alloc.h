@@ -269,15 +269,24 @@ static inline void kms_bin_give(struct kms_local *t, const struct kms_found *fou
 	unsigned cache_index = found->span->cache;
 	struct kms_bin *bin = &t->bin[cache_index];
 	struct kms_counter *counter = &t->counter[cache_index];
-	size_t size = side->size_bytes;
+	size_t size = 0;
 
-	kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
+	if (found->span->checks) {
+		size = side->size_bytes;
+		kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
+	}
 	bin->top->block = p;
 	bin->top->side = side;
 	bin->top++;
 	counter->frees++;
 	counter->free_bytes += size;
 }
+
+/**
+ * Is @p, where a block of a slab begins, live as far as can be known? For slabs of an older check
+ * set. Without checks all are that did not come back to the slab. Takes cache.lock.
+ */
+bool kms_heap_old_live(struct kms_heap *heap, const struct kms_found *found, void *p);
 
 /** Frees a live block past the magazines, straight into its slab. */
 void kms_heap_free_old(struct kms_local *t, const struct kms_found *found, void *p, uint32_t node,

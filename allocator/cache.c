@@ -254,6 +254,16 @@ void kms_cache_free_to_slab(struct kms_local *local, struct kms_cache *cache, vo
 	kms_slab_tell(local, cache, &news);
 }
 
+bool kms_cache_in_slab(struct kms_cache *cache, const struct kms_span *span, const void *block)
+{
+	bool in_slab;
+
+	kms_port_lock(&cache->lock);
+	in_slab = span->state == KMS_SPAN_SLAB && kms_slab_holds(span, block);
+	kms_port_unlock(&cache->lock);
+	return in_slab;
+}
+
 static void flush_magazine(struct kms_local *local, struct kms_cache *cache, struct kms_magazine *m,
 			   bool to_slabs)
 {

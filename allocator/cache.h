@@ -46,6 +46,9 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache);
 /** Puts one block straight back into its slab. */
 void kms_cache_free_to_slab(struct kms_local *local, struct kms_cache *cache, void *block);
 
+/** Does the slab hold the block that begins at @block for free? */
+bool kms_cache_in_slab(struct kms_cache *cache, const struct kms_span *span, const void *block);
+
 /** Gives the magazines of a local back to the depot. */
 void kms_cache_flush_local(struct kms_local *local);
 

@@ -49,11 +49,12 @@ void kms_place_find(const struct kms_heap *heap, uintptr_t p, struct kms_place *
 		return;
 	}
 	place->block_bytes = kms_side_size(span, place->side);
-	/* Without checks nobody kept the size or the state. */
-	if (span->state == KMS_SPAN_SLAB && !span->checks)
+	place->live = place->side->state == KMS_BLOCK_LIVE;
+	/* Without checks nobody kept the size or the state, but of what came back to an old slab. */
+	if (span->state == KMS_SPAN_SLAB && !span->checks) {
 		place->block_bytes = span->usable_bytes;
-	place->live = place->side->state == KMS_BLOCK_LIVE ||
-		      (span->state == KMS_SPAN_SLAB && !span->checks);
+		place->live = place->side->state != KMS_BLOCK_FREE;
+	}
 }
 
 /* Start of the block of one entry of a span; 0 if it had none yet. */

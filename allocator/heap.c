@@ -141,14 +141,39 @@ const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t bloc
 	return NULL;
 }
 
+bool kms_heap_old_live(struct kms_heap *heap, const struct kms_found *found, void *p)
+{
+	if (found->span->checks)
+		return found->side->state == KMS_BLOCK_LIVE;
+	return found->side->state != KMS_BLOCK_FREE &&
+	       !kms_cache_in_slab(heap->cache[found->span->cache], found->span, p);
+}
+
+/*
+ * Of a slab without checks the side table is kept only from here on, where its blocks have no next
+ * owner: it tells a second free. The trace gets all that is known of the size.
+ */
+static void free_unchecked(struct kms_local *t, const struct kms_found *found, void *p,
+			   uint32_t node, uint32_t attrs)
+{
+	/* A local behind the times may come to a slab newer than its own checks. */
+	if ((int32_t)(t->check_epoch - found->span->epoch) <= 0)
+		return;
+	kms_side_set_head(found->side, found->span->usable_bytes, 0);
+	kms_side_free(t, found->side, (uintptr_t)p, node, attrs);
+}
+
 void kms_heap_free_old(struct kms_local *t, const struct kms_found *found, void *p, uint32_t node,
 		       uint32_t attrs)
 {
 	struct kms_cache *cache = t->heap->cache[found->span->cache];
 	struct kms_side *side = found->side;
-	uint64_t size = side->size_bytes;
+	uint64_t size = found->span->checks ? side->size_bytes : 0;
 
-	kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
+	if (found->span->checks)
+		kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
+	else
+		free_unchecked(t, found, p, node, attrs);
 	t->counter[cache->index].frees++;
 	t->counter[cache->index].free_bytes += size;
 	kms_cache_free_to_slab(t, cache, p);

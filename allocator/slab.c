@@ -237,6 +237,13 @@ uint32_t kms_slab_index(const struct kms_span *span, uintptr_t p)
 	return (uint32_t)(offset / span->stride_bytes);
 }
 
+bool kms_slab_holds(const struct kms_span *span, const void *block)
+{
+	uint32_t i = kms_slab_index(span, (uintptr_t)block);
+
+	return slab_of(span)->free_bits[i / 64] >> i % 64 & 1;
+}
+
 void kms_slab_put(struct kms_heap *heap, struct kms_cache *cache, void *block,
 		  struct kms_slab_news *news)
 {

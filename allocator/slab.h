@@ -35,6 +35,9 @@ void kms_slab_fill(struct kms_heap *heap, struct kms_cache *cache, struct kms_ma
 void kms_slab_put(struct kms_heap *heap, struct kms_cache *cache, void *block,
 		  struct kms_slab_news *news);
 
+/** Is the block that begins at @block one of the free ones in its slab? */
+bool kms_slab_holds(const struct kms_span *span, const void *block);
+
 /** All slabs of the cache belong to an older check set from now on. */
 void kms_slab_retire_epoch(struct kms_cache *cache);
 

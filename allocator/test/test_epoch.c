@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Checks switched while blocks are about, through the malloc family that this program is linked
+ * with. Each case is a process of its own: it needs a heap with nothing in it but what it made.
+ *
+ * Usage: test_epoch [CASE]
+ */
+#include <malloc.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "allocator/control.h"
+#include "allocator/heap.h"
+#include "allocator/kmem.h"
+#include "allocator/port/process.h"
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+enum {
+	BLOCKS = 500,
+};
+
+extern char **environ;
+
+/* Hides a pointer's past from the compiler. */
+static unsigned char *hidden(void *p)
+{
+	__asm__ volatile("" : "+r"(p) : : "memory");
+	return p;
+}
+
+static void set(const char *name, uint64_t value)
+{
+	CHECK(kmem_variable_set(name, value) == 0);
+}
+
+static uint64_t findings(void)
+{
+	const struct kms_heap *heap = kms_process_heap();
+
+	for (unsigned i = 0; i < heap->region->sections; i++) {
+		if (heap->region->section[i].kind == KMS_SEC_FAULT)
+			return heap->region->section[i].used;
+	}
+	return 0;
+}
+
+/* What this thread allocated and did not free, by its counters. */
+static uint64_t bytes_live(void)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < kms_process_heap()->n_caches; i++)
+		bytes += kms_tls->counter[i].alloc_bytes - kms_tls->counter[i].free_bytes;
+	return bytes;
+}
+
+static size_t size_of(int i)
+{
+	return 1 + (size_t)i * 37;
+}
+
+static bool holds(const unsigned char *p, int value, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		if (p[i] != (unsigned char)value)
+			return false;
+	}
+	return true;
+}
+
+/* Blocks made without checks are freed, resized and measured like any other once a check is on. */
+static void unchecked_blocks_outlive_a_switch(const char *variable, uint64_t value)
+{
+	static unsigned char *p[BLOCKS], *q[BLOCKS];
+	uint64_t live = bytes_live();
+
+	for (int i = 0; i < BLOCKS; i++) {
+		p[i] = hidden(malloc(size_of(i)));
+		memset(p[i], i, size_of(i));
+		q[i] = kmem_alloc(size_of(i) % 3000 + 1, KM_SLEEP);
+	}
+	set(variable, value);
+	for (int i = 0; i < BLOCKS; i++) {
+		kmem_free(q[i], size_of(i) % 3000 + 1);
+		CHECK(malloc_usable_size(p[i]) >= size_of(i));
+		if (i & 1)
+			continue;
+		p[i] = hidden(realloc(p[i], i % 4 ? size_of(i) / 2 + 1 : 5000 + size_of(i)));
+		CHECK(holds(p[i], i, size_of(i) / 2));
+	}
+	for (int i = 0; i < BLOCKS; i++)
+		free(p[i]);
+	CHECK(kmem_verify() == 0);
+	CHECK(findings() == 0);
+	CHECK(bytes_live() == live);
+}
+
+static void redzone_on(void)
+{
+	unchecked_blocks_outlive_a_switch("redzone", 1);
+}
+
+static void size_on(void)
+{
+	unchecked_blocks_outlive_a_switch("size", 1);
+}
+
+static void poison_on(void)
+{
+	unchecked_blocks_outlive_a_switch("poison", 1);
+}
+
+static void guard_on(void)
+{
+	unchecked_blocks_outlive_a_switch("guard_depth", 64);
+}
+
+static void trace_on(void)
+{
+	unchecked_blocks_outlive_a_switch("trace", 2);
+}
+
+/* What came back to a slab without checks is known there: freed again it is a finding. */
+static void second_free_of_an_unchecked_block(void)
+{
+	unsigned char *first = hidden(malloc(100)), *second = hidden(malloc(100));
+
+	set("panic", 0);
+	free(first);
+	set("redzone", 1);
+	free(second);
+	CHECK(findings() == 0);
+	free(second);
+	CHECK(findings() == 1);
+	free(first);
+	CHECK(findings() == 2);
+	CHECK(!hidden(realloc(second, 200)));
+	CHECK(findings() == 3);
+	CHECK(malloc_usable_size(second) == 0);
+}
+
+struct test_case {
+	const char *name;
+	const char *options;
+	void (*run)(void);
+	bool traced;
+};
+
+#define NONE "trace=0,size=0,redzone=0,panic=2"
+#define SIZE "trace=0,redzone=0,panic=2"
+#define ZONE "trace=0,size=0,panic=2"
+
+#define CASE(name, options)                                                                        \
+	{                                                                                          \
+		#name, options, name, false                                                        \
+	}
+
+static const struct test_case cases[] = {
+	CASE(redzone_on, NONE),
+	CASE(size_on, NONE),
+	CASE(poison_on, NONE),
+	CASE(guard_on, NONE),
+	{"trace_on", NONE, trace_on, true},
+	CASE(second_free_of_an_unchecked_block, NONE),
+};
+
+/* The case in a process of its own, traced by nobody if it is to be traced. */
+static bool passes(const struct test_case *c)
+{
+	char folder[] = "/tmp/kms_epoch_XXXXXX";
+	char program[] = "/proc/self/exe", name[64], command[64];
+	char *arguments[] = {program, name, NULL};
+	int status = -1;
+	pid_t pid;
+
+	(void)snprintf(name, sizeof(name), "%s", c->name);
+	setenv("KMEM_OPTIONS", c->options, 1);
+	if (c->traced) {
+		CHECK(mkdtemp(folder));
+		setenv("KMEMSCOPE_RUN", folder, 1);
+	}
+	CHECK(posix_spawn(&pid, program, NULL, NULL, arguments, environ) == 0);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	if (c->traced) {
+		unsetenv("KMEMSCOPE_RUN");
+		(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
+		CHECK(system(command) == 0);
+	}
+	if (status)
+		fprintf(stderr, "%s: status %#x\n", c->name, (unsigned)status);
+	return status == 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool passed = true;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (argc < 2)
+			passed &= passes(&cases[i]);
+		else if (strcmp(argv[1], cases[i].name) == 0)
+			cases[i].run();
+	}
+	return passed ? 0 : 1;
+}
