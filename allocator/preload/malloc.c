@@ -364,32 +364,35 @@ static int refuse(size_t size, struct kms_request_info *info)
 	return EINVAL;
 }
 
-EXPORT void *memalign(size_t align, size_t size)
+/* glibc rounds an odd alignment up, if there is a power of two above it. */
+static void *aligned_any(size_t align, size_t size, struct kms_request_info *info)
 {
-	struct kms_request_info info = {0};
 	size_t power = KMS_MALLOC_ALIGN;
 
-	KMS_CALLER_FRAME(&info.frame);
-	/* glibc rounds an odd alignment up, if there is a power of two above it. */
 	while (power < align && power << 1)
 		power <<= 1;
 	if (power < align) {
-		errno = refuse(size, &info);
+		errno = refuse(size, info);
 		return NULL;
 	}
-	return aligned(power, size, &info);
+	return aligned(power, size, info);
 }
 
+EXPORT void *memalign(size_t align, size_t size)
+{
+	struct kms_request_info info = {0};
+
+	KMS_CALLER_FRAME(&info.frame);
+	return aligned_any(align, size, &info);
+}
+
+/* The same function in glibc before 2.38, which refuses what is no power of two. */
 EXPORT void *aligned_alloc(size_t align, size_t size)
 {
 	struct kms_request_info info = {0};
 
 	KMS_CALLER_FRAME(&info.frame);
-	if (!power_of_two(align)) {
-		errno = refuse(size, &info);
-		return NULL;
-	}
-	return aligned(align, size, &info);
+	return aligned_any(align, size, &info);
 }
 
 EXPORT int posix_memalign(void **out, size_t align, size_t size)
