@@ -10,7 +10,7 @@ import kms  # noqa: E402
 
 PROGRAM = kms.BUILD / "test/system/corners"
 LIBRARY = kms.BUILD / "lib/libkmem_malloc.so"
-FAILS = 6 * 11 + 6 + 5 * 7 + 5 * 2 + 1 + 3 * 3 + 1  # calls of corners.c that must fail
+FAILS = 6 * 11 + 6 + 5 * 7 + 5 + 1 + 3 * 3 + 2  # calls of corners.c that must fail
 
 # Options, and whether the usable size is the requested one.
 ALONE = (("", "exact"), ("trace=0,size=0,redzone=0", "room"), ("size=1,redzone=0", "exact"),
