@@ -475,7 +475,7 @@ static void apply_session(const struct kms_model_source *source, const struct km
 			  size_t n)
 {
 	struct kms_model_target *target = source->target;
-	int ahead = (int8_t)(event->session - target->session);
+	int8_t ahead = (int8_t)(event->session - target->session);
 
 	if (ahead > 0 || (ahead && !target->session_known))
 		kms_model_session_begin(source, event);

@@ -92,6 +92,7 @@ static bool ring_reached(const struct fork *fork, uint32_t index)
 
 static bool is_ready(struct kms_model *model, struct kms_model_target *target, unsigned depth);
 
+/* NOLINTNEXTLINE(misc-no-recursion): DEPTH_MAX generations */
 static bool parent_reached(const struct fork *fork, unsigned depth)
 {
 	/* rings without a cut may still have something from before the fork; a parent that has not
@@ -411,6 +412,7 @@ static bool fork_begin(struct fork *fork, struct kms_model *model, struct kms_mo
 	return fork->parent && fork->image;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): DEPTH_MAX generations */
 static bool is_ready(struct kms_model *model, struct kms_model_target *target, unsigned depth)
 {
 	struct fork fork;
