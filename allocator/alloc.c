@@ -61,15 +61,15 @@ static void *alloc_aligned(struct kms_local *t, size_t size, size_t align,
 	return kms_large_alloc(t, size, align, t->heap->large_malloc_cache, checks, info);
 }
 
-void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_request_info *info)
+/* With the local's checks as they are. */
+static void *alloc_once(struct kms_local *t, size_t size, size_t align,
+			struct kms_request_info *info)
 {
 	size_t need = size + t->extra_malloc_bytes;
 	uint32_t checks = t->checks & ~(uint32_t)KMS_CHECK_HEADER;
 	void *p;
 
 	info->node = kms_capture(t, &info->frame);
-	if (size > PTRDIFF_MAX)
-		return NULL;
 	need += !need;
 	if (t->guard_active) {
 		unsigned cls = need <= KMS_MALLOC_MAX_BYTES ? kms_malloc_class(need)
@@ -85,6 +85,20 @@ void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_
 		return kms_large_alloc(t, size, KMS_MALLOC_ALIGN, t->heap->large_malloc_cache,
 				       checks, info);
 	return kms_alloc_from(t, kms_malloc_class(need), size, info->node, checks, info->attrs);
+}
+
+void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_request_info *info)
+{
+	void *p;
+
+	if (size > PTRDIFF_MAX) {
+		info->node = kms_capture(t, &info->frame);
+		return NULL;
+	}
+	do
+		p = alloc_once(t, size, align, info);
+	while (!p && kms_local_catch_up(t));
+	return p;
 }
 
 void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)

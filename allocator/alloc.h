@@ -188,7 +188,10 @@ static inline uint8_t *kms_round_dress(struct kms_local *t, unsigned cache_index
 	return p;
 }
 
-/** Takes one block of a cache for @size bytes. NULL without memory; nothing is recorded then. */
+/**
+ * Takes one block of a cache for @size bytes. NULL without memory, or if the local's checks are no
+ * more in force (kms_local_catch_up); nothing is recorded then.
+ */
 static inline void *kms_alloc_from(struct kms_local *t, unsigned cache_index, size_t size,
 				   uint32_t node, uint32_t checks, uint32_t attrs)
 {

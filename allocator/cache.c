@@ -112,6 +112,7 @@ void kms_cache_fork_stat(struct kms_heap *heap, struct kms_cache *cache)
 
 struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache_plan *plan)
 {
+	struct kms_check_set set = kms_heap_check_set(heap);
 	struct kms_cache *cache;
 	uint32_t index;
 
@@ -129,7 +130,8 @@ struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache
 	cache->checks_mask = plan->checks_mask;
 	cache->slab_pages = plan->slab_pages ? plan->slab_pages : pages_for(plan->stride_bytes);
 	cache->magazine_rounds = rounds_for(plan->stride_bytes ? plan->stride_bytes : 1);
-	cache->epoch = heap->check_epoch;
+	cache->epoch = set.epoch;
+	cache->checks = set.checks;
 	for (size_t i = 0; i + 1 < sizeof(cache->name) && plan->name[i]; i++)
 		cache->name[i] = plan->name[i];
 	kms_cache_bind_stat(heap, cache);
@@ -145,9 +147,10 @@ static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
 			   struct kms_slab_news *news)
 {
 	struct kms_heap *heap = local->heap;
+	struct kms_check_set set = kms_heap_check_set(heap);
 	struct kms_magazine *m;
 
-	if (KMS_LIKELY(cache->epoch == heap->check_epoch))
+	if (KMS_LIKELY(cache->epoch == set.epoch))
 		return;
 	while ((m = cache->full)) {
 		cache->full = m->next;
@@ -157,7 +160,17 @@ static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
 	}
 	cache->full_count = 0;
 	kms_slab_retire_epoch(cache);
-	cache->epoch = heap->check_epoch;
+	cache->epoch = set.epoch;
+	cache->checks = set.checks;
+}
+
+/*
+ * Do this local's magazines have the checks of the cache? Not if its gate was before a switch.
+ * Needs cache.lock.
+ */
+static bool is_of_epoch(const struct kms_local *local, const struct kms_cache *cache)
+{
+	return KMS_LIKELY(local->check_epoch == cache->epoch);
 }
 
 bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache)
@@ -183,11 +196,11 @@ bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache)
 		return false;
 	kms_port_lock(&cache->lock);
 	depot_catch_up(local, cache, &news);
-	full = cache->full;
+	full = is_of_epoch(local, cache) ? cache->full : NULL;
 	if (full) {
 		cache->full = full->next;
 		cache->full_count--;
-	} else {
+	} else if (is_of_epoch(local, cache)) {
 		kms_slab_fill(heap, cache, loaded, &news);
 	}
 	kms_port_unlock(&cache->lock);
@@ -224,8 +237,9 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
 	/* Both full: one goes to the depot, or when that has enough, back into slabs. */
 	kms_port_lock(&cache->lock);
 	depot_catch_up(local, cache, &news);
-	if ((uint64_t)cache->full_count * cache->magazine_rounds * cache->stride_bytes <
-	    DEPOT_BYTES) {
+	if (is_of_epoch(local, cache) &&
+	    (uint64_t)cache->full_count * cache->magazine_rounds * cache->stride_bytes <
+		    DEPOT_BYTES) {
 		struct kms_magazine *fresh = magazine_get(heap);
 
 		if (fresh) {
@@ -273,7 +287,7 @@ static void flush_magazine(struct kms_local *local, struct kms_cache *cache, str
 		return;
 	kms_port_lock(&cache->lock);
 	if (!to_slabs && m->rounds == cache->magazine_rounds &&
-	    cache->epoch == local->heap->check_epoch) {
+	    is_of_epoch(local, cache)) {
 		m->next = cache->full;
 		cache->full = m;
 		cache->full_count++;

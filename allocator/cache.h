@@ -36,6 +36,7 @@ struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache
 
 /**
  * Loads the local's bin: previous magazine, depot, then slabs. After true bin->top > bin->bottom.
+ * False without memory, or if the local's checks are no more in force (kms_local_catch_up).
  * Locks: takes cache.lock; may emit slab events, so no allocator lock may be held.
  */
 bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache);

@@ -72,12 +72,17 @@ unsigned kms_control_find(const char *name, size_t length)
 
 static void checks_changed(struct kms_heap *heap)
 {
+	struct kms_check_set set = kms_heap_check_set(heap);
 	uint32_t checks = kms_control_checks(heap);
+	uint64_t word;
 
-	if (checks == heap->checks)
+	if (checks == set.checks)
 		return;
-	heap->checks = checks;
-	heap->check_epoch++;
+	set.checks = checks;
+	set.epoch++;
+	__builtin_memcpy(&word, &set, sizeof(word));
+	/* pairs with kms_heap_check_set */
+	__atomic_store_n(&heap->check_set, word, __ATOMIC_RELEASE);
 }
 
 static bool in_range(const struct variable *v, uint64_t value)

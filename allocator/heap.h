@@ -23,6 +23,12 @@ void kms_local_put(struct kms_local *t);
 /** Brings a local's copies of what is switched (trace, checks, guard) up to date. */
 void kms_local_refresh(struct kms_local *t);
 
+/**
+ * For a call that got no block: was that because the checks were switched since its gate? Then the
+ * local has the new ones after it, and the call begins again with what it computed from the checks.
+ */
+bool kms_local_catch_up(struct kms_local *t);
+
 /** Every local takes the slow way at its next call. */
 void kms_heap_attention(struct kms_heap *heap);
 

@@ -94,7 +94,8 @@ struct kms_cache {
 	/* depot */
 	struct kms_magazine *full;
 	uint32_t full_count;
-	uint32_t epoch; /* check epoch of the depot and of @partial */
+	uint32_t epoch;  /* check epoch of the depot and of @partial */
+	uint32_t checks; /* of that epoch, before the mask */
 	/* slabs with free blocks: of this epoch, and of older check sets (only freed into) */
 	struct kms_slab *partial;
 	struct kms_slab *old;
@@ -224,6 +225,12 @@ struct kms_gone {
 struct kms_guard;
 struct kms_stacks;
 
+/** Checks and the epoch that they belong to. */
+struct kms_check_set {
+	uint32_t checks;
+	uint32_t epoch;
+};
+
 /** The heap: one in a process, one in a guest. */
 struct kms_heap {
 	struct kms_arena arena;
@@ -247,8 +254,13 @@ struct kms_heap {
 	uint64_t start_mono_ns;
 	/* control */
 	uint64_t variable[KMS_VARIABLE_COUNT];
-	uint32_t checks;       /* in force for new slabs */
-	uint32_t check_epoch;  /* grows at each switch of checks */
+	union {
+		struct {
+			uint32_t checks;      /* in force for new slabs */
+			uint32_t check_epoch; /* grows at each switch of checks */
+		};
+		uint64_t check_set; /* both, as they change: kms_heap_check_set */
+	};
 	uint32_t *epoch;       /* in memory that is wiped in a forked child; 0 there */
 	uint32_t last_epoch;   /* the highest value *epoch had; atomic */
 	uint32_t shared;       /* a tracer can read the region */
@@ -272,5 +284,16 @@ struct kms_heap {
 	struct kms_guard *guard; /* NULL until the first depth */
 	struct kms_stacks *stacks;
 };
+
+/** The check set in force: never the checks of one epoch with the number of another. */
+static inline struct kms_check_set kms_heap_check_set(const struct kms_heap *heap)
+{
+	/* pairs with checks_changed */
+	uint64_t word = __atomic_load_n(&heap->check_set, __ATOMIC_ACQUIRE);
+	struct kms_check_set set;
+
+	__builtin_memcpy(&set, &word, sizeof(set));
+	return set;
+}
 
 #endif

@@ -68,8 +68,6 @@ static void *get_once(struct kms_local *t, size_t size, struct kms_request_info 
 	unsigned cache = class_of(t->heap, internal);
 	void *p;
 
-	if (size > PTRDIFF_MAX)
-		return NULL;
 	if (t->guard_active) {
 		p = kms_guard_alloc(t, size, KMS_KMEM_ALIGN, cache, info);
 		if (p)
@@ -78,6 +76,17 @@ static void *get_once(struct kms_local *t, size_t size, struct kms_request_info 
 	if (cache == t->heap->large_kmem_cache)
 		return kms_large_alloc(t, size, KMS_PAGE_BYTES, cache, t->checks, info);
 	return kms_alloc_from(t, cache, size, info->node, t->checks, info->attrs);
+}
+
+static void *get_now(struct kms_local *t, size_t size, struct kms_request_info *info)
+{
+	void *p = NULL;
+
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	while (!(p = get_once(t, size, info)) && kms_local_catch_up(t))
+		info->node = kms_capture(t, &info->frame);
+	return p;
 }
 
 /* KM_SLEEP: tries until memory comes back. Others may run meanwhile. */
@@ -91,7 +100,7 @@ static void *get_sleeping(struct kms_local *t, size_t size, struct kms_request_i
 		uint32_t word = __atomic_load_n(&heap->memory_word, __ATOMIC_ACQUIRE);
 
 		kms_cache_flush_local(t);
-		p = get_once(t, size, info);
+		p = get_now(t, size, info);
 		if (p)
 			break;
 		kms_leave(t);
@@ -126,11 +135,11 @@ void *kms_kmem_alloc(struct kms_local *t, size_t size, unsigned flags, bool intr
 	if (flags & KM_NOSLEEP && !(flags & KM_SLEEP)) {
 		info->attrs |= KMS_ATTR_NOSLEEP;
 		if (!induced_failure(t->heap))
-			p = get_once(t, size, info);
+			p = get_now(t, size, info);
 		if (!p)
 			kms_alloc_failed(t, size, info);
 	} else {
-		p = get_once(t, size, info);
+		p = get_now(t, size, info);
 		if (!p)
 			p = get_sleeping(t, size, info);
 	}

@@ -63,38 +63,61 @@ static struct kms_local *local_find(struct kms_heap *heap)
 	return local_create(heap);
 }
 
+/* The checks of new blocks. What the magazines hold has the old ones: it goes back to its slabs. */
+static void take_checks(struct kms_local *t, struct kms_check_set set)
+{
+	t->checks = set.checks;
+	t->checks_malloc = set.checks & ~(uint32_t)KMS_CHECK_HEADER;
+	t->slab_word = kms_slab_word(t->checks_malloc);
+	t->extra_malloc_bytes = set.checks & KMS_CHECK_REDZONE ? KMS_REDZONE_BYTES : 0;
+	t->check_epoch = set.epoch;
+	kms_cache_new_epoch(t);
+}
+
 void kms_local_refresh(struct kms_local *t)
 {
 	struct kms_heap *heap = t->heap;
+	struct kms_check_set set;
+	uint32_t busy = t->busy;
 
+	/* A signal handler must not find half of it done. */
+	kms_enter(t);
 	t->attention = heap->request ? &heap->request->attention : &heap->no_attention;
 	t->attention_seen = __atomic_load_n(t->attention, __ATOMIC_ACQUIRE);
 	t->epoch = heap->epoch;
 	t->epoch_seen = __atomic_load_n(heap->epoch, __ATOMIC_ACQUIRE);
-	if (KMS_UNLIKELY(t->ring->session != (uint8_t)heap->session)) {
-		kms_enter(t);
-		kms_ring_resume(t);
-		kms_leave(t);
-	}
-	t->trace = heap->shared ? (uint32_t)heap->variable[KMS_VAR_TRACE] : 0;
+	kms_ring_resume(t);
+	set = kms_heap_check_set(heap);
+	/* In the middle of a switch the trace may be on already and its check not yet: rounds have
+	 * no side entry then. The gate is closed once more when the switch is done. */
+	t->trace = heap->shared && set.checks & KMS_CHECK_SIZE
+			   ? (uint32_t)heap->variable[KMS_VAR_TRACE]
+			   : 0;
 	t->guard_active = kms_guard_wanted(heap);
 	t->detour_free = (t->trace ? KMS_DETOUR_TRACED : 0u) |
-			 (heap->checks & KMS_CHECK_POISON ? KMS_DETOUR_SLOW : 0u);
+			 (set.checks & KMS_CHECK_POISON ? KMS_DETOUR_SLOW : 0u);
 	t->detour_malloc = t->detour_free | (t->guard_active ? KMS_DETOUR_SLOW : 0u);
 	t->arena_base = heap->arena.base;
 	t->arena_pages = heap->arena.bytes >> KMS_PAGE_SHIFT;
 	t->page_span = heap->arena.page_span;
 	t->span = heap->arena.span;
-	if (t->check_epoch != heap->check_epoch) {
-		t->checks = heap->checks;
-		t->checks_malloc = heap->checks & ~(uint32_t)KMS_CHECK_HEADER;
-		t->slab_word = kms_slab_word(t->checks_malloc);
-		t->extra_malloc_bytes = heap->checks & KMS_CHECK_REDZONE ? KMS_REDZONE_BYTES : 0;
-		t->check_epoch = heap->check_epoch;
-		kms_enter(t);
-		kms_cache_new_epoch(t);
-		kms_leave(t);
-	}
+	if (t->check_epoch != set.epoch)
+		take_checks(t, set);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->busy = busy;
+}
+
+bool kms_local_catch_up(struct kms_local *t)
+{
+	uint32_t attention = t->attention_seen, epoch = t->epoch_seen;
+
+	if (t->check_epoch == kms_heap_check_set(t->heap).epoch)
+		return false;
+	kms_local_refresh(t);
+	/* The gate may be closed for more than the checks: it stays so for the next call. */
+	t->attention_seen = attention;
+	t->epoch_seen = epoch;
+	return true;
 }
 
 /*

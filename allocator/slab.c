@@ -93,7 +93,7 @@ static void news_add(struct kms_slab_news *news, const struct kms_span *span, bo
 static struct kms_slab *slab_create(struct kms_heap *heap, struct kms_cache *cache,
 				    struct kms_slab_news *news)
 {
-	uint32_t checks = heap->checks & cache->checks_mask;
+	uint32_t checks = cache->checks & cache->checks_mask;
 	uint32_t bytes = cache->slab_pages << KMS_PAGE_SHIFT;
 	uint32_t header = checks & KMS_CHECK_HEADER ? KMS_HEADER_BYTES : 0;
 	uint32_t first = first_offset(cache, checks);
@@ -119,7 +119,7 @@ static struct kms_slab *slab_create(struct kms_heap *heap, struct kms_cache *cac
 		(uint32_t)(((UINT64_C(1) << 32) + cache->stride_bytes - 1) / cache->stride_bytes);
 	span->cache = (uint16_t)cache->index;
 	span->checks = (uint8_t)checks;
-	span->epoch = heap->check_epoch;
+	span->epoch = cache->epoch;
 	span->usable_bytes = cache->stride_bytes - header;
 	span->free_count = count;
 	slab->span = span;

@@ -18,6 +18,7 @@
 #include "allocator/control.h"
 #include "allocator/heap.h"
 #include "allocator/kmem.h"
+#include "allocator/kmem_front.h"
 #include "allocator/port/process.h"
 
 #define CHECK(condition)                                                                           \
@@ -152,6 +153,177 @@ static void second_free_of_an_unchecked_block(void)
 	CHECK(malloc_usable_size(second) == 0);
 }
 
+static sem_t cached, switched;
+
+/* Leaves full magazines behind that are older than the switch. */
+static void *cache_blocks(void *arg)
+{
+	static unsigned char *p[BLOCKS];
+
+	for (int i = 0; i < BLOCKS; i++)
+		p[i] = hidden(malloc(100));
+	for (int i = 0; i < BLOCKS; i++)
+		free(p[i]);
+	sem_post(&cached);
+	sem_wait(&switched);
+	return arg;
+}
+
+/* Blocks of all places where they may come from now; none may have the checks of before. */
+static void use_blocks(void)
+{
+	static unsigned char *p[2 * BLOCKS];
+
+	for (int i = 0; i < 2 * BLOCKS; i++) {
+		p[i] = hidden(malloc(100));
+		memset(p[i], i, 100);
+		CHECK(kms_span_of(kms_tls->heap, (uintptr_t)p[i])->checks ==
+		      kms_tls->checks_malloc);
+	}
+	CHECK(kmem_verify() == 0);
+	for (int i = 0; i < 2 * BLOCKS; i++) {
+		CHECK(holds(p[i], i, 100));
+		free(p[i]);
+	}
+	CHECK(findings() == 0);
+}
+
+static void start_thread(pthread_t *thread)
+{
+	CHECK(sem_init(&cached, 0, 0) == 0 && sem_init(&switched, 0, 0) == 0);
+	free(hidden(malloc(100)));
+	CHECK(pthread_create(thread, NULL, cache_blocks, NULL) == 0);
+	CHECK(sem_wait(&cached) == 0);
+}
+
+static void thread_exits_after_a_switch(uint64_t redzone)
+{
+	pthread_t thread;
+
+	start_thread(&thread);
+	set("redzone", redzone);
+	free(hidden(malloc(5)));
+	CHECK(sem_post(&switched) == 0 && pthread_join(thread, NULL) == 0);
+	use_blocks();
+}
+
+static void thread_exits_after_redzone_on(void)
+{
+	thread_exits_after_a_switch(1);
+}
+
+static void thread_exits_after_redzone_off(void)
+{
+	thread_exits_after_a_switch(0);
+}
+
+static void child_takes_over_older_magazines(void)
+{
+	pthread_t thread;
+	int status;
+	pid_t child;
+
+	start_thread(&thread);
+	set("redzone", 0);
+	free(hidden(malloc(5)));
+	child = fork();
+	if (!child) {
+		use_blocks();
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	CHECK(sem_post(&switched) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+/* The switch comes when this thread's call has passed its gate already. */
+static void allocations_past_their_gate(void)
+{
+	struct kms_local *t = kms_front_local();
+	struct kms_request_info info = {0};
+	static unsigned char *p[BLOCKS], *q[BLOCKS], *a[BLOCKS];
+
+	KMS_CALLER_FRAME(&info.frame);
+	for (int i = 0; i < BLOCKS; i++) {
+		size_t kmem_bytes = size_of(i) % 4000 + 1;
+
+		kms_enter(t);
+		kms_control_set(t->heap, KMS_VAR_REDZONE, (unsigned)i & 1);
+		p[i] = kms_alloc_slow(t, size_of(i), KMS_MALLOC_ALIGN, &info);
+		kms_control_set(t->heap, KMS_VAR_SIZE, (unsigned)i >> 1 & 1);
+		q[i] = kms_kmem_alloc(t, kmem_bytes, KM_SLEEP, false, &info);
+		kms_control_set(t->heap, KMS_VAR_POISON, (unsigned)i >> 2 & 1);
+		a[i] = kms_alloc_slow(t, size_of(i), 256, &info);
+		kms_leave(t);
+		memset(p[i], i, size_of(i));
+		memset(q[i], i, kmem_bytes);
+		memset(a[i], i, size_of(i));
+	}
+	CHECK(kmem_verify() == 0);
+	for (int i = 0; i < BLOCKS; i++) {
+		CHECK(holds(p[i], i, size_of(i)) && holds(q[i], i, size_of(i) % 4000 + 1) &&
+		      holds(a[i], i, size_of(i)));
+		free(p[i]);
+		kmem_free(q[i], size_of(i) % 4000 + 1);
+		free(a[i]);
+	}
+	CHECK(findings() == 0);
+}
+
+static void frees_past_their_gate(void)
+{
+	struct kms_local *t = kms_front_local();
+	struct kms_request_info info = {0};
+	static unsigned char *p[BLOCKS];
+
+	KMS_CALLER_FRAME(&info.frame);
+	for (int i = 0; i < BLOCKS; i++)
+		p[i] = hidden(malloc(100));
+	kms_enter(t);
+	kms_control_set(t->heap, KMS_VAR_REDZONE, 1);
+	for (int i = 0; i < BLOCKS; i++)
+		kms_free_slow(t, p[i], &info);
+	kms_leave(t);
+	use_blocks();
+}
+
+static void *sleep_for_memory(void *arg)
+{
+	(void)arg;
+	sem_wait(&switched);
+	return kmem_alloc(1000, KM_SLEEP);
+}
+
+/* A call that waits for memory wakes up to other checks. */
+static void sleeper_wakes_to_other_checks(void)
+{
+	static unsigned char *p[64];
+	struct kms_heap *heap = kms_process_heap();
+	pthread_t thread;
+	void *got;
+
+	CHECK(sem_init(&switched, 0, 0) == 0);
+	CHECK(pthread_create(&thread, NULL, sleep_for_memory, NULL) == 0);
+	set("arena_limit", 1);
+	CHECK(sem_post(&switched) == 0);
+	while (!__atomic_load_n(&heap->arena_waiters, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	set("size", 0);
+	set("redzone", 0);
+	set("arena_limit", 0);
+	for (int i = 0; i < 64; i++) {
+		p[i] = kmem_alloc(1024, KM_SLEEP);
+		memset(p[i], i, 1024);
+	}
+	CHECK(pthread_join(thread, &got) == 0);
+	memset(got, 1, 1000);
+	for (int i = 0; i < 64; i++) {
+		CHECK(holds(p[i], i, 1024));
+		kmem_free(p[i], 1024);
+	}
+	kmem_free(got, 1000);
+	CHECK(findings() == 0);
+}
+
 struct test_case {
 	const char *name;
 	const char *options;
@@ -160,7 +332,7 @@ struct test_case {
 };
 
 #define NONE "trace=0,size=0,redzone=0,panic=2"
-#define SIZE "trace=0,redzone=0,panic=2"
+#define ALL  "trace=0,panic=2"
 #define ZONE "trace=0,size=0,panic=2"
 
 #define CASE(name, options)                                                                        \
@@ -175,6 +347,12 @@ static const struct test_case cases[] = {
 	CASE(guard_on, NONE),
 	{"trace_on", NONE, trace_on, true},
 	CASE(second_free_of_an_unchecked_block, NONE),
+	CASE(thread_exits_after_redzone_on, NONE),
+	CASE(thread_exits_after_redzone_off, ZONE),
+	CASE(child_takes_over_older_magazines, ZONE),
+	CASE(allocations_past_their_gate, NONE),
+	CASE(frees_past_their_gate, NONE),
+	CASE(sleeper_wakes_to_other_checks, ALL),
 };
 
 /* The case in a process of its own, traced by nobody if it is to be traced. */
