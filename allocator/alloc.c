@@ -61,6 +61,14 @@ static void *alloc_aligned(struct kms_local *t, size_t size, size_t align,
 	return kms_large_alloc(t, size, align, t->heap->large_malloc_cache, checks, info);
 }
 
+/* For calloc; a large block is zeroed where it comes from, if it needs it. */
+static void *zeroed(void *p, size_t size, const struct kms_request_info *info)
+{
+	if (p && info->attrs & KMS_ATTR_ZERO)
+		__builtin_memset(p, 0, size);
+	return p;
+}
+
 /* With the local's checks as they are. */
 static void *alloc_once(struct kms_local *t, size_t size, size_t align,
 			struct kms_request_info *info)
@@ -77,14 +85,15 @@ static void *alloc_once(struct kms_local *t, size_t size, size_t align,
 
 		p = kms_guard_alloc(t, size, align, cls, info);
 		if (p)
-			return p;
+			return zeroed(p, size, info);
 	}
 	if (align > KMS_MALLOC_ALIGN)
 		return alloc_aligned(t, size, align, info);
 	if (need > KMS_MALLOC_MAX_BYTES)
 		return kms_large_alloc(t, size, KMS_MALLOC_ALIGN, t->heap->large_malloc_cache,
 				       checks, info);
-	return kms_alloc_from(t, kms_malloc_class(need), size, info->node, checks, info->attrs);
+	p = kms_alloc_from(t, kms_malloc_class(need), size, info->node, checks, info->attrs);
+	return zeroed(p, size, info);
 }
 
 void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_request_info *info)

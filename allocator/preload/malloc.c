@@ -267,19 +267,13 @@ EXPORT void cfree(void *p)
 EXPORT void *calloc(size_t count, size_t size)
 {
 	struct kms_request_info info = {.attrs = KMS_ATTR_ZERO};
-	struct kms_local *t;
 	size_t bytes;
-	void *p;
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (__builtin_mul_overflow(count, size, &bytes))
 		bytes = SIZE_MAX;
-	p = allocate(bytes, 0, &info);
-	t = kms_tls;
-	/* Large blocks are zeroed where they come from, if they need it. */
-	if (p && (bytes + KMS_REDZONE_BYTES <= KMS_MALLOC_MAX_BYTES || t->guard_active))
-		memset(p, 0, bytes);
-	return p;
+	/* Zeroed where it comes from: early memory has no second owner. */
+	return allocate(bytes, 0, &info);
 }
 
 /* A block of early memory moves into the heap when it is resized. */

@@ -324,6 +324,24 @@ static void sleeper_wakes_to_other_checks(void)
 	CHECK(findings() == 0);
 }
 
+/* Sizes around the largest slot: which layer serves them depends on the checks. */
+static void calloc_is_zero_at_the_largest_slot(void)
+{
+	for (size_t n = 65530; n <= 65540; n++) {
+		unsigned char *p[4];
+
+		for (int i = 0; i < 4; i++) {
+			p[i] = hidden(malloc(n));
+			memset(p[i], 0xff, n);
+		}
+		for (int i = 0; i < 4; i++)
+			free(p[i]);
+		p[0] = hidden(calloc(1, n));
+		CHECK(holds(p[0], 0, n));
+		free(p[0]);
+	}
+}
+
 struct test_case {
 	const char *name;
 	const char *options;
@@ -353,6 +371,8 @@ static const struct test_case cases[] = {
 	CASE(allocations_past_their_gate, NONE),
 	CASE(frees_past_their_gate, NONE),
 	CASE(sleeper_wakes_to_other_checks, ALL),
+	CASE(calloc_is_zero_at_the_largest_slot, NONE),
+	CASE(calloc_is_zero_at_the_largest_slot, ALL),
 };
 
 /* The case in a process of its own, traced by nobody if it is to be traced. */
