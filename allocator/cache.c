@@ -142,26 +142,55 @@ struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache
 	return cache;
 }
 
-/* Everything of an older check set goes back to where it came from. Needs cache.lock. */
+/* Makes room for news. Needs cache.lock, and lets go of it where there is no room. */
+static void tell_if_full(struct kms_local *local, struct kms_cache *cache,
+			 struct kms_slab_news *news)
+{
+	if (KMS_LIKELY(news->n < KMS_SLAB_NEWS))
+		return;
+	kms_port_unlock(&cache->lock);
+	kms_slab_tell(local, cache, news);
+	news->n = 0;
+	kms_port_lock(&cache->lock);
+}
+
+/* The rounds of a magazine go back to their slabs. Likewise. */
+static void put_rounds(struct kms_local *local, struct kms_cache *cache,
+		       const struct kms_magazine *m, struct kms_slab_news *news)
+{
+	for (uint32_t i = 0; i < m->rounds; i++) {
+		kms_slab_put(local->heap, cache, m->round[i].block, news);
+		tell_if_full(local, cache, news);
+	}
+}
+
+/* Everything of an older check set goes back to where it came from. Likewise. */
 static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
 			   struct kms_slab_news *news)
 {
 	struct kms_heap *heap = local->heap;
 	struct kms_check_set set = kms_heap_check_set(heap);
-	struct kms_magazine *m;
+	struct kms_magazine *full = cache->full, *m;
+	struct kms_slab *unused, *slab;
 
 	if (KMS_LIKELY(cache->epoch == set.epoch))
 		return;
-	while ((m = cache->full)) {
-		cache->full = m->next;
-		for (uint32_t i = 0; i < m->rounds; i++)
-			kms_slab_put(heap, cache, m->round[i].block, news);
-		magazine_put(heap, m);
-	}
+	/* Complete before the lock is let go of for the first time: others may come in between. */
+	cache->full = NULL;
 	cache->full_count = 0;
-	kms_slab_retire_epoch(cache);
 	cache->epoch = set.epoch;
 	cache->checks = set.checks;
+	unused = kms_slab_retire_epoch(cache);
+	while ((slab = unused)) {
+		unused = slab->next;
+		kms_slab_release(heap, cache, slab, news);
+		tell_if_full(local, cache, news);
+	}
+	while ((m = full)) {
+		full = m->next;
+		put_rounds(local, cache, m, news);
+		magazine_put(heap, m);
+	}
 }
 
 /*
@@ -249,8 +278,7 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
 			other = fresh;
 		}
 	}
-	for (uint32_t i = 0; i < other->rounds; i++)
-		kms_slab_put(heap, cache, other->round[i].block, &news);
+	put_rounds(local, cache, other, &news);
 	kms_port_unlock(&cache->lock);
 	other->rounds = 0;
 	kms_slab_tell(local, cache, &news);
@@ -293,8 +321,7 @@ static void flush_magazine(struct kms_local *local, struct kms_cache *cache, str
 		cache->full_count++;
 		m = NULL;
 	} else {
-		for (uint32_t i = 0; i < m->rounds; i++)
-			kms_slab_put(local->heap, cache, m->round[i].block, &news);
+		put_rounds(local, cache, m, &news);
 	}
 	kms_port_unlock(&cache->lock);
 	kms_slab_tell(local, cache, &news);

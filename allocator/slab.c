@@ -265,14 +265,26 @@ void kms_slab_put(struct kms_heap *heap, struct kms_cache *cache, void *block,
 		slab_release(heap, cache, slab, news);
 }
 
-void kms_slab_retire_epoch(struct kms_cache *cache)
+struct kms_slab *kms_slab_retire_epoch(struct kms_cache *cache)
 {
-	struct kms_slab *slab;
+	struct kms_slab *slab, *unused = NULL;
 
 	while ((slab = cache->partial)) {
 		slab_unlist(cache, slab);
-		slab_list(&cache->old, slab);
+		if (slab->free_count < slab->span->count) {
+			slab_list(&cache->old, slab);
+		} else {
+			slab->next = unused;
+			unused = slab;
+		}
 	}
+	return unused;
+}
+
+void kms_slab_release(struct kms_heap *heap, struct kms_cache *cache, struct kms_slab *slab,
+		      struct kms_slab_news *news)
+{
+	slab_release(heap, cache, slab, news);
 }
 
 void kms_slab_tell(struct kms_local *local, const struct kms_cache *cache,

@@ -38,8 +38,15 @@ void kms_slab_put(struct kms_heap *heap, struct kms_cache *cache, void *block,
 /** Is the block that begins at @block one of the free ones in its slab? */
 bool kms_slab_holds(const struct kms_span *span, const void *block);
 
-/** All slabs of the cache belong to an older check set from now on. */
-void kms_slab_retire_epoch(struct kms_cache *cache);
+/**
+ * All slabs of the cache belong to an older check set from now on. Those without a block in use are
+ * returned, linked by next, to be released one by one.
+ */
+struct kms_slab *kms_slab_retire_epoch(struct kms_cache *cache);
+
+/** Gives the pages of a slab without a block in use back. @news has room for one. */
+void kms_slab_release(struct kms_heap *heap, struct kms_cache *cache, struct kms_slab *slab,
+		      struct kms_slab_news *news);
 
 /** Emits the slab events. No lock held. */
 void kms_slab_tell(struct kms_local *local, const struct kms_cache *cache,

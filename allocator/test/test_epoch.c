@@ -342,6 +342,26 @@ static void calloc_is_zero_at_the_largest_slot(void)
 	}
 }
 
+/* What nobody uses does not stay behind with its check set. */
+static void switches_leave_no_pages_behind(void)
+{
+	const struct kms_heap *heap = kms_process_heap();
+	size_t pages = 0;
+
+	for (unsigned round = 0; round < 40; round++) {
+		unsigned char *p[BLOCKS];
+
+		set("redzone", round & 1);
+		for (int i = 0; i < BLOCKS; i++)
+			p[i] = hidden(malloc(size_of(i)));
+		for (int i = 0; i < BLOCKS; i++)
+			free(p[i]);
+		if (round == 3)
+			pages = heap->arena.used_pages;
+	}
+	CHECK(heap->arena.used_pages <= pages);
+}
+
 struct test_case {
 	const char *name;
 	const char *options;
@@ -373,6 +393,7 @@ static const struct test_case cases[] = {
 	CASE(sleeper_wakes_to_other_checks, ALL),
 	CASE(calloc_is_zero_at_the_largest_slot, NONE),
 	CASE(calloc_is_zero_at_the_largest_slot, ALL),
+	CASE(switches_leave_no_pages_behind, ALL),
 };
 
 /* The case in a process of its own, traced by nobody if it is to be traced. */
