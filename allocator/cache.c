@@ -314,8 +314,7 @@ static void flush_magazine(struct kms_local *local, struct kms_cache *cache, str
 	if (!m)
 		return;
 	kms_port_lock(&cache->lock);
-	if (!to_slabs && m->rounds == cache->magazine_rounds &&
-	    is_of_epoch(local, cache)) {
+	if (!to_slabs && m->rounds == cache->magazine_rounds && is_of_epoch(local, cache)) {
 		m->next = cache->full;
 		cache->full = m;
 		cache->full_count++;

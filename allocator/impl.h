@@ -254,13 +254,16 @@ struct kms_heap {
 	uint64_t start_mono_ns;
 	/* control */
 	uint64_t variable[KMS_VARIABLE_COUNT];
+
 	union {
 		struct {
 			uint32_t checks;      /* in force for new slabs */
 			uint32_t check_epoch; /* grows at each switch of checks */
 		};
+
 		uint64_t check_set; /* both, as they change: kms_heap_check_set */
 	};
+
 	uint32_t *epoch;       /* in memory that is wiped in a forked child; 0 there */
 	uint32_t last_epoch;   /* the highest value *epoch had; atomic */
 	uint32_t shared;       /* a tracer can read the region */

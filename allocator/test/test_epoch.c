@@ -375,7 +375,7 @@ struct test_case {
 
 #define CASE(name, options)                                                                        \
 	{                                                                                          \
-		#name, options, name, false                                                        \
+#name, options, name, false                                                        \
 	}
 
 static const struct test_case cases[] = {
