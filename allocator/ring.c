@@ -347,7 +347,6 @@ void kms_ring_stamp(struct kms_local *local)
 	publish(w, out);
 }
 
-/* NOLINTNEXTLINE(readability-function-size): the parts of an event, in registers */
 void kms_ring_resume(struct kms_local *local)
 {
 	struct kms_ring_writer *w = local->ring;
@@ -362,6 +361,7 @@ void kms_ring_resume(struct kms_local *local)
 	tell_session(w);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parts of an event, in registers */
 void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t address, uint64_t size,
 			uint32_t node, uint32_t flags, int generation)
 {

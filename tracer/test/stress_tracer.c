@@ -218,7 +218,7 @@ int main(int argc, char **argv)
 
 	if (kms_symbols_is_helper(argc, argv))
 		return kms_symbols_helper_main(argc, argv);
-	alarm(110); /* a wait that never ends is a failure with a core to look at */
+	alarm(280); /* a wait that never ends is a failure with a core to look at */
 	world.seed = rng_seed();
 	MUST(mkdtemp(world.dir));
 	snprintf(world.file, sizeof(world.file), "%s/out.kms", world.dir);
