@@ -9,6 +9,7 @@ usage: user.py [PART...]
 
 import os
 import pathlib
+import pty
 import signal
 import subprocess
 import sys
@@ -245,18 +246,35 @@ signal.pause()
 """
 
 
+def interrupt(checks, workspace):
+    """^C at a terminal, which sends it to everybody in front: it reaches the program once."""
+    trace = workspace.path / "interrupt.kms"
+    argv = [str(a) for a in workspace.traced_argv([kms.PYTHON, "-c", SIGNALS], trace)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(workspace.path)
+        os.execve(argv[0], argv, workspace.env)
+    seen = b""
+    while b"ready" not in seen:
+        seen += os.read(terminal, 100)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    checks.equal(os.waitstatus_to_exitcode(status), 7, "^C: status")
+    checks.that(workspace.json("stats", trace)["snapshot"]["finished"], "^C: file")
+
+
 def signals(checks, workspace):
-    """^C reaches the program once, SIGTERM to us is the program's; its end is its status."""
-    for title, number, send, status in (
-            ("^C", signal.SIGINT, os.killpg, 7), ("SIGTERM to us", signal.SIGTERM, os.kill, 8)):
-        trace = workspace.path / f"{status}.kms"
-        run = workspace.start(workspace.traced_argv([kms.PYTHON, "-c", SIGNALS], trace),
-                              start_new_session=True)
-        checks.equal(run.stdout.readline(), b"ready\n", f"{title}: ready")
-        send(run.pid, number)
-        _, err = run.communicate(timeout=DEADLINE_S)
-        checks.equal((run.returncode, err), (status, b""), f"{title}: status")
-        checks.that(workspace.json("stats", trace)["snapshot"]["finished"], f"{title}: file")
+    """A SIGTERM to us is the program's; its end is its status."""
+    interrupt(checks, workspace)
+    trace = workspace.path / "term.kms"
+    run = workspace.start(workspace.traced_argv([kms.PYTHON, "-c", SIGNALS], trace),
+                          start_new_session=True)
+    checks.equal(run.stdout.readline(), b"ready\n", "SIGTERM to us: ready")
+    os.kill(run.pid, signal.SIGTERM)
+    _, err = run.communicate(timeout=DEADLINE_S)
+    checks.equal((run.returncode, err), (8, b""), "SIGTERM to us: status")
+    checks.that(workspace.json("stats", trace)["snapshot"]["finished"], "SIGTERM to us: file")
     for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGXFSZ):
         done, _ = workspace.traced(["/bin/sh", "-c", f"ulimit -c 0; kill -{int(number)} $$"])
         checks.equal(done.status, 128 + number, f"killed by {number.name}")
