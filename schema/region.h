@@ -224,7 +224,7 @@ struct kms_slot {
 	kms_u64 locked_short_bytes; /* ddi_umem: locked memory that could not be locked */
 	kms_u64 lost_children;      /* forked ones that found no slot: not traced */
 	struct kms_guard_stat guard;
-	uint32_t stop_state; /* 0 running, 1 stopped at a fault, 2 at start (-d) */
+	uint32_t stop_state; /* 0 running, 1 stopped at a fault, 2 at start (-d), 3 on request */
 	uint32_t stop_fault;
 	struct kms_ack ack[KMS_REQUEST_ITEMS];
 	uint8_t pad[KMS_PAGE_BYTES - 248 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];

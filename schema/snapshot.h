@@ -39,9 +39,23 @@ struct kms_view_target {
 	int32_t exit_status; /* wait status if known, else -1 */
 	const char *name;
 	const char *command;
+	const char *file; /* trace of its run; NULL: the snapshot's */
 	uint64_t start_wall_ns;
 	uint64_t end_wall_ns; /* 0 still running */
+	uint32_t stop_reason; /* enum kms_stop_reason while KMS_STATE_STOPPED */
+	uint32_t stop_fault;  /* id of the fault it stands at, 0 none */
 };
+
+/** Why a target stands still; the values of kms_slot.stop_state. */
+enum kms_stop_reason {
+	KMS_STOP_NONE = 0,
+	KMS_STOP_FAULT = 1,   /* policy `stop` */
+	KMS_STOP_START = 2,   /* run -d: before its main function */
+	KMS_STOP_REQUEST = 3, /* attach -d, or somebody asked; the tracer holds it */
+};
+
+/** Names of enum kms_stop_reason. */
+#define KMS_STOP_NAMES "none", "fault", "start", "request"
 
 /** Sums over the run, or one target. Rates are events in the last whole second of target time. */
 struct kms_view_stats {
@@ -214,9 +228,84 @@ struct kms_event_query {
 	size_t limit;
 };
 
+/** A block, live or not, as the model knows it; for `whatis` and lists of live blocks. */
+struct kms_view_block {
+	uint32_t target;
+	uint32_t state;    /* enum kms_block_state (schema/spans.h) */
+	uint64_t address;  /* its start; 0: the address asked for lies in no block ever seen */
+	uint64_t bytes;    /* requested */
+	const char *cache; /* NULL unknown */
+	uint64_t slab;     /* base of its slab or large span, 0 unknown */
+	uint64_t slab_pages;
+	uint64_t alloc_ns; /* run time; 0 unknown: it is older than the trace */
+	uint64_t free_ns;  /* 0 live */
+	uint64_t alloc_stack_id;
+	uint64_t free_stack_id;
+	uint32_t alloc_tid; /* 0 unknown */
+};
+
+/** Which live blocks: in order of target and address. A member that is 0 means any. */
+struct kms_block_query {
+	uint32_t target;
+	uint64_t site; /* stack id */
+	const char *cache;
+	uint64_t min_bytes;
+	uint32_t after_target; /* go on behind this block: the cursor */
+	uint64_t after_address;
+	size_t limit;
+};
+
+/** A slab of a cache, live or cached blocks as set bits. Borrowed for the call that gives it. */
+struct kms_view_slab {
+	uint32_t target;
+	uint64_t base;
+	uint64_t pages;
+	uint32_t count; /* blocks */
+	uint32_t live;
+	const uint8_t *bitmap; /* (count + 7) / 8 bytes, block i is bit i & 7 of byte i / 8 */
+};
+
+/** Figures of one moment of the past, for timelines. */
+struct kms_view_sample {
+	uint64_t time_ns;
+	uint64_t live_bytes, live_objects;
+	uint64_t allocs, frees;
+	uint64_t alloc_rate, free_rate;
+	uint64_t faults, lost;
+	uint64_t guard_used, guard_depth;
+};
+
+struct kms_view_mark {
+	uint64_t id; /* from 1, in order of time */
+	uint64_t time_ns;
+	const char *name;
+};
+
+/** What a site (stack and cache) gained between two marks. */
+struct kms_view_diff {
+	uint32_t target;
+	uint64_t stack_id;
+	const char *cache;
+	int64_t bytes;
+	int64_t count;
+};
+
+/** A write to a target, as it was asked for. */
+struct kms_view_audit {
+	uint64_t id;
+	uint64_t wall_ns;
+	const char *who;
+	uint32_t target;
+	const char *variable;
+	uint64_t value;
+	const char *result;
+};
+
 /**
  * What a source of data (live tracer or file) offers to server and command line. All functions
- * may be called from any thread. 0 or negative errno.
+ * may be called from any thread. 0 or negative errno. A function that is NULL is not offered.
+ *
+ * @who: for the audit, "uid 1000 pid 4711" or "token"; never NULL.
  */
 struct kms_view_ops {
 	/** Borrow the newest snapshot; give it back by release. Never NULL. */
@@ -232,8 +321,43 @@ struct kms_view_ops {
 	/** Variables: value in effect and requested. May be NULL (a file). */
 	int (*variable_get)(void *ctx, uint32_t target, unsigned variable, uint64_t *requested,
 			    uint64_t *effective, bool *pending, struct kms_err *err);
-	int (*variable_set)(void *ctx, uint32_t target, unsigned variable, uint64_t value,
-			    struct kms_err *err);
+	/** Target 0: all that live, and those that come later. */
+	int (*variable_set)(void *ctx, const char *who, uint32_t target, unsigned variable,
+			    uint64_t value, struct kms_err *err);
+	/** Stops a target (all of its threads), lets it go on. Target 0: all. -EALREADY: it is so. */
+	int (*stop)(void *ctx, const char *who, uint32_t target, struct kms_err *err);
+	int (*resume)(void *ctx, const char *who, uint32_t target, struct kms_err *err);
+	/** Lets a target run without us from now on; its trace is finished. */
+	int (*detach)(void *ctx, const char *who, uint32_t target, struct kms_err *err);
+	/** Takes a process: "pid:N". *target: 0 if it is not known yet. */
+	int (*attach)(void *ctx, const char *who, const char *what, bool stopped, uint32_t *target,
+		      struct kms_err *err);
+	/** The target's memory as it is; *n_read may be short. -EFAULT: nothing is there. */
+	int (*memory)(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
+		      size_t *n_read, struct kms_err *err);
+	/** The block that holds an address, or held it last. -ESRCH: no target. */
+	int (*whatis)(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
+		      struct kms_err *err);
+	int (*blocks)(void *ctx, const struct kms_block_query *query,
+		      int (*emit)(void *arg, const struct kms_view_block *block), void *arg,
+		      struct kms_err *err);
+	int (*slabs)(void *ctx, uint32_t target, const char *cache,
+		     int (*emit)(void *arg, const struct kms_view_slab *slab), void *arg,
+		     struct kms_err *err);
+	int (*samples)(void *ctx, uint64_t from_ns, uint64_t to_ns,
+		       int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
+		       struct kms_err *err);
+	/** Puts a mark into every live target's rings and remembers all sites as they are. */
+	int (*mark)(void *ctx, const char *who, const char *name, uint64_t *id,
+		    struct kms_err *err);
+	int (*marks)(void *ctx, int (*emit)(void *arg, const struct kms_view_mark *mark), void *arg,
+		     struct kms_err *err);
+	/** Between marks @a and @b; b = 0: now. Largest gain in bytes first. */
+	int (*diff)(void *ctx, uint64_t a, uint64_t b,
+		    int (*emit)(void *arg, const struct kms_view_diff *row), void *arg,
+		    struct kms_err *err);
+	int (*audit)(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row), void *arg,
+		     struct kms_err *err);
 };
 
 /** A source: the functions and their state. */

@@ -83,6 +83,12 @@ void kms_problem_at(struct kms_exchange *x, enum kms_problem problem, const char
 void kms_server_refuse(const struct kms_request_in *in, enum kms_problem problem,
 		       const char *detail, struct kms_response *out);
 
+/** Who asks, for the audit; never NULL. */
+static inline const char *kms_exchange_who(const struct kms_exchange *x)
+{
+	return x->in->who ? x->in->who : "this process";
+}
+
 /* Handlers, one resource per file. */
 kms_handler_fn kms_res_healthz, kms_res_readyz, kms_res_openapi;
 kms_handler_fn kms_res_targets, kms_res_stats;

@@ -119,8 +119,9 @@ static void apply(struct kms_exchange *x, const cJSON *body)
 
 	for (member = body->child; member; member = member->next) {
 		setting = find_setting(member->string);
-		if (view->ops->variable_set(view->ctx, x->query.target, setting->variable,
-					    (uint64_t)member->valuedouble, &err) < 0) {
+		if (view->ops->variable_set(view->ctx, kms_exchange_who(x), x->query.target,
+					    setting->variable, (uint64_t)member->valuedouble,
+					    &err) < 0) {
 			kms_problem(x,
 				    err.code == -ENOTCONN || err.code == -ESRCH
 					    ? KMS_PROBLEM_NOT_LIVE

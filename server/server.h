@@ -37,6 +37,8 @@ struct kms_request_in {
 	const char *if_none_match;
 	const char *body; /* body_bytes bytes, no NUL needed */
 	size_t body_bytes;
+	const char *who; /* the peer, for the audit: "uid 0 pid 7", "token"; NULL: this process */
+	bool read_only;  /* the peer may not change anything */
 };
 
 /**

@@ -104,12 +104,13 @@ static int view_variable_get(void *ctx, uint32_t target, unsigned variable, uint
 	return 0;
 }
 
-static int view_variable_set(void *ctx, uint32_t target, unsigned variable, uint64_t value,
-			     struct kms_err *err)
+static int view_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
+			     uint64_t value, struct kms_err *err)
 {
 	const struct kms_variable_info *info = kms_variable_info(variable);
 	struct kms_tracer *tracer = ctx;
 
+	(void)who;
 	if (!info)
 		return kms_err_set(err, -EINVAL, "no variable %u", variable);
 	if (value < info->min || value > info->max)

@@ -356,11 +356,12 @@ static int variable_get(void *ctx, uint32_t target, unsigned variable, uint64_t 
 	return 0;
 }
 
-static int variable_set(void *ctx, uint32_t target, unsigned variable, uint64_t value,
-			struct kms_err *err)
+static int variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
+			uint64_t value, struct kms_err *err)
 {
 	struct fixture *f = ctx;
 
+	(void)who;
 	if (f->refuse_writes)
 		return kms_err_set(err, -ESRCH, "the program has ended");
 	if (variable == KMS_VAR_GUARD_DEPTH) {
@@ -400,7 +401,11 @@ void fixture_init(struct fixture *f, bool live)
 	s->fault = f->fault;
 	s->n_rings = FIXTURE_RINGS;
 	s->ring = f->ring;
-	f->ops = (struct kms_view_ops){acquire, release, stack, stack_free, events, NULL, NULL};
+	f->ops = (struct kms_view_ops){.acquire = acquire,
+				       .release = release,
+				       .stack = stack,
+				       .stack_free = stack_free,
+				       .events = events};
 	if (live) {
 		f->ops.variable_get = variable_get;
 		f->ops.variable_set = variable_set;

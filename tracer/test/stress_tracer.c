@@ -124,7 +124,7 @@ static void *look(void *arg)
 		}
 		view.ops->release(view.ctx, snapshot);
 		(void)view.ops->events(view.ctx, &query, count_event, &n, NULL); /* may be busy */
-		(void)view.ops->variable_set(view.ctx, 0, KMS_VAR_GUARD_DEPTH, 512, NULL);
+		(void)view.ops->variable_set(view.ctx, "test", 0, KMS_VAR_GUARD_DEPTH, 512, NULL);
 	}
 	return NULL;
 }
