@@ -121,7 +121,7 @@ static int curl_failure(const struct kms_client *client, CURLcode code, struct k
 			   curl_easy_strerror(code));
 }
 
-/* Options of one request. A path that cannot be set (memory) makes the request fail by itself. */
+/* Options of every request. A path that cannot be set (memory) makes the request fail by itself. */
 static void set_options(const struct kms_client *client, const char *url, struct answer *answer)
 {
 	CURL *curl = client->curl;
@@ -140,24 +140,50 @@ static void set_options(const struct kms_client *client, const char *url, struct
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
 }
 
-static int ask_session(struct kms_client *client, const char *target, const char *accept,
+/* Adds "NAME: VALUE" to the list; no value, nothing. A list that ran out of memory stays as it was. */
+static void add_header(struct curl_slist **list, const char *name, const char *value)
+{
+	char line[128];
+	struct curl_slist *longer;
+
+	if (!value)
+		return;
+	snprintf(line, sizeof(line), "%s: %s", name, value);
+	longer = curl_slist_append(*list, line);
+	if (longer)
+		*list = longer;
+}
+
+/* What this request has and others do not; the caller frees the list behind the request. */
+static struct curl_slist *set_request(CURL *curl, const struct kms_ask *ask)
+{
+	struct curl_slist *headers = NULL;
+
+	add_header(&headers, "Accept", ask->accept);
+	if (ask->body) {
+		add_header(&headers, "Content-Type", "application/json");
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->body);
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(ask->body));
+	}
+	if (strcmp(ask->method, "GET") != 0)
+		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	return headers;
+}
+
+static int ask_session(struct kms_client *client, const struct kms_ask *ask,
 		       struct kms_reply *reply, struct kms_err *err)
 {
 	struct answer answer = {0};
-	struct curl_slist *headers = NULL;
-	char line[128];
+	struct curl_slist *headers;
 	char url[4096];
 	long status = 0;
 	CURLcode code;
 
 	kms_buf_init(&answer.body, body_limit_bytes);
-	snprintf(url, sizeof(url), "http://kmemscope%s", target);
+	snprintf(url, sizeof(url), "http://kmemscope%s", ask->target);
 	set_options(client, url, &answer);
-	if (accept) {
-		snprintf(line, sizeof(line), "Accept: %s", accept);
-		headers = curl_slist_append(NULL, line);
-		curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
-	}
+	headers = set_request(client->curl, ask);
 	code = curl_easy_perform(client->curl);
 	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_slist_free_all(headers);
@@ -187,25 +213,42 @@ static int refused(const struct kms_reply *reply, struct kms_err *err)
 	return -EREMOTEIO;
 }
 
-int kms_client_get(struct kms_client *client, const char *target, const char *accept,
-		   struct kms_reply *reply, struct kms_err *err)
+/* Sends a request; what is not of status 2xx is an error with the reason that the server gave. */
+static int ask_source(struct kms_client *client, const struct kms_ask *ask, struct kms_reply *reply,
+		      struct kms_err *err)
 {
 	int ret;
 
 	memset(reply, 0, sizeof(*reply));
 	if (client->file)
-		ret = client->hooks->file_get(client->file, target, accept, reply, err);
+		ret = client->hooks->file_ask(client->file, ask, reply, err);
 	else
-		ret = ask_session(client, target, accept, reply, err);
+		ret = ask_session(client, ask, reply, err);
 	if (ret == 0 && !reply->body)
 		ret = kms_err_set(err, -ENOMEM, "out of memory");
-	if (ret == 0 && reply->status != 200)
+	if (ret == 0 && reply->status / 100 != 2)
 		ret = refused(reply, err);
 	if (ret < 0) {
 		free(reply->body);
 		memset(reply, 0, sizeof(*reply));
 	}
 	return ret;
+}
+
+int kms_client_get(struct kms_client *client, const char *target, const char *accept,
+		   struct kms_reply *reply, struct kms_err *err)
+{
+	const struct kms_ask ask = {.method = "GET", .target = target, .accept = accept};
+
+	return ask_source(client, &ask, reply, err);
+}
+
+int kms_client_request(struct kms_client *client, const char *method, const char *target,
+		       const char *body, struct kms_reply *reply, struct kms_err *err)
+{
+	const struct kms_ask ask = {.method = method, .target = target, .body = body};
+
+	return ask_source(client, &ask, reply, err);
 }
 
 int kms_client_json(struct kms_client *client, const char *target, struct cJSON **json,

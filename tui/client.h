@@ -42,6 +42,16 @@ void kms_client_set_timeout(struct kms_client *client, long timeout_ms);
 int kms_client_get(struct kms_client *client, const char *target, const char *accept,
 		   struct kms_reply *reply, struct kms_err *err);
 
+/**
+ * Sends any request, for those that change something.
+ *
+ * Shape:  method "POST", "PATCH", ...; body is JSON text of at most 64 KiB, NULL none
+ * Owner:  the caller frees reply->body; reply->status is 2xx (202: taken up, not yet in effect)
+ * Errors: as kms_client_get()
+ */
+int kms_client_request(struct kms_client *client, const char *method, const char *target,
+		       const char *body, struct kms_reply *reply, struct kms_err *err);
+
 /** Sends a GET and parses the answer; the caller deletes it. Errors as above; -EBADMSG: no JSON. */
 int kms_client_json(struct kms_client *client, const char *target, struct cJSON **json,
 		    struct kms_err *err);

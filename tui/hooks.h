@@ -22,6 +22,14 @@ struct kms_reply {
 	char next[512]; /* path and query of the next page, from the Link header; "" none */
 };
 
+/** A request to the API. Borrowed for the call. */
+struct kms_ask {
+	const char *method; /* "GET", "POST", "PATCH" */
+	const char *target; /* path and query */
+	const char *accept; /* NULL: JSON */
+	const char *body;   /* JSON; NULL none */
+};
+
 /** What to run. Borrowed for the call. */
 struct kms_run_request {
 	char *const *argv;
@@ -66,7 +74,7 @@ struct kms_hooks {
 
 	/* A trace file, answering requests of the API in this process. */
 	int (*file_open)(const char *path, void **file, struct kms_err *err);
-	int (*file_get)(void *file, const char *target, const char *accept, struct kms_reply *reply,
+	int (*file_ask)(void *file, const struct kms_ask *ask, struct kms_reply *reply,
 			struct kms_err *err);
 	void (*file_close)(void *file);
 

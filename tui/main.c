@@ -53,11 +53,18 @@ static int file_open(const char *path, void **out, struct kms_err *err)
 	return 0;
 }
 
-static int file_get(void *opened, const char *target, const char *accept, struct kms_reply *reply,
+static int file_ask(void *opened, const struct kms_ask *ask, struct kms_reply *reply,
 		    struct kms_err *err)
 {
 	struct opened *o = opened;
-	const struct kms_request_in in = {.method = "GET", .target = target, .accept = accept};
+	const struct kms_request_in in = {
+		.method = ask->method,
+		.target = ask->target,
+		.accept = ask->accept,
+		.content_type = ask->body ? "application/json" : NULL,
+		.body = ask->body,
+		.body_bytes = ask->body ? strlen(ask->body) : 0,
+	};
 	struct kms_response out;
 
 	kms_server_handle(o->server, &in, &out);
@@ -186,7 +193,7 @@ static const struct kms_hooks hooks = {
 	.schema_version = KMS_REGION_VERSION,
 	.features = "size redzone poison guard sql api",
 	.file_open = file_open,
-	.file_get = file_get,
+	.file_ask = file_ask,
 	.file_close = file_close,
 	.sql = run_sql,
 	.session_root = session_root,

@@ -43,11 +43,18 @@ static int file_open(const char *path, void **out, struct kms_err *err)
 	return kms_server_create(&file->fixture.view, "test", &file->server, err);
 }
 
-static int file_get(void *f, const char *target, const char *accept, struct kms_reply *reply,
+static int file_ask(void *f, const struct kms_ask *ask, struct kms_reply *reply,
 		    struct kms_err *err)
 {
 	struct file *file = f;
-	struct kms_request_in in = {.method = "GET", .target = target, .accept = accept};
+	struct kms_request_in in = {
+		.method = ask->method,
+		.target = ask->target,
+		.accept = ask->accept,
+		.content_type = ask->body ? "application/json" : NULL,
+		.body = ask->body,
+		.body_bytes = ask->body ? strlen(ask->body) : 0,
+	};
 	struct kms_response out;
 
 	(void)err;
@@ -142,7 +149,7 @@ int main(int argc, char **argv)
 		.schema_version = 1,
 		.features = "none",
 		.file_open = file_open,
-		.file_get = file_get,
+		.file_ask = file_ask,
 		.file_close = file_close,
 		.sql = sql,
 		.session_root = session_root,
