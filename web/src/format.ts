@@ -69,11 +69,17 @@ export function frame(f: Frame): string {
 	return module ? `${f.function} (${module})` : f.function;
 }
 
-/** The frame that a person looks for first: the innermost one with a line, else the first. */
+/** The frame that a person looks for first, the innermost one with a line, and who called it. */
 export function caller(stack: Frame[]): string {
-	const first = stack.find((f) => f.line > 0) ?? stack[0];
+	const at = Math.max(
+		stack.findIndex((f) => f.line > 0),
+		0,
+	);
+	const first = stack[at];
+	const next = stack[at + 1];
 
-	return first ? frame(first) : 'before the trace, or without a stack';
+	if (!first) return 'before the trace, or without a stack';
+	return next?.function ? `${frame(first)} ← ${next.function}${next.line ? `:${next.line}` : ''}` : frame(first);
 }
 
 export function stackText(stack: Frame[]): string {

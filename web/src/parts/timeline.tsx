@@ -30,8 +30,12 @@ function color(name: string): string {
 	return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+/** Steps of an axis of bytes: powers of two, so that its marks are round in KiB and MiB. */
+const byteSteps = Array.from({length: 45}, (_, i) => 2 ** i);
+
 function options(width: number): uPlot.Options {
 	const axis = {stroke: color('--quiet'), grid: {stroke: color('--line'), width: 1}, ticks: {show: false}};
+	const points = {show: false};
 
 	return {
 		width,
@@ -39,13 +43,13 @@ function options(width: number): uPlot.Options {
 		scales: {x: {time: false}, rate: {range: (_u, _min, max) => [0, Math.max(max * 1.1, 1)]}, y: {range: (_u, _min, max) => [0, Math.max(max * 1.1, 1)]}},
 		series: [
 			{label: 'time', value: (_u, v) => (v === null ? '' : clock(v * 1e9))},
-			{label: 'live', scale: 'y', stroke: color('--live'), width: 2, value: (_u, v) => (v === null ? '' : bytes(v))},
-			{label: 'alloc/s', scale: 'rate', stroke: color('--alloc'), value: (_u, v) => (v === null ? '' : count(v))},
-			{label: 'free/s', scale: 'rate', stroke: color('--free'), dash: [4, 3], value: (_u, v) => (v === null ? '' : count(v))},
+			{label: 'live', scale: 'y', points, stroke: color('--live'), width: 2, value: (_u, v) => (v === null ? '' : bytes(v))},
+			{label: 'alloc/s', scale: 'rate', points, stroke: color('--alloc'), value: (_u, v) => (v === null ? '' : count(v))},
+			{label: 'free/s', scale: 'rate', points, stroke: color('--free'), dash: [4, 3], value: (_u, v) => (v === null ? '' : count(v))},
 		],
 		axes: [
-			{...axis, values: (_u, ticks) => ticks.map((v) => clock(v * 1e9))},
-			{...axis, scale: 'y', size: 70, values: (_u, ticks) => ticks.map((v) => bytes(v))},
+			{...axis, space: 80, incrs: [1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600], values: (_u, ticks) => ticks.map((v) => clock(v * 1e9))},
+			{...axis, scale: 'y', size: 70, incrs: byteSteps, values: (_u, ticks) => ticks.map((v) => bytes(v))},
 			{...axis, scale: 'rate', side: 1, size: 60, grid: {show: false}, values: (_u, ticks) => ticks.map((v) => count(v))},
 		],
 	};
