@@ -67,6 +67,7 @@ enum kms_problem {
 	KMS_PROBLEM_BODY_TOO_LARGE,
 	KMS_PROBLEM_MEDIA_TYPE,
 	KMS_PROBLEM_INTERNAL,
+	KMS_PROBLEM_NOT_OFFERED,
 	KMS_PROBLEM_NOT_READY,
 	KMS_PROBLEMS,
 };
@@ -98,5 +99,8 @@ kms_handler_fn kms_res_leaks, kms_res_leak;
 kms_handler_fn kms_res_faults, kms_res_fault;
 kms_handler_fn kms_res_events;
 kms_handler_fn kms_res_sites, kms_res_stack;
+kms_handler_fn kms_res_blocks, kms_res_whatis, kms_res_history, kms_res_slabs;
+kms_handler_fn kms_res_timeline, kms_res_marks, kms_res_marks_post, kms_res_diff, kms_res_audit;
+kms_handler_fn kms_res_variables, kms_res_variable, kms_res_variable_patch;
 
 #endif

@@ -111,6 +111,28 @@ void kms_json_null(struct kms_json *json, const char *key)
 	kms_buf_add_str(json->out, "null");
 }
 
+void kms_json_base64(struct kms_json *json, const char *key, const uint8_t *bytes, size_t n)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	begin_value(json, key);
+	kms_buf_add_char(json->out, '"');
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t group = (uint32_t)bytes[i] << 16;
+		char text[4];
+
+		group |= i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0;
+		group |= i + 2 < n ? bytes[i + 2] : 0;
+		for (unsigned d = 0; d < 4; d++)
+			text[d] = digits[group >> (18 - 6 * d) & 63];
+		text[2] = i + 1 < n ? text[2] : '=';
+		text[3] = i + 2 < n ? text[3] : '=';
+		kms_buf_add(json->out, text, sizeof(text));
+	}
+	kms_buf_add_char(json->out, '"');
+}
+
 void kms_json_time(struct kms_json *json, const char *key, uint64_t wall_ns)
 {
 	time_t seconds = (time_t)(wall_ns / 1000000000);

@@ -9,6 +9,7 @@
 #define KMS_SERVER_JSON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -41,6 +42,9 @@ void kms_json_double(struct kms_json *json, const char *key, double value);
 
 void kms_json_bool(struct kms_json *json, const char *key, bool value);
 void kms_json_null(struct kms_json *json, const char *key);
+
+/** Bytes as a string of base64 (RFC 4648, padded). */
+void kms_json_base64(struct kms_json *json, const char *key, const uint8_t *bytes, size_t n);
 
 /** Wall clock as RFC 3339 with nanoseconds, UTC; 0 becomes null. */
 void kms_json_time(struct kms_json *json, const char *key, uint64_t wall_ns);

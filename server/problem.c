@@ -16,7 +16,7 @@ static const struct {
 	[KMS_PROBLEM_BAD_PARAMETER] = {400, "bad-parameter",      "A query parameter is wrong"             },
 	[KMS_PROBLEM_BAD_CURSOR] = {400, "bad-cursor",         "The cursor does not belong to this list"},
 	[KMS_PROBLEM_BAD_BODY] = {400, "bad-body",           "The request body is wrong"              },
-	[KMS_PROBLEM_FORBIDDEN] = {403, "forbidden",          "This socket serves its owner only"      },
+	[KMS_PROBLEM_FORBIDDEN] = {403, "forbidden",          "Who asks may not do this"               },
 	[KMS_PROBLEM_NO_RESOURCE] = {404, "no-such-resource",   "There is no such resource"              },
 	[KMS_PROBLEM_NO_TARGET] = {404, "no-such-target",     "There is no such target in this run"    },
 	[KMS_PROBLEM_NO_ITEM] = {404, "no-such-item",       "There is no such item"                  },
@@ -29,6 +29,7 @@ static const struct {
 	[KMS_PROBLEM_BODY_TOO_LARGE] = {413, "body-too-large",     "The request body is too large"          },
 	[KMS_PROBLEM_MEDIA_TYPE] = {415, "media-type",         "The request body must be JSON"          },
 	[KMS_PROBLEM_INTERNAL] = {500, "internal",           "The request could not be answered"      },
+	[KMS_PROBLEM_NOT_OFFERED] = {501, "not-offered",        "This source does not have it"           },
 	[KMS_PROBLEM_NOT_READY] = {503, "not-ready",          "The tracer is not ready"                },
 };
 

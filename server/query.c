@@ -17,6 +17,19 @@ enum {
 static const char *const event_names[KMS_EVENT_KINDS] = {KMS_EVENT_NAMES};
 static const char *const state_names[KMS_LEAK_STATES] = {"open", "suppressed", "expected", "fixed"};
 
+static const char *const series_names[KMS_SERIES_COUNT] = {
+	[KMS_SERIES_LIVE_BYTES] = "live_bytes", [KMS_SERIES_LIVE_OBJECTS] = "live_objects",
+	[KMS_SERIES_ALLOCS] = "allocs",         [KMS_SERIES_FREES] = "frees",
+	[KMS_SERIES_ALLOC_RATE] = "alloc_rate", [KMS_SERIES_FREE_RATE] = "free_rate",
+	[KMS_SERIES_FAULTS] = "faults",         [KMS_SERIES_LOST] = "lost",
+	[KMS_SERIES_GUARD_USED] = "guard_used", [KMS_SERIES_GUARD_DEPTH] = "guard_depth",
+};
+
+const char *kms_series_name(enum kms_series series)
+{
+	return series_names[series];
+}
+
 /* A parameter: how to read its value, and what to tell who got it wrong. */
 struct param {
 	const char *name;
@@ -134,6 +147,41 @@ static int read_state(const char *value, struct kms_query *query)
 	return read_set(value, state_names, KMS_LEAK_STATES, &query->states);
 }
 
+static int read_series(const char *value, struct kms_query *query)
+{
+	return read_set(value, series_names, KMS_SERIES_COUNT, &query->series);
+}
+
+static int read_step(const char *value, struct kms_query *query)
+{
+	return read_time(value, &query->step_ns) == 0 && query->step_ns ? 0 : -EINVAL;
+}
+
+static int copy_name(const char *value, char name[KMS_QUERY_NAME_BYTES])
+{
+	size_t length = strlen(value);
+
+	if (length == 0 || length >= KMS_QUERY_NAME_BYTES)
+		return -EINVAL;
+	memcpy(name, value, length + 1);
+	return 0;
+}
+
+static int read_cache(const char *value, struct kms_query *query)
+{
+	return copy_name(value, query->cache);
+}
+
+static int read_a(const char *value, struct kms_query *query)
+{
+	return copy_name(value, query->mark_a);
+}
+
+static int read_b(const char *value, struct kms_query *query)
+{
+	return copy_name(value, query->mark_b);
+}
+
 static const struct param params[KMS_PARAMS] = {
 	[KMS_PARAM_TARGET] = {"target",    read_target,    "an id of /api/v1/targets, from 1"            },
 	[KMS_PARAM_LIMIT] = {"limit",     read_limit,     "a number from 1 to 1000"                     },
@@ -147,6 +195,11 @@ static const struct param params[KMS_PARAMS] = {
 	[KMS_PARAM_MIN_BYTES] = {"min_bytes", read_min_bytes, "a size such as 4096 or 64K"                  },
 	[KMS_PARAM_MIN_SCORE] = {"min_score", read_min_score, "a number from 0 to 100"                      },
 	[KMS_PARAM_SUM] = {"sum",       read_sum,       "0 or 1"                                      },
+	[KMS_PARAM_CACHE] = {"cache",     read_cache,     "the name of a cache"                         },
+	[KMS_PARAM_STEP] = {"step",      read_step,      "a time in ns, or with a unit: 100ms, 1s"     },
+	[KMS_PARAM_SERIES] = {"series",    read_series,    "names joined by commas: live_bytes,faults"   },
+	[KMS_PARAM_A] = {"a",         read_a,         "id or name of a mark of /api/v1/marks"       },
+	[KMS_PARAM_B] = {"b",         read_b,         "id or name of a mark of /api/v1/marks"       },
 };
 
 const char *kms_param_name(enum kms_param param)
@@ -291,11 +344,14 @@ int kms_query_parse(const char *text, uint32_t allowed, struct kms_query *query,
 
 uint64_t kms_query_filter(const struct kms_query *query, uint64_t seed)
 {
-	const uint64_t parts[] = {query->target,    query->kinds, query->states, query->address,
-				  query->from_ns,   query->to_ns, query->site,   query->min_bytes,
-				  query->min_score, query->sum};
+	const uint64_t parts[] = {query->target,    query->kinds, query->states,  query->address,
+				  query->from_ns,   query->to_ns, query->site,    query->min_bytes,
+				  query->min_score, query->sum,   query->step_ns, query->series};
+	const char *const names[] = {query->cache, query->mark_a, query->mark_b};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		seed = kms_hash_join(seed, parts[i]);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		seed = kms_hash_join(seed, kms_hash_bytes(names[i], strlen(names[i]), i));
 	return seed;
 }

@@ -25,6 +25,11 @@ enum kms_param {
 	KMS_PARAM_MIN_BYTES,
 	KMS_PARAM_MIN_SCORE,
 	KMS_PARAM_SUM,
+	KMS_PARAM_CACHE,
+	KMS_PARAM_STEP,
+	KMS_PARAM_SERIES,
+	KMS_PARAM_A,
+	KMS_PARAM_B,
 	KMS_PARAMS,
 };
 
@@ -34,6 +39,7 @@ enum kms_param {
 enum kms_query_limits {
 	KMS_LIMIT_DEFAULT = 100,
 	KMS_LIMIT_MAX = 1000,
+	KMS_QUERY_NAME_BYTES = 128, /* of a cache or mark in a parameter, with its NUL */
 };
 
 /** Bits of kms_query.states, in the order of the names open, suppressed, expected, fixed. */
@@ -41,6 +47,24 @@ enum kms_leak_state_bits {
 	KMS_LEAK_STATES = 4,
 	KMS_LEAK_STATE_ANY = (1 << KMS_LEAK_STATES) - 1,
 };
+
+/** Bits of kms_query.series: figures that a timeline has. */
+enum kms_series {
+	KMS_SERIES_LIVE_BYTES,
+	KMS_SERIES_LIVE_OBJECTS,
+	KMS_SERIES_ALLOCS,
+	KMS_SERIES_FREES,
+	KMS_SERIES_ALLOC_RATE,
+	KMS_SERIES_FREE_RATE,
+	KMS_SERIES_FAULTS,
+	KMS_SERIES_LOST,
+	KMS_SERIES_GUARD_USED,
+	KMS_SERIES_GUARD_DEPTH,
+	KMS_SERIES_COUNT,
+};
+
+/** Name of a series; static. */
+const char *kms_series_name(enum kms_series series);
 
 /** What a request asks for. What was not given has its default: no filter. */
 struct kms_query {
@@ -56,6 +80,11 @@ struct kms_query {
 	uint64_t min_bytes;
 	uint64_t min_score; /* 0 to 100 */
 	bool sum;
+	uint64_t step_ns;                  /* 0: not given */
+	uint32_t series;                   /* bits of enum kms_series, 0 all */
+	char cache[KMS_QUERY_NAME_BYTES];  /* "" any */
+	char mark_a[KMS_QUERY_NAME_BYTES]; /* id or name, "" none */
+	char mark_b[KMS_QUERY_NAME_BYTES];
 	struct kms_cursor cursor; /* if KMS_PARAM_CURSOR was given */
 };
 

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* /api/v1/guard, GET and PATCH */
-#include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
-#include "schema/variables.h"
-#include "server/exchange.h"
+#include "server/body.h"
+#include "server/variable.h"
 #include "server/write.h"
 
 /* Members that PATCH takes. */
 static const struct setting {
 	const char *member;
 	unsigned int variable;
-	uint64_t max;
 } settings[] = {
-	{"depth", KMS_VAR_GUARD_DEPTH, UINT64_C(1) << 24},
-	{"bytes", KMS_VAR_GUARD_BYTES, UINT64_C(1) << 46},
+	{"depth",   KMS_VAR_GUARD_DEPTH  },
+        {"bytes",   KMS_VAR_GUARD_BYTES  },
+	{"sample",  KMS_VAR_GUARD_SAMPLE },
+        {"minsize", KMS_VAR_GUARD_MINSIZE},
+	{"maxsize", KMS_VAR_GUARD_MAXSIZE},
+        {"align",   KMS_VAR_GUARD_ALIGN  },
 };
 
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
@@ -75,17 +74,20 @@ static const struct setting *find_setting(const char *member)
 static bool check_member(struct kms_exchange *x, const cJSON *member)
 {
 	const struct setting *setting = find_setting(member->string);
-	double value = member->valuedouble;
+	const struct kms_variable_row *row = setting ? &kms_variable_rows[setting->variable] : NULL;
+	uint64_t value = 0;
 	char pointer[64];
 
 	snprintf(pointer, sizeof(pointer), "/%.40s", member->string);
 	if (!setting)
+		kms_problem_at(
+			x, KMS_PROBLEM_BAD_BODY, pointer,
+			"unknown member; depth, bytes, sample, minsize, maxsize and align can "
+			"be set");
+	else if (!kms_body_u64(member, &value) || value < row->min || value > row->max)
 		kms_problem_at(x, KMS_PROBLEM_BAD_BODY, pointer,
-			       "unknown member; depth and bytes can be set");
-	else if (!cJSON_IsNumber(member) || value < 0 || value > (double)setting->max ||
-		 floor(value) != value)
-		kms_problem_at(x, KMS_PROBLEM_BAD_BODY, pointer,
-			       "must be a whole number from 0 to %" PRIu64, setting->max);
+			       "must be a whole number from %" PRIu64 " to %" PRIu64, row->min,
+			       row->max);
 	else
 		return true;
 	return false;
@@ -93,75 +95,57 @@ static bool check_member(struct kms_exchange *x, const cJSON *member)
 
 static bool check_body(struct kms_exchange *x, const cJSON *body)
 {
-	const cJSON *member;
-
-	if (!cJSON_IsObject(body) || !body->child) {
-		kms_problem(x, KMS_PROBLEM_BAD_BODY,
-			    "the body must be an object such as "
-			    "{\"depth\": 30000}");
-		return false;
-	}
-	for (member = body->child; member; member = member->next) {
+	for (const cJSON *member = body->child; member; member = member->next)
 		if (!check_member(x, member))
 			return false;
-	}
 	return true;
+}
+
+/* What the target made of one setting, or that it is not known yet. */
+static void note_setting(const struct kms_exchange *x, const struct setting *setting,
+			 struct kms_guard_sum *sum)
+{
+	struct kms_variable_state state;
+
+	kms_variable_read(x, setting->variable, &state);
+	sum->pending |= !state.known || state.pending;
+	if (setting->variable != KMS_VAR_GUARD_DEPTH || !state.known)
+		return;
+	sum->s.depth_requested = state.requested;
+	sum->s.depth = state.effective;
 }
 
 /* Writes the variables, then answers with the figures as they are now. */
 static void apply(struct kms_exchange *x, const cJSON *body)
 {
-	const struct kms_view *view = x->view;
 	const struct setting *setting;
-	struct kms_err err = KMS_ERR_INIT;
 	struct kms_guard_sum sum;
 	const cJSON *member;
+	char pointer[64];
+	uint64_t value;
 
 	for (member = body->child; member; member = member->next) {
+		snprintf(pointer, sizeof(pointer), "/%.40s", member->string);
 		setting = find_setting(member->string);
-		if (view->ops->variable_set(view->ctx, kms_exchange_who(x), x->query.target,
-					    setting->variable, (uint64_t)member->valuedouble,
-					    &err) < 0) {
-			kms_problem(x,
-				    err.code == -ENOTCONN || err.code == -ESRCH
-					    ? KMS_PROBLEM_NOT_LIVE
-					    : KMS_PROBLEM_INTERNAL,
-				    "%s: %s", member->string, err.text);
+		if (kms_body_u64(member, &value) &&
+		    !kms_variable_write(x, pointer, setting->variable, value))
 			return;
-		}
 	}
 	kms_sum_guard(x->snapshot, x->query.target, &sum);
-	if (cJSON_GetObjectItemCaseSensitive(body, "depth") &&
-	    view->ops->variable_get(view->ctx, x->query.target, KMS_VAR_GUARD_DEPTH,
-				    &sum.s.depth_requested, &sum.s.depth, &sum.pending, &err) < 0)
-		sum.pending = true; /* written; what the target made of it is not known yet */
+	sum.pending = false; /* of what was written, not of what the picture shows */
+	for (member = body->child; member; member = member->next)
+		note_setting(x, find_setting(member->string), &sum);
 	x->out->status = sum.pending ? 202 : 200;
 	write_document(x, &sum);
 }
 
 void kms_res_guard_patch(struct kms_exchange *x)
 {
-	const size_t json_bytes = strlen("application/json");
-	const char *type = x->in->content_type;
-	cJSON *body;
+	cJSON *body = kms_body_read(x, "{\"depth\": 30000}");
 
-	if (!type || strncasecmp(type, "application/json", json_bytes) != 0 ||
-	    !strchr("; ", type[json_bytes])) {
-		kms_problem(x, KMS_PROBLEM_MEDIA_TYPE, "send Content-Type: application/json");
+	if (!body)
 		return;
-	}
-	if (x->in->body_bytes > KMS_REQUEST_BODY_BYTES) {
-		kms_problem(x, KMS_PROBLEM_BODY_TOO_LARGE, "at most %d bytes",
-			    KMS_REQUEST_BODY_BYTES);
-		return;
-	}
-	if (x->snapshot->finished || !x->view->ops->variable_set || !x->view->ops->variable_get) {
-		kms_problem(x, KMS_PROBLEM_NOT_LIVE,
-			    "this is a finished trace; variables can be written while it runs");
-		return;
-	}
-	body = cJSON_ParseWithLength(x->in->body, x->in->body_bytes);
-	if (check_body(x, body))
+	if (kms_variable_is_writable(x) && check_body(x, body))
 		apply(x, body);
 	cJSON_Delete(body);
 }

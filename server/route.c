@@ -16,6 +16,12 @@
 	 KMS_PARAM_BIT(KMS_PARAM_TO) | KMS_PARAM_BIT(KMS_PARAM_KIND) |                             \
 	 KMS_PARAM_BIT(KMS_PARAM_SITE))
 
+#define SITE (KMS_PARAM_BIT(KMS_PARAM_SITE) | KMS_PARAM_BIT(KMS_PARAM_CACHE))
+#define TIMELINE                                                                                   \
+	(KMS_PARAM_BIT(KMS_PARAM_FROM) | KMS_PARAM_BIT(KMS_PARAM_TO) |                             \
+	 KMS_PARAM_BIT(KMS_PARAM_STEP) | KMS_PARAM_BIT(KMS_PARAM_SERIES))
+#define MARKS (KMS_PARAM_BIT(KMS_PARAM_A) | KMS_PARAM_BIT(KMS_PARAM_B))
+
 #define GET(path, params, handle)                                                                  \
 	{                                                                                          \
 		"GET", path, params, handle                                                        \
@@ -23,6 +29,11 @@
 #define PATCH(path, params, handle)                                                                \
 	{                                                                                          \
 		"PATCH", path, params, handle                                                      \
+	}
+
+#define POST(path, params, handle)                                                                 \
+	{                                                                                          \
+		"POST", path, params, handle                                                       \
 	}
 
 const struct kms_route kms_routes[] = {
@@ -42,5 +53,17 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/events", TARGET | PAGE | EVENTS, kms_res_events),
 	GET("/api/v1/sites", TARGET | PAGE | MIN_BYTES, kms_res_sites),
 	GET("/api/v1/stacks/{id}", 0, kms_res_stack),
+	GET("/api/v1/blocks", TARGET | PAGE | MIN_BYTES | SITE, kms_res_blocks),
+	GET("/api/v1/whatis/{address}", TARGET, kms_res_whatis),
+	GET("/api/v1/history/{address}", TARGET | PAGE, kms_res_history),
+	GET("/api/v1/caches/{name}/slabs", TARGET | PAGE, kms_res_slabs),
+	GET("/api/v1/timeline", TIMELINE, kms_res_timeline),
+	GET("/api/v1/marks", PAGE, kms_res_marks),
+	POST("/api/v1/marks", 0, kms_res_marks_post),
+	GET("/api/v1/diff", TARGET | PAGE | MARKS, kms_res_diff),
+	GET("/api/v1/audit", PAGE, kms_res_audit),
+	GET("/api/v1/variables", TARGET, kms_res_variables),
+	GET("/api/v1/variables/{name}", TARGET, kms_res_variable),
+	PATCH("/api/v1/variables/{name}", TARGET, kms_res_variable_patch),
 	{0},
 };

@@ -46,16 +46,21 @@ bool kms_server_route(size_t index, const char **method, const char **pattern)
 static bool match_path(const char *pattern, const char *path, size_t n, char *arg, size_t arg_bytes)
 {
 	const char *brace = strchr(pattern, '{');
+	const char *rest = brace ? strchr(brace, '}') + 1 : "";
 	size_t fixed = brace ? (size_t)(brace - pattern) : strlen(pattern);
+	size_t part;
 
 	arg[0] = '\0';
 	if (n < fixed || memcmp(pattern, path, fixed) != 0)
 		return false;
 	if (!brace)
 		return n == fixed;
-	if (n == fixed || memchr(path + fixed, '/', n - fixed))
+	if (n <= fixed + strlen(rest) || memcmp(path + n - strlen(rest), rest, strlen(rest)) != 0)
 		return false;
-	return kms_url_decode(path + fixed, n - fixed, false, arg, arg_bytes) == 0;
+	part = n - fixed - strlen(rest);
+	if (memchr(path + fixed, '/', part))
+		return false;
+	return kms_url_decode(path + fixed, part, false, arg, arg_bytes) == 0;
 }
 
 /* Finds the route; a path that exists for other methods only is 405 with their names. */
@@ -143,7 +148,11 @@ static void dispatch(struct kms_exchange *x)
 			       "%s", err.text);
 		return;
 	}
-	if (check_query(x))
+	if (!check_query(x))
+		return;
+	if (x->in->read_only && strcmp(x->route->method, "GET") != 0)
+		kms_problem(x, KMS_PROBLEM_FORBIDDEN, "who asks may read only");
+	else
 		x->route->handle(x);
 }
 
@@ -152,7 +161,7 @@ static void set_etag(struct kms_exchange *x)
 {
 	struct kms_response *out = x->out;
 
-	if (out->status != 200)
+	if (out->status != 200 || !x->route || strcmp(x->route->method, "GET") != 0)
 		return;
 	snprintf(out->etag, sizeof(out->etag), "\"%016" PRIx64 "\"",
 		 kms_hash_bytes(out->body, out->body_bytes, 0));

@@ -6,6 +6,7 @@ elsewhere; pages put together are the whole list."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -18,9 +19,13 @@ except ImportError:
 TOOL = os.path.join(os.environ["KMS_BUILD_DIR"], "test", "api_tool")
 DOCUMENT = os.path.join(os.environ["KMS_SOURCE_DIR"], "schema", "openapi.json")
 SAMPLES = {"target": "1", "limit": "3", "address": "0x7f3c00040040", "from": "10us", "to": "2000000", "kind": "alloc,free",
-           "site": "13", "state": "open", "min_bytes": "8K", "min_score": "60", "sum": "1"}
+           "site": "13", "state": "open", "min_bytes": "8K", "min_score": "60", "sum": "1", "cache": "malloc-48", "step": "1s",
+           "series": "live_bytes,lost", "a": "start", "b": "2"}
 PATH_SAMPLES = {"/api/v1/caches/{name}": ["malloc-48"], "/api/v1/leaks/{id}": ["000000005eed0000", "000000005eed0004"],
-                "/api/v1/faults/{id}": ["3", "11"], "/api/v1/stacks/{id}": ["15", "16"]}
+                "/api/v1/faults/{id}": ["3", "11"], "/api/v1/stacks/{id}": ["15", "16"],
+                "/api/v1/whatis/{address}": ["0x7f3c00040040", "7f3c000401c8", "1"], "/api/v1/history/{address}": ["0x7f3c00040048", "8"],
+                "/api/v1/caches/{name}/slabs": ["malloc-48"],
+                "/api/v1/variables/{name}": ["kmem_guard_depth", "guard_depth", "kmem_guard_maxsize"]}
 failures = []
 
 
@@ -76,7 +81,7 @@ def answers_are_valid(document):
         if not name:
             continue
         valid = validator(document, name)
-        targets = [path.replace(path[path.index("{"):], value) for value in PATH_SAMPLES[path]] if "{" in path else [path]
+        targets = [re.sub("{.*}", value, path) for value in PATH_SAMPLES.get(path, [""])]
         for parameter in item["get"].get("parameters", []):
             key = parameter.get("$ref", "").rsplit("/", 1)[-1]
             if key in SAMPLES and not (key == "target" and "{" in path):
@@ -95,7 +100,12 @@ def problems_are_valid(document):
                                      ("GET", "/api/v1/leaks?limit=0", 400), ("GET", "/api/v1/leaks?limt=1", 400),
                                      ("GET", "/api/v1/leaks?limit=1&limit=2", 400), ("GET", "/api/v1/stacks/0", 404),
                                      ("GET", "/api/v1/leaks?cursor=AAAA", 400), ("GET", "/readyz", 503),
-                                     ("PATCH", "/api/v1/guard", 415), ("GET", "/api/v1/events?kind=none", 400)]:
+                                     ("PATCH", "/api/v1/guard", 415), ("GET", "/api/v1/events?kind=none", 400),
+                                     ("POST", "/api/v1/marks", 415), ("GET", "/api/v1/whatis/xyz", 404),
+                                     ("GET", "/api/v1/history/-1", 404), ("GET", "/api/v1/diff?a=4", 404),
+                                     ("GET", "/api/v1/diff?b=nothing", 404), ("GET", "/api/v1/variables/kmem_nothing", 404),
+                                     ("GET", "/api/v1/caches/nothing/slabs", 404), ("GET", "/api/v1/timeline?series=rss", 400),
+                                     ("GET", "/api/v1/timeline?step=0", 400)]:
         status, media_type, _, body = ask(method, target)
         check((status, media_type) == (expected, "application/problem+json"), f"{method} {target}: {status} {media_type}")
         for error in valid.iter_errors(json.loads(body)):
@@ -105,7 +115,7 @@ def problems_are_valid(document):
 
 def parameters_match(document):
     for path, item in document["paths"].items():
-        target = path.replace(path[path.index("{"):], PATH_SAMPLES[path][0]) if "{" in path else path
+        target = re.sub("{.*}", PATH_SAMPLES.get(path, [""])[0], path)
         described = {p["$ref"].rsplit("/", 1)[-1] for p in item["get"].get("parameters", []) if "$ref" in p}
         for key, value in SAMPLES.items():
             status, _, _, body = ask("GET", f"{target}?{key}={value}")
@@ -114,7 +124,9 @@ def parameters_match(document):
 
 
 def pages_are_the_whole():
-    for path in ["targets", "caches", "caches?sum=1", "leaks", "faults", "sites", "events?kind=check", "leaks?min_bytes=9000"]:
+    for path in ["targets", "caches", "caches?sum=1", "leaks", "faults", "sites", "events?kind=check", "leaks?min_bytes=9000",
+                 "blocks", "blocks?target=2&site=11", "history/0x7f3c00040080", "caches/malloc-48/slabs", "marks", "diff",
+                 "diff?a=1&b=start&target=1", "audit"]:
         path = "/api/v1/" + path
         join = "&" if "?" in path else "?"
         whole = json.loads(ask("GET", f"{path}{join}limit=1000")[3])
@@ -138,10 +150,66 @@ def guard_can_be_changed(document):
     for error in validator(document, "Guard").iter_errors(json.loads(body)):
         failures.append(f"PATCH: {error.message[:200]}")
     check(ask("PATCH", "/api/v1/guard", '{"depth": 4096}')[0] == 202, "a pending change is 202")
-    for bad in ["{}", "[]", "", "{", '{"depth": -1}', '{"depth": 1.5}', '{"depth": 1e12}', '{"depth": "1"}', '{"dept": 1}',
-                '{"depth": 16777217}', '{"depth": null}', '{"bytes": 1e300}']:
+    for bad in ["{}", "[]", "", "{", '{"depth": -1}', '{"depth": 1.5}', '{"depth": 1e12}', '{"depth": "x"}', '{"dept": 1}',
+                '{"depth": 16777217}', '{"sample": 0}', '{"align": 5000}', '{"depth": "99999999"}', '{"depth": null}', '{"bytes": 1e300}']:
         status, _, _, body = ask("PATCH", "/api/v1/guard", bad or " ")
         check(status == 400, f"PATCH {bad}: {status}")
+
+
+def variables_and_marks_can_be_written(document):
+    status, _, _, body = ask("PATCH", "/api/v1/guard", '{"depth": 1000, "bytes": "64K", "sample": 10, "minsize": 0, "maxsize": "1G"}')
+    check(status == 200 and json.loads(body)["depth"] == 1024, f"PATCH guard: {status} {body[:200]}")
+    for name, value, expected in [("kmem_guard_depth", "1000", 200), ("guard_depth", "4096", 202), ("kmem_panic", '"2"', 200),
+                                  ("kmem_panic", "3", 400), ("kmem_size", "-1", 400), ("kmem_guard_maxsize", '"0xffffffffffffffff"', 200),
+                                  ("kmem_guard_sample", "0", 400), ("kmem_size", "null", 400), ("kmem_size", "0.5", 400),
+                                  ("nothing", "1", 404), ("kmem_", "1", 404)]:
+        status, _, _, body = ask("PATCH", "/api/v1/variables/" + name, f'{{"value": {value}}}')
+        check(status == expected, f"PATCH {name} {value}: {status} {body[:200]}")
+        schema = "VariableDocument" if status < 300 else "Problem"
+        for error in validator(document, schema).iter_errors(json.loads(body)):
+            failures.append(f"PATCH {name}: {error.message[:200]}")
+    for bad in ["{}", "[]", '{"value": 1, "value2": 1}', '{"valu": 1}']:
+        check(ask("PATCH", "/api/v1/variables/kmem_size", bad)[0] == 400, f"PATCH variable {bad}")
+    status, _, _, body = ask("POST", "/api/v1/marks", '{"name": "before"}')
+    check(status == 201 and json.loads(body)["id"] == 4 and json.loads(body)["name"] == "before", f"POST mark: {status} {body[:200]}")
+    for error in validator(document, "MarkDocument").iter_errors(json.loads(body)):
+        failures.append(f"POST mark: {error.message[:200]}")
+    for bad in ["{}", '{"name": ""}', '{"name": "17"}', '{"name": 17}', '{"nam": "x"}', '{"name": "x", "y": 1}',
+                '{"name": "' + 128 * "x" + '"}']:
+        check(ask("POST", "/api/v1/marks", bad)[0] == 400, f"POST mark {bad}")
+
+
+def finished_runs_refuse_writes():
+    os.environ["API_TOOL_FINISHED"] = "1"
+    for method, target, body in [("PATCH", "/api/v1/guard", '{"depth": 1}'), ("PATCH", "/api/v1/variables/kmem_size", '{"value": 1}'),
+                                 ("POST", "/api/v1/marks", '{"name": "x"}')]:
+        check(ask(method, target, body)[0] == 409, f"{method} {target} of a finished run")
+    status, _, _, body = ask("GET", "/api/v1/variables")
+    check(status == 200 and all(row["effective"] is None for row in json.loads(body)["items"]), "a finished run has no values")
+    del os.environ["API_TOOL_FINISHED"]
+
+
+def figures_are_right():
+    blocks = json.loads(ask("GET", "/api/v1/blocks?target=1&min_bytes=45")[3])["items"]
+    check([b["size"] for b in blocks] == [40 + i % 8 for i in range(25) if i % 8 >= 5], "blocks of 45 bytes and more")
+    what = json.loads(ask("GET", "/api/v1/whatis/0x7f3c00040045")[3])["items"]
+    check([(w["target"], w["state"], w["address"], w["offset"]) for w in what] ==
+          [(1, "live", "0x7f3c00040040", 5), (2, "quarantine", "0x7f3c00040040", 5)], f"whatis in two targets: {what}")
+    history = json.loads(ask("GET", "/api/v1/history/0x7f3c00040085?limit=1000")[3])
+    times = [row["alloc_time_ns"] for row in history["items"]]
+    check(history["address"] == "0x7f3c00040080" and len(times) > 30 and times == sorted(times, reverse=True), "owners of the block, newest first")
+    line = json.loads(ask("GET", "/api/v1/timeline?series=live_bytes,allocs")[3])
+    points = line["time_ns"]
+    check(100 < len(points) <= 2000 and sorted(line["series"]) == ["allocs", "live_bytes"], f"timeline: {len(points)} points")
+    check(all(len(line["series"][s][k]) == len(points) for s in line["series"] for k in ["last", "min", "max"]), "columns are even")
+    check(min(line["series"]["live_bytes"]["min"]) == 1000 and max(line["series"]["live_bytes"]["max"]) == 1099, "extremes survive")
+    check(len(json.loads(ask("GET", "/api/v1/timeline?step=1us")[3])["time_ns"]) <= 2000, "never more than 2000 points")
+    check(len(json.loads(ask("GET", "/api/v1/timeline?step=1s&from=2s&to=4s")[3])["time_ns"]) == 3, "steps of a second")
+    diff = json.loads(ask("GET", "/api/v1/diff?a=1")[3])
+    gains = [row["bytes"] for row in diff["items"]]
+    check(gains == sorted(gains, reverse=True) and sum(gains) == diff["total_bytes"], f"gains by size: {gains}")
+    check(diff["a"]["id"] == 1 and diff["b"] is None, "marks of the difference")
+    check(json.loads(ask("GET", "/api/v1/diff?a=start")[3])["a"]["id"] == 3, "the newest mark of a name")
 
 
 def main():
@@ -157,6 +225,9 @@ def main():
     parameters_match(document)
     pages_are_the_whole()
     guard_can_be_changed(document)
+    variables_and_marks_can_be_written(document)
+    finished_runs_refuse_writes()
+    figures_are_right()
     for failure in failures:
         print("FAILED", failure)
     return 1 if failures else 0

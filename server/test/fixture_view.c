@@ -347,9 +347,13 @@ static int variable_get(void *ctx, uint32_t target, unsigned variable, uint64_t 
 {
 	struct fixture *f = ctx;
 
-	(void)target;
-	if (variable != KMS_VAR_GUARD_DEPTH)
-		return kms_err_set(err, -ENOENT, "no such variable");
+	if (target == 1)
+		return kms_err_set(err, -ESRCH, "target 1 does not live");
+	if (variable != KMS_VAR_GUARD_DEPTH) {
+		*requested = *effective = variable;
+		*pending = false;
+		return 0;
+	}
 	*requested = f->depth;
 	*effective = (f->depth + 511) / 512 * 512;
 	*pending = f->depth == 4096; /* a value that a test asks for */
@@ -361,12 +365,199 @@ static int variable_set(void *ctx, const char *who, uint32_t target, unsigned va
 {
 	struct fixture *f = ctx;
 
-	(void)who;
+	snprintf(f->who, sizeof(f->who), "%s", who);
 	if (f->refuse_writes)
 		return kms_err_set(err, -ESRCH, "the program has ended");
 	if (variable == KMS_VAR_GUARD_DEPTH) {
 		f->depth = value;
 		f->depth_target = target;
+	}
+	return 0;
+}
+
+/* Live block i, by target and address. */
+static struct kms_view_block make_block(uint32_t i)
+{
+	return (struct kms_view_block){
+		.target = 1 + i / (FIXTURE_BLOCKS / 2),
+		.state = KMS_BLOCK_LIVE,
+		.address = heap + i % (FIXTURE_BLOCKS / 2) * 64,
+		.bytes = 40 + i % 8,
+		.cache = i % 5 == 4 ? HOSTILE : "malloc-48",
+		.slab = heap,
+		.slab_pages = 1,
+		.alloc_ns = i == 7 ? 0 : UINT64_C(1000000) * i + 1,
+		.alloc_stack_id = i % 2 ? FIXTURE_STACK_LEAK : FIXTURE_STACK_ALLOC,
+		.alloc_tid = 4250,
+	};
+}
+
+static bool block_wanted(const struct kms_view_block *block, const struct kms_block_query *query)
+{
+	if (block->target < query->after_target ||
+	    (block->target == query->after_target && block->address <= query->after_address))
+		return false;
+	return (!query->target || block->target == query->target) &&
+	       (!query->site || block->alloc_stack_id == query->site) &&
+	       (!query->cache || strcmp(block->cache, query->cache) == 0) &&
+	       block->bytes >= query->min_bytes;
+}
+
+static int blocks(void *ctx, const struct kms_block_query *query,
+		  int (*emit)(void *arg, const struct kms_view_block *block), void *arg,
+		  struct kms_err *err)
+{
+	size_t sent = 0;
+
+	(void)ctx;
+	(void)err;
+	for (uint32_t i = 0; i < FIXTURE_BLOCKS && sent < query->limit; i++) {
+		struct kms_view_block block = make_block(i);
+
+		if (!block_wanted(&block, query))
+			continue;
+		sent++;
+		if (emit(arg, &block))
+			break;
+	}
+	return 0;
+}
+
+/* Target 1: live blocks; target 2: what was freed at the same places; target 3 knows nothing. */
+static int whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
+		  struct kms_err *err)
+{
+	uint64_t offset = address - heap;
+
+	(void)ctx;
+	if (target > 2 || offset >= (uint64_t)FIXTURE_BLOCKS / 2 * 64)
+		return target > 3 ? kms_err_set(err, -ESRCH, "no target %u", target) : 0;
+	*out = make_block((uint32_t)(offset / 64));
+	if (target == 1)
+		return 0;
+	out->target = target;
+	out->state = KMS_BLOCK_QUARANTINE;
+	out->free_ns = UINT64_C(99000000);
+	out->free_stack_id = FIXTURE_STACK_FREE;
+	out->slab = 0;
+	return 0;
+}
+
+static int slabs(void *ctx, uint32_t target, const char *cache,
+		 int (*emit)(void *arg, const struct kms_view_slab *slab), void *arg,
+		 struct kms_err *err)
+{
+	uint8_t bitmap[11] = {0x01, 0xff, 0x80};
+
+	(void)ctx;
+	(void)cache;
+	(void)err;
+	for (uint32_t i = 0; i < 2 * FIXTURE_SLABS; i++) {
+		struct kms_view_slab slab = {.target = 1 + i / FIXTURE_SLABS,
+					     .base = heap + i % FIXTURE_SLABS * 4096,
+					     .pages = 1,
+					     .count = 83,
+					     .live = 10,
+					     .bitmap = bitmap};
+
+		if (target && target != slab.target)
+			continue;
+		if (emit(arg, &slab))
+			break;
+	}
+	return 0;
+}
+
+static int samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+		   int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
+		   struct kms_err *err)
+{
+	(void)ctx;
+	(void)err;
+	for (uint64_t i = 0; i < FIXTURE_SAMPLES; i++) {
+		struct kms_view_sample sample = {.time_ns = i * 2000000,
+						 .live_bytes = 1000 + i % 100,
+						 .allocs = i,
+						 .guard_depth = 512};
+
+		if (sample.time_ns < from_ns || sample.time_ns > to_ns)
+			continue;
+		if (emit(arg, &sample))
+			break;
+	}
+	return 0;
+}
+
+static int mark(void *ctx, const char *who, const char *name, uint64_t *id, struct kms_err *err)
+{
+	struct fixture *f = ctx;
+
+	(void)err;
+	snprintf(f->who, sizeof(f->who), "%s", who);
+	snprintf(f->mark, sizeof(f->mark), "%s", name);
+	*id = FIXTURE_MARKS + 1;
+	return 0;
+}
+
+static int marks(void *ctx, int (*emit)(void *arg, const struct kms_view_mark *mark), void *arg,
+		 struct kms_err *err)
+{
+	static const char *const names[FIXTURE_MARKS + 1] = {"start", HOSTILE, "start", ""};
+	const struct fixture *f = ctx;
+
+	(void)err;
+	for (uint64_t i = 0; i < FIXTURE_MARKS + (f->mark[0] != 0); i++) {
+		struct kms_view_mark m = {i + 1, UINT64_C(1000000000) * (i + 1), names[i]};
+
+		if (i == FIXTURE_MARKS)
+			m.name = f->mark;
+		if (emit(arg, &m))
+			break;
+	}
+	return 0;
+}
+
+/* The gains of mark 1 are larger than those of mark 2; four rows gained the same. */
+static int diff(void *ctx, uint64_t a, uint64_t b,
+		int (*emit)(void *arg, const struct kms_view_diff *row), void *arg,
+		struct kms_err *err)
+{
+	(void)ctx;
+	(void)b;
+	(void)err;
+	for (int64_t i = 0; i < FIXTURE_GAINS; i++) {
+		struct kms_view_diff row = {
+			.target = 1 + (uint32_t)(i >= 5),
+			.stack_id = i == 3 ? FIXTURE_STACK_MISSING : FIXTURE_STACK_LEAK,
+			.cache = i == 8 ? NULL : "malloc-48",
+			.bytes = (i < 2 || i > 5 ? 100 - i * 20 : 48) * (a == 1 ? 2 : 1),
+			.count = 2 - i,
+		};
+
+		if (i >= 2 && i <= 5) /* ties come by stack and target */
+			row.stack_id = FIXTURE_STACK_LEAK + (uint64_t)i;
+		if (emit(arg, &row))
+			break;
+	}
+	return 0;
+}
+
+static int audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row), void *arg,
+		 struct kms_err *err)
+{
+	(void)ctx;
+	(void)err;
+	for (uint64_t id = FIXTURE_AUDITS; id > 0; id--) {
+		struct kms_view_audit row = {.id = id,
+					     .wall_ns = wall + id,
+					     .who = id == 3 ? HOSTILE : "uid 1000 pid 4711",
+					     .target = (uint32_t)(id % 3),
+					     .variable = "kmem_guard_depth",
+					     .value = id == 5 ? UINT64_MAX : 30000,
+					     .result = "ok"};
+
+		if (emit(arg, &row))
+			break;
 	}
 	return 0;
 }
@@ -405,10 +596,18 @@ void fixture_init(struct fixture *f, bool live)
 				       .release = release,
 				       .stack = stack,
 				       .stack_free = stack_free,
-				       .events = events};
+				       .events = events,
+				       .blocks = blocks,
+				       .whatis = whatis,
+				       .slabs = slabs,
+				       .samples = samples,
+				       .marks = marks,
+				       .diff = diff,
+				       .audit = audit};
 	if (live) {
 		f->ops.variable_get = variable_get;
 		f->ops.variable_set = variable_set;
+		f->ops.mark = mark;
 	}
 	f->view = (struct kms_view){&f->ops, f};
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A view with made-up content for tests: three targets (a Python-like one that exited, its fork that
- * runs, and one with hostile names), caches, guards, leaks, faults of every kind and 2,500 events.
+ * runs, and one with hostile names), caches, guards, leaks, faults of every kind, 2,500 events, live
+ * blocks, slabs, samples, marks and an audit.
  */
 #ifndef KMS_SERVER_TEST_FIXTURE_VIEW_H
 #define KMS_SERVER_TEST_FIXTURE_VIEW_H
@@ -21,6 +22,12 @@ enum {
 	FIXTURE_RINGS = 4,
 	FIXTURE_EVENTS = 2500,
 	FIXTURE_OWNERS = 120,
+	FIXTURE_BLOCKS = 50, /* half of them of target 2 */
+	FIXTURE_SLABS = 7,   /* of each cache and target */
+	FIXTURE_SAMPLES = 5000,
+	FIXTURE_MARKS = 3,
+	FIXTURE_GAINS = 9,
+	FIXTURE_AUDITS = 11,
 };
 
 /* stack ids */
@@ -50,6 +57,8 @@ struct fixture {
 	uint64_t depth;      /* last kmem_guard_depth written */
 	uint32_t depth_target;
 	bool refuse_writes;
+	char who[64];         /* of the last write */
+	char mark[128];       /* that was set last, number FIXTURE_MARKS + 1; "" none */
 	unsigned int slow_ms; /* events() takes this long */
 	atomic_uint asked;    /* stacks asked for so far */
 };

@@ -84,6 +84,38 @@ static void other_methods_are_405_with_allow(void **state)
 	kms_response_deinit(&out);
 }
 
+static void who_may_only_read_changes_nothing(void **state)
+{
+	static const struct kms_request_in writes[] = {
+		{.method = "PATCH", .target = "/api/v1/guard",   .body = "{\"depth\": 512}" },
+		{.method = "PATCH",
+		 .target = "/api/v1/variables/kmem_guard_depth",
+		 .body = "{\"value\": 512}"						 },
+		{.method = "POST",  .target = "/api/v1/marks",   .body = "{\"name\": \"x\"}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++) {
+		struct kms_request_in in = writes[i];
+		struct kms_response out;
+
+		in.content_type = "application/json";
+		in.body_bytes = strlen(in.body);
+		in.who = "token";
+		in.read_only = true;
+		kms_server_handle(server, &in, &out);
+		assert_int_equal(out.status, 403);
+		kms_response_deinit(&out);
+		assert_string_equal(fixture.who, "");
+		in.read_only = false;
+		kms_server_handle(server, &in, &out);
+		assert_in_range(out.status, 200, 202);
+		kms_response_deinit(&out);
+		assert_string_equal(fixture.who, "token");
+		fixture.who[0] = '\0';
+	}
+}
+
 static void paths_are_matched_exactly(void **state)
 {
 	static const char *const bad[] = {
@@ -353,6 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ROUTE_TEST(other_methods_are_405_with_allow),
+		ROUTE_TEST(who_may_only_read_changes_nothing),
 		ROUTE_TEST(paths_are_matched_exactly),
 		ROUTE_TEST(head_is_answered_like_get),
 		ROUTE_TEST(unchanged_documents_are_304),

@@ -87,7 +87,7 @@ static void writes_arrive(struct kms_client *client)
 	assert_int_equal(
 		kms_client_request(client, "PATCH", "/api/v1/guard", "{\"deep\": 1}", &reply, &err),
 		-EREMOTEIO);
-	assert_string_equal(err.text, "unknown member; depth and bytes can be set");
+	assert_non_null(strstr(err.text, "unknown member"));
 	assert_null(reply.body);
 	assert_int_equal(kms_client_get(client, "/api/v1/stats", NULL, &reply, &err), 0);
 	free(reply.body); /* and a GET behind it is a GET */
