@@ -102,5 +102,6 @@ kms_handler_fn kms_res_sites, kms_res_stack;
 kms_handler_fn kms_res_blocks, kms_res_whatis, kms_res_history, kms_res_slabs;
 kms_handler_fn kms_res_timeline, kms_res_marks, kms_res_marks_post, kms_res_diff, kms_res_audit;
 kms_handler_fn kms_res_variables, kms_res_variable, kms_res_variable_patch;
+kms_handler_fn kms_res_loss, kms_res_stream;
 
 #endif

@@ -43,9 +43,16 @@ static int start_threads(struct kms_http *http)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	ret = kms_work_start(&http->work);
 	if (ret == 0) {
+		ret = kms_stream_start(&http->stream, http->server);
+		if (ret < 0)
+			kms_work_stop(&http->work);
+	}
+	if (ret == 0) {
 		http->daemon = start_daemon(http);
 		if (!http->daemon) {
 			ret = errno ? -errno : -ENOMEM;
+			kms_stream_stop(&http->stream);
+			kms_stream_deinit(&http->stream);
 			kms_work_stop(&http->work);
 		}
 	}
@@ -81,8 +88,8 @@ int kms_http_start(const struct kms_server *server, const char *socket_path, str
 }
 
 /*
- * Order matters: no new connections, then no new work and every suspended request resumed, then the
- * end of the polling thread. libmicrohttpd aborts the process if one is still suspended then.
+ * Order matters: no new connections, the end of the streams, then no new work and every suspended
+ * request resumed, then the end of the polling thread. libmicrohttpd aborts the process if one is still suspended then.
  */
 void kms_http_stop(struct kms_http *http)
 {
@@ -92,10 +99,12 @@ void kms_http_stop(struct kms_http *http)
 		return;
 	(void)unlink(http->path); /* clients see no session; a failure harms nobody */
 	fd = MHD_quiesce_daemon(http->daemon);
+	kms_stream_stop(&http->stream);
 	kms_work_stop(&http->work);
 	MHD_stop_daemon(http->daemon);
 	if (fd != MHD_INVALID_SOCKET)
 		close(fd);
+	kms_stream_deinit(&http->stream);
 	pthread_cond_destroy(&http->work.completed);
 	pthread_cond_destroy(&http->work.queued);
 	pthread_mutex_destroy(&http->work.lock);

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "server/server.h"
+#include "server/stream.h"
 
 enum kms_http_limits {
 	KMS_HTTP_WORKERS = 3,
@@ -39,6 +40,7 @@ struct kms_http_request {
 	enum kms_http_stage stage;
 	bool counted; /* in kms_work.under_way */
 	char *target;
+	char who[64]; /* in.who */
 	struct kms_buf body;
 	struct kms_request_in in;
 	struct kms_response response;
@@ -60,6 +62,7 @@ struct kms_http {
 	const struct kms_server *server;
 	struct MHD_Daemon *daemon;
 	struct kms_work work;
+	struct kms_stream stream;
 	int fd;
 	char path[108];
 };
@@ -75,6 +78,12 @@ bool kms_work_submit(struct kms_work *work, struct kms_http_request *request);
 
 /** A submitted request was sent, or its client is gone. */
 void kms_work_completed(struct kms_work *work);
+
+/**
+ * The response that delivers the events that request->response.stream asks for. NULL: request->response
+ * says why not, or has no body for want of memory.
+ */
+struct MHD_Response *kms_http_stream_response(struct kms_http_request *request);
 
 /* libmicrohttpd's callbacks; cls is the struct kms_http. */
 void *kms_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connection);

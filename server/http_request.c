@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One HTTP request, from its first line to its response: see http.h. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -43,16 +44,19 @@ void kms_http_on_completed(void *cls, struct MHD_Connection *connection, void **
 	*con_cls = NULL;
 }
 
-/* Whether the other end is this user or root; the kernel says, not the client. */
-static bool peer_is_allowed(struct MHD_Connection *connection)
+/* Whether the other end is this user or root, and who; the kernel says, not the client. */
+static bool peer_is_allowed(struct kms_http_request *request)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
 
 	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
 		return false;
+	snprintf(request->who, sizeof(request->who), "uid %u pid %d", (unsigned int)peer.uid,
+		 (int)peer.pid);
+	request->in.who = request->who;
 	return peer.uid == geteuid() || peer.uid == 0;
 }
 
@@ -79,6 +83,29 @@ static enum MHD_Result see_header(void *cls, enum MHD_ValueKind kind, const char
 	return MHD_YES;
 }
 
+/* The response object of an answer, which takes its body; NULL: no memory. */
+static struct MHD_Response *make_response(struct kms_http_request *request)
+{
+	struct kms_response *out = &request->response;
+	struct MHD_Response *response = NULL;
+
+	if (out->stream.period_ms && strcmp(request->in.method, "GET") == 0) {
+		response = kms_http_stream_response(request);
+		/* a stream ends when it ends: what is awaited at the server's end are answers */
+		if (response && request->counted) {
+			request->counted = false;
+			kms_work_completed(&request->http->work);
+		}
+	}
+	if (response || !out->body)
+		return response;
+	response =
+		MHD_create_response_from_buffer(out->body_bytes, out->body, MHD_RESPMEM_MUST_FREE);
+	if (response)
+		out->body = NULL; /* the response's now */
+	return response;
+}
+
 static enum MHD_Result queue_response(struct kms_http_request *request)
 {
 	static const struct {
@@ -87,14 +114,12 @@ static enum MHD_Result queue_response(struct kms_http_request *request)
 		{MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
 		{"X-Content-Type-Options",      "nosniff" },
 	};
-	struct kms_response *out = &request->response;
-	struct MHD_Response *response =
-		MHD_create_response_from_buffer(out->body_bytes, out->body, MHD_RESPMEM_MUST_FREE);
+	struct MHD_Response *response = make_response(request);
+	const struct kms_response *out = &request->response;
 	enum MHD_Result ret;
 
 	if (!response)
 		return MHD_NO;
-	out->body = NULL; /* the response's now */
 	/* A header that does not fit into memory is left out; the response is still right. */
 	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, out->content_type);
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
@@ -132,10 +157,11 @@ static enum MHD_Result begin(struct kms_http_request *request, const char *metho
 
 	request->in.method = method;
 	request->in.target = request->target;
+	request->in.can_stream = true;
 	request->in.accept = header(request, MHD_HTTP_HEADER_ACCEPT);
 	request->in.content_type = header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
 	request->in.if_none_match = header(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
-	if (!peer_is_allowed(request->connection))
+	if (!peer_is_allowed(request))
 		return refuse(request, KMS_PROBLEM_FORBIDDEN,
 			      "only the user who runs the tracer, and root, may ask");
 	MHD_get_connection_values(request->connection, MHD_HEADER_KIND, see_header, &framing);

@@ -9,12 +9,14 @@
 #include "base/fmt.h"
 #include "base/hash.h"
 #include "schema/record.h"
+#include "server/stream_message.h"
 
 enum {
 	PARAM_TEXT_BYTES = 256,
 };
 
 static const char *const event_names[KMS_EVENT_KINDS] = {KMS_EVENT_NAMES};
+static const char *const topic_names[KMS_TOPICS] = {KMS_TOPIC_NAMES};
 static const char *const state_names[KMS_LEAK_STATES] = {"open", "suppressed", "expected", "fixed"};
 
 static const char *const series_names[KMS_SERIES_COUNT] = {
@@ -182,6 +184,31 @@ static int read_b(const char *value, struct kms_query *query)
 	return copy_name(value, query->mark_b);
 }
 
+static int read_topics(const char *value, struct kms_query *query)
+{
+	return read_set(value, topic_names, KMS_TOPICS, &query->topics);
+}
+
+/* 0.1 to 10, with one digit behind the point at most: as tenths. */
+static int read_hz(const char *value, struct kms_query *query)
+{
+	size_t whole = strspn(value, "0123456789");
+	size_t fraction = value[whole] == '.' ? strspn(value + whole + 1, "0123456789") : 0;
+	uint64_t tenths = 0;
+
+	if (whole == 0 || whole > 2 || fraction > 1 ||
+	    value[whole + (value[whole] == '.') + fraction] != '\0' ||
+	    (value[whole] == '.' && !fraction))
+		return -EINVAL;
+	for (size_t i = 0; i < whole; i++)
+		tenths = tenths * 10 + (uint64_t)(value[i] - '0');
+	tenths = tenths * 10 + (fraction ? (uint64_t)(value[whole + 1] - '0') : 0);
+	if (tenths < 1 || tenths > 100)
+		return -EINVAL;
+	query->period_ms = (uint32_t)(10000 / tenths);
+	return 0;
+}
+
 static const struct param params[KMS_PARAMS] = {
 	[KMS_PARAM_TARGET] = {"target",    read_target,    "an id of /api/v1/targets, from 1"            },
 	[KMS_PARAM_LIMIT] = {"limit",     read_limit,     "a number from 1 to 1000"                     },
@@ -200,6 +227,10 @@ static const struct param params[KMS_PARAMS] = {
 	[KMS_PARAM_SERIES] = {"series",    read_series,    "names joined by commas: live_bytes,faults"   },
 	[KMS_PARAM_A] = {"a",         read_a,         "id or name of a mark of /api/v1/marks"       },
 	[KMS_PARAM_B] = {"b",         read_b,         "id or name of a mark of /api/v1/marks"       },
+	[KMS_PARAM_TOPICS] = {"topics",    read_topics,
+			      "stats, caches, leaks, guard, faults, targets, loss, or a list"            },
+	[KMS_PARAM_HZ] = {"hz",        read_hz,
+			      "a number from 0.1 to 10 with at most one digit behind the point"          },
 };
 
 const char *kms_param_name(enum kms_param param)
@@ -330,6 +361,8 @@ int kms_query_parse(const char *text, uint32_t allowed, struct kms_query *query,
 	query->limit = KMS_LIMIT_DEFAULT;
 	query->to_ns = UINT64_MAX;
 	query->states = KMS_LEAK_STATE_ANY;
+	query->topics = (1u << KMS_TOPICS) - 1;
+	query->period_ms = 1000;
 	while (text && *text) {
 		length = strcspn(text, "&");
 		if (length > 0) {

@@ -30,6 +30,8 @@ enum kms_param {
 	KMS_PARAM_SERIES,
 	KMS_PARAM_A,
 	KMS_PARAM_B,
+	KMS_PARAM_TOPICS,
+	KMS_PARAM_HZ,
 	KMS_PARAMS,
 };
 
@@ -85,6 +87,8 @@ struct kms_query {
 	char cache[KMS_QUERY_NAME_BYTES];  /* "" any */
 	char mark_a[KMS_QUERY_NAME_BYTES]; /* id or name, "" none */
 	char mark_b[KMS_QUERY_NAME_BYTES];
+	uint32_t topics;          /* bits of enum kms_topic */
+	uint32_t period_ms;       /* 1000 / hz */
 	struct kms_cursor cursor; /* if KMS_PARAM_CURSOR was given */
 };
 

@@ -8,6 +8,9 @@
 #define SUM       KMS_PARAM_BIT(KMS_PARAM_SUM)
 #define MIN_BYTES KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES)
 #define PAGE      (KMS_PARAM_BIT(KMS_PARAM_LIMIT) | KMS_PARAM_BIT(KMS_PARAM_CURSOR))
+#define STREAM                                                                                     \
+	(KMS_PARAM_BIT(KMS_PARAM_TOPICS) | KMS_PARAM_BIT(KMS_PARAM_HZ) |                           \
+	 KMS_PARAM_BIT(KMS_PARAM_LIMIT))
 #define LEAKS                                                                                      \
 	(KMS_PARAM_BIT(KMS_PARAM_STATE) | KMS_PARAM_BIT(KMS_PARAM_MIN_BYTES) |                     \
 	 KMS_PARAM_BIT(KMS_PARAM_MIN_SCORE))
@@ -52,6 +55,8 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/faults/{id}", 0, kms_res_fault),
 	GET("/api/v1/events", TARGET | PAGE | EVENTS, kms_res_events),
 	GET("/api/v1/sites", TARGET | PAGE | MIN_BYTES, kms_res_sites),
+	GET("/api/v1/loss", TARGET, kms_res_loss),
+	GET("/api/v1/stream", TARGET | STREAM, kms_res_stream),
 	GET("/api/v1/stacks/{id}", 0, kms_res_stack),
 	GET("/api/v1/blocks", TARGET | PAGE | MIN_BYTES | SITE, kms_res_blocks),
 	GET("/api/v1/whatis/{address}", TARGET, kms_res_whatis),

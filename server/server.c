@@ -161,7 +161,8 @@ static void set_etag(struct kms_exchange *x)
 {
 	struct kms_response *out = x->out;
 
-	if (out->status != 200 || !x->route || strcmp(x->route->method, "GET") != 0)
+	if (out->status != 200 || out->stream.period_ms || !x->route ||
+	    strcmp(x->route->method, "GET") != 0)
 		return;
 	snprintf(out->etag, sizeof(out->etag), "\"%016" PRIx64 "\"",
 		 kms_hash_bytes(out->body, out->body_bytes, 0));

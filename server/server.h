@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "schema/snapshot.h"
@@ -39,6 +40,15 @@ struct kms_request_in {
 	size_t body_bytes;
 	const char *who; /* the peer, for the audit: "uid 0 pid 7", "token"; NULL: this process */
 	bool read_only;  /* the peer may not change anything */
+	bool can_stream; /* the caller goes on with kms_response.stream */
+};
+
+/** What a client of the stream subscribes to. */
+struct kms_stream_spec {
+	uint32_t topics;    /* bits of enum kms_topic (stream_message.h) */
+	uint32_t period_ms; /* between two looks at a document; 0: the answer is not a stream */
+	uint32_t target;    /* 0 all */
+	uint32_t limit;     /* rows of lists */
 };
 
 /**
@@ -53,8 +63,10 @@ struct kms_response {
 	char *body;
 	size_t body_bytes;
 	char etag[24];
-	char link[512]; /* value of a Link header */
-	char allow[32]; /* value of an Allow header, with status 405 */
+	char link[512];                 /* value of a Link header */
+	char allow[32];                 /* value of an Allow header, with status 405 */
+	size_t moment_at, moment_bytes; /* piece of the body that says only when it is of */
+	struct kms_stream_spec stream;  /* the body follows as events, if in->can_stream */
 };
 
 /**

@@ -23,9 +23,11 @@ void kms_write_snapshot(struct kms_exchange *x)
 	struct kms_json *json = &x->json;
 
 	kms_json_object_begin(json, "snapshot");
+	x->out->moment_at = x->body.used_bytes;
 	kms_json_u64(json, "seq", s->seq);
 	kms_json_u64(json, "time_ns", s->time_ns);
 	kms_json_time(json, "time", s->wall_ns ? s->wall_ns + s->time_ns : 0);
+	x->out->moment_bytes = x->body.used_bytes - x->out->moment_at;
 	kms_json_bool(json, "finished", s->finished);
 	kms_json_u64(json, "lost", s->stats.lost);
 	kms_json_string(json, "tracer_lost", s->tracer_lost);

@@ -4,7 +4,8 @@
  *
  *	api_tool routes               METHOD PATTERN of each route, one a line
  *	api_tool get METHOD TARGET [ACCEPT|BODY]   status, media type and headers on stderr, body on stdout
- *	api_tool serve SOCKET         serves until stdin is closed; prints "ready" first
+ *	api_tool serve SOCKET         serves until stdin is closed; prints "ready" first. A byte of
+ *	                              stdin changes something: s stats, g guard, l leaks, m nothing
  *
  * The run of the fixture lives, or, with API_TOOL_FINISHED in the environment, is over. With
  * API_TOOL_SLOW_MS pages of events take so long.
@@ -49,6 +50,18 @@ static int get(const struct kms_server *server, char **argv)
 	return 0;
 }
 
+static void change(char byte)
+{
+	static const char names[] = {[FIXTURE_STATS] = 's',
+				     [FIXTURE_GUARD] = 'g',
+				     [FIXTURE_LEAK] = 'l',
+				     [FIXTURE_MOMENT] = 'm'};
+
+	for (unsigned int i = 0; i < sizeof(names); i++)
+		if (names[i] == byte)
+			fixture_change(&fixture, (enum fixture_change)i);
+}
+
 static int serve(const struct kms_server *server, const char *path)
 {
 	struct kms_err err = KMS_ERR_INIT;
@@ -62,7 +75,7 @@ static int serve(const struct kms_server *server, const char *path)
 	puts("ready");
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
-		;
+		change(byte);
 	kms_http_stop(http);
 	return 0;
 }

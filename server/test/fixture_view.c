@@ -215,20 +215,50 @@ static void fill_stats(struct fixture *f)
 	f->snapshot.stats.events[KMS_EVENT_LOST] = 1;
 }
 
+/* A snapshot that was given out, with copies of what fixture_change() writes to. */
+struct picture {
+	struct kms_snapshot snapshot; /* first: release() gets its address */
+	struct kms_view_guard guard[FIXTURE_GUARDS];
+	struct kms_view_leak leak[FIXTURE_LEAKS];
+};
+
 static const struct kms_snapshot *acquire(void *ctx)
 {
 	struct fixture *f = ctx;
+	struct picture *picture = malloc(sizeof(*picture));
 
+	if (!picture)
+		abort();
 	atomic_fetch_add(&f->borrowed, 1);
-	return &f->snapshot;
+	pthread_mutex_lock(&f->lock);
+	picture->snapshot = f->snapshot;
+	memcpy(picture->guard, f->guard, sizeof(f->guard));
+	memcpy(picture->leak, f->leak, sizeof(f->leak));
+	pthread_mutex_unlock(&f->lock);
+	if (picture->snapshot.guard)
+		picture->snapshot.guard = picture->guard;
+	if (picture->snapshot.leak)
+		picture->snapshot.leak = picture->leak;
+	return &picture->snapshot;
 }
 
 static void release(void *ctx, const struct kms_snapshot *snapshot)
 {
 	struct fixture *f = ctx;
 
-	(void)snapshot;
+	free((void *)snapshot); /* NOLINT(cast-qual): it is ours */
 	atomic_fetch_sub(&f->borrowed, 1);
+}
+
+void fixture_change(struct fixture *f, enum fixture_change change)
+{
+	pthread_mutex_lock(&f->lock);
+	f->snapshot.seq++;
+	f->snapshot.time_ns += 1000000;
+	f->snapshot.stats.allocs += change == FIXTURE_STATS;
+	f->guard[1].s.frees += change == FIXTURE_GUARD;
+	f->leak[0].count += change == FIXTURE_LEAK;
+	pthread_mutex_unlock(&f->lock);
 }
 
 #define LEAKY "/opt/app/leaky"
@@ -567,6 +597,7 @@ void fixture_init(struct fixture *f, bool live)
 	struct kms_snapshot *s = &f->snapshot;
 
 	memset(f, 0, sizeof(*f));
+	pthread_mutex_init(&f->lock, NULL);
 	fill_targets(f, live);
 	fill_caches(f);
 	fill_guards(f);

@@ -7,6 +7,7 @@
 #ifndef KMS_SERVER_TEST_FIXTURE_VIEW_H
 #define KMS_SERVER_TEST_FIXTURE_VIEW_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -42,6 +43,7 @@ enum {
 };
 
 struct fixture {
+	pthread_mutex_t lock; /* between fixture_change() and requests in other threads */
 	struct kms_snapshot snapshot;
 	struct kms_view_target target[FIXTURE_TARGETS];
 	struct kms_view_cache cache[FIXTURE_CACHES];
@@ -65,5 +67,16 @@ struct fixture {
 
 /** Fills @fixture; @live: it runs and takes writes, else it is a finished trace. */
 void fixture_init(struct fixture *fixture, bool live);
+
+/** What changes in the documents of one topic each. */
+enum fixture_change {
+	FIXTURE_STATS,  /* another allocation */
+	FIXTURE_GUARD,  /* another free that the FIFO holds */
+	FIXTURE_LEAK,   /* another leaked block */
+	FIXTURE_MOMENT, /* nothing: the snapshot is a later one */
+};
+
+/** Makes a later snapshot with a change; from any thread. */
+void fixture_change(struct fixture *fixture, enum fixture_change change);
 
 #endif

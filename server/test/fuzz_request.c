@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
 	static struct fixture fixture;
 	struct kms_server *server;
-	struct kms_request_in in = {.content_type = "application/json"};
+	struct kms_request_in in = {.content_type = "application/json", .can_stream = true};
 	struct kms_response out;
 	char *text = calloc(1, n + 1);
 	char *rest = text;

@@ -15,59 +15,7 @@ import sys
 import tempfile
 import threading
 
-TOOL = os.path.join(os.environ["KMS_BUILD_DIR"], "test", "api_tool")
-failures = []
-
-
-def check(condition, text):
-    if not condition:
-        failures.append(text)
-
-
-@contextlib.contextmanager
-def server(path):
-    process = subprocess.Popen([TOOL, "serve", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    check(process.stdout.readline() == b"ready\n", "the server says that it is ready")
-    yield process
-    process.stdin.close()
-    check(process.wait(timeout=30) == 0, f"the server ends with 0, not {process.returncode}")
-    process.stdout.close()
-
-
-def connect(path):
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(20)
-    client.connect(path)
-    return client
-
-
-def read_response(client, head=False, left=None):
-    """Status, headers, body of one response; None when the connection is closed instead. left: what came beyond it."""
-    data = left.pop() if left else b""
-    while b"\r\n\r\n" not in data:
-        piece = client.recv(65536)
-        if not piece:
-            return None
-        data += piece
-    lines, body = data.split(b"\r\n\r\n", 1)
-    first, *rest = lines.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in rest)}
-    length = 0 if head else int(headers.get("content-length", 0))
-    while len(body) < length:
-        piece = client.recv(65536)
-        if not piece:
-            return None
-        body += piece
-    if left is not None:
-        left.append(body[length:])
-        body = body[:length]
-    return int(first.split()[1]), headers, body
-
-
-def request(path, text):
-    with connect(path) as client:
-        client.sendall(text.replace("\n", "\r\n").encode())
-        return read_response(client, text.startswith("HEAD"))
+from front import TOOL, check, connect, failures, read_response, request, server
 
 
 def socket_is_private(path):

@@ -35,7 +35,7 @@ static int teardown(void **state)
 
 static int ask(const char *method, const char *target, struct kms_response *out)
 {
-	struct kms_request_in in = {.method = method, .target = target};
+	struct kms_request_in in = {.method = method, .target = target, .can_stream = true};
 
 	kms_server_handle(server, &in, out);
 	return out->status;
