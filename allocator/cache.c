@@ -2,6 +2,7 @@
 #include "allocator/cache.h"
 
 #include "allocator/arena.h"
+#include "allocator/magazine.h"
 #include "allocator/pattern.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
@@ -11,56 +12,6 @@ enum {
 	DEPOT_BYTES = 1 << 20,     /* free memory that the depot of one cache keeps */
 	MAGAZINE_BYTES = 64 << 10, /* memory that one magazine should not exceed */
 };
-
-static struct kms_magazine *magazine_of(struct kms_round *bottom)
-{
-	return (struct kms_magazine *)(void *)((uint8_t *)bottom -
-					       offsetof(struct kms_magazine, round));
-}
-
-/* Magazines are never unmapped: a lock-free list would have the ABA problem, so a lock. */
-static struct kms_magazine *magazine_get(struct kms_heap *heap)
-{
-	struct kms_magazine *m;
-
-	kms_port_lock(&heap->meta_lock);
-	m = heap->magazine_free;
-	if (m)
-		heap->magazine_free = m->next;
-	kms_port_unlock(&heap->meta_lock);
-	if (!m)
-		m = kms_meta_alloc(heap, sizeof(*m));
-	if (m)
-		m->rounds = 0;
-	return m;
-}
-
-static void magazine_put(struct kms_heap *heap, struct kms_magazine *m)
-{
-	kms_port_lock(&heap->meta_lock);
-	m->next = heap->magazine_free;
-	heap->magazine_free = m;
-	kms_port_unlock(&heap->meta_lock);
-}
-
-static void bin_load(struct kms_bin *bin, const struct kms_cache *cache, struct kms_magazine *m)
-{
-	bin->bottom = m->round;
-	bin->top = m->round + m->rounds;
-	bin->limit = m->round + cache->magazine_rounds;
-}
-
-static struct kms_magazine *bin_unload(struct kms_bin *bin)
-{
-	struct kms_magazine *m;
-
-	if (!bin->bottom)
-		return NULL;
-	m = magazine_of(bin->bottom);
-	m->rounds = (uint32_t)(bin->top - bin->bottom);
-	bin->bottom = bin->top = bin->limit = NULL;
-	return m;
-}
 
 static uint32_t rounds_for(uint32_t stride)
 {
@@ -189,7 +140,7 @@ static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
 	while ((m = full)) {
 		full = m->next;
 		put_rounds(local, cache, m, news);
-		magazine_put(heap, m);
+		kms_magazine_put(heap, m);
 	}
 }
 
@@ -206,12 +157,12 @@ bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache)
 {
 	struct kms_heap *heap = local->heap;
 	struct kms_bin *bin = &local->bin[cache->index];
-	struct kms_magazine *loaded = bin_unload(bin);
+	struct kms_magazine *loaded = kms_bin_unload(bin);
 	struct kms_magazine *full = NULL;
 	struct kms_slab_news news = {0};
 
 	if (bin->previous && bin->previous->rounds) {
-		bin_load(bin, cache, bin->previous);
+		kms_bin_load(bin, cache, bin->previous);
 		bin->previous = loaded;
 		return true;
 	}
@@ -220,7 +171,7 @@ bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache)
 		bin->previous = NULL;
 	}
 	if (!loaded)
-		loaded = magazine_get(heap);
+		loaded = kms_magazine_get(heap);
 	if (!loaded)
 		return false;
 	kms_port_lock(&cache->lock);
@@ -235,10 +186,10 @@ bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache)
 	kms_port_unlock(&cache->lock);
 	kms_slab_tell(local, cache, &news);
 	if (full) {
-		magazine_put(heap, loaded);
+		kms_magazine_put(heap, loaded);
 		loaded = full;
 	}
-	bin_load(bin, cache, loaded);
+	kms_bin_load(bin, cache, loaded);
 	return bin->top > bin->bottom;
 }
 
@@ -246,21 +197,21 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
 {
 	struct kms_heap *heap = local->heap;
 	struct kms_bin *bin = &local->bin[cache->index];
-	struct kms_magazine *loaded = bin_unload(bin);
+	struct kms_magazine *loaded = kms_bin_unload(bin);
 	struct kms_magazine *other = bin->previous;
 	struct kms_slab_news news = {0};
 
 	if (other && !other->rounds) {
-		bin_load(bin, cache, other);
+		kms_bin_load(bin, cache, other);
 		bin->previous = loaded;
 		return true;
 	}
 	bin->previous = loaded;
 	if (!other) {
-		other = magazine_get(heap);
+		other = kms_magazine_get(heap);
 		if (!other)
 			return false;
-		bin_load(bin, cache, other);
+		kms_bin_load(bin, cache, other);
 		return true;
 	}
 	/* Both full: one goes to the depot, or when that has enough, back into slabs. */
@@ -269,7 +220,7 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
 	if (is_of_epoch(local, cache) &&
 	    (uint64_t)cache->full_count * cache->magazine_rounds * cache->stride_bytes <
 		    DEPOT_BYTES) {
-		struct kms_magazine *fresh = magazine_get(heap);
+		struct kms_magazine *fresh = kms_magazine_get(heap);
 
 		if (fresh) {
 			other->next = cache->full;
@@ -282,7 +233,7 @@ bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache)
 	kms_port_unlock(&cache->lock);
 	other->rounds = 0;
 	kms_slab_tell(local, cache, &news);
-	bin_load(bin, cache, other);
+	kms_bin_load(bin, cache, other);
 	return true;
 }
 
@@ -325,7 +276,7 @@ static void flush_magazine(struct kms_local *local, struct kms_cache *cache, str
 	kms_port_unlock(&cache->lock);
 	kms_slab_tell(local, cache, &news);
 	if (m)
-		magazine_put(local->heap, m);
+		kms_magazine_put(local->heap, m);
 }
 
 static void flush(struct kms_local *local, bool to_slabs)
@@ -335,7 +286,7 @@ static void flush(struct kms_local *local, bool to_slabs)
 		struct kms_magazine *previous = bin->previous;
 
 		bin->previous = NULL;
-		flush_magazine(local, local->heap->cache[i], bin_unload(bin), to_slabs);
+		flush_magazine(local, local->heap->cache[i], kms_bin_unload(bin), to_slabs);
 		flush_magazine(local, local->heap->cache[i], previous, to_slabs);
 	}
 }
