@@ -110,11 +110,28 @@ void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_
 	return p;
 }
 
+bool kms_free_is_foreign(struct kms_local *t, void *p, const struct kms_request_info *info)
+{
+	const struct kms_cache *cache;
+	struct kms_place place;
+
+	kms_place_find(t->heap, (uintptr_t)p, &place);
+	if (!place.span || !place.live || place.block != (uintptr_t)p)
+		return false;
+	cache = t->heap->cache[place.span->cache];
+	if (!cache->own_calls)
+		return false;
+	kms_fault_wrong_cache(t, (uintptr_t)p, cache->name, "free", KMS_NO_INDEX, &info->frame);
+	return true;
+}
+
 void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info)
 {
 	struct kms_found found = {0};
 
 	info->node = kms_capture(t, &info->frame);
+	if (KMS_UNLIKELY(t->heap->own_calls) && kms_free_is_foreign(t, p, info))
+		return;
 	if (kms_guard_owns(t->heap, (uintptr_t)p)) {
 		kms_guard_free(t, (uintptr_t)p, info);
 		return;
@@ -223,6 +240,8 @@ void *kms_realloc(struct kms_local *t, void *p, size_t size, struct kms_request_
 		return NULL;
 	}
 	if (size > PTRDIFF_MAX)
+		return NULL;
+	if (KMS_UNLIKELY(t->heap->own_calls) && kms_free_is_foreign(t, p, info))
 		return NULL;
 	if (fits_in_place(t, &place, size)) {
 		info->node = kms_capture(t, &info->frame);

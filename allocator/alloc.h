@@ -324,6 +324,12 @@ void *kms_alloc_slow(struct kms_local *t, size_t size, size_t align, struct kms_
 /** Frees any pointer given to the malloc front, or reports what is wrong with it. */
 void kms_free_slow(struct kms_local *t, void *p, struct kms_request_info *info);
 
+/**
+ * Is @p a live block that only its own calls may give back (pool_cache(9), ddi_umem)? Then this is a
+ * finding.
+ */
+bool kms_free_is_foreign(struct kms_local *t, void *p, const struct kms_request_info *info);
+
 /** Requested size of a live block, SIZE_MAX if @p is none. */
 size_t kms_block_size(struct kms_local *t, const void *p);
 

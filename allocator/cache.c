@@ -4,6 +4,7 @@
 #include "allocator/arena.h"
 #include "allocator/magazine.h"
 #include "allocator/pattern.h"
+#include "allocator/pool.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
 #include "allocator/slab.h"
@@ -80,7 +81,14 @@ struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache
 	cache->kind = plan->kind;
 	cache->checks_mask = plan->checks_mask;
 	cache->slab_pages = plan->slab_pages ? plan->slab_pages : pages_for(plan->stride_bytes);
-	cache->magazine_rounds = rounds_for(plan->stride_bytes ? plan->stride_bytes : 1);
+	cache->magazine_rounds = plan->magazine_rounds
+					 ? plan->magazine_rounds
+					 : rounds_for(plan->stride_bytes ? plan->stride_bytes : 1);
+	cache->high_slabs = UINT32_MAX;
+	cache->pool = plan->pool;
+	cache->own_calls = plan->own_calls;
+	if (plan->own_calls)
+		heap->own_calls = 1;
 	cache->epoch = set.epoch;
 	cache->checks = set.checks;
 	for (size_t i = 0; i + 1 < sizeof(cache->name) && plan->name[i]; i++)
@@ -115,32 +123,40 @@ static void put_rounds(struct kms_local *local, struct kms_cache *cache,
 	}
 }
 
-/* Everything of an older check set goes back to where it came from. Likewise. */
-static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
+void kms_cache_renew_slabs(struct kms_local *local, struct kms_cache *cache,
 			   struct kms_slab_news *news)
 {
-	struct kms_heap *heap = local->heap;
-	struct kms_check_set set = kms_heap_check_set(heap);
-	struct kms_magazine *full = cache->full, *m;
+	struct kms_check_set set = kms_heap_check_set(local->heap);
 	struct kms_slab *unused, *slab;
 
 	if (KMS_LIKELY(cache->epoch == set.epoch))
 		return;
-	/* Complete before the lock is let go of for the first time: others may come in between. */
-	cache->full = NULL;
-	cache->full_count = 0;
 	cache->epoch = set.epoch;
 	cache->checks = set.checks;
 	unused = kms_slab_retire_epoch(cache);
 	while ((slab = unused)) {
 		unused = slab->next;
-		kms_slab_release(heap, cache, slab, news);
+		kms_slab_release(local->heap, cache, slab, news);
 		tell_if_full(local, cache, news);
 	}
+}
+
+/* Everything of an older check set goes back to where it came from. Likewise. */
+static void depot_catch_up(struct kms_local *local, struct kms_cache *cache,
+			   struct kms_slab_news *news)
+{
+	struct kms_magazine *full = cache->full, *m;
+
+	if (KMS_LIKELY(cache->epoch == kms_heap_check_set(local->heap).epoch))
+		return;
+	/* Complete before the lock is let go of for the first time: others may come in between. */
+	cache->full = NULL;
+	cache->full_count = 0;
+	kms_cache_renew_slabs(local, cache, news);
 	while ((m = full)) {
 		full = m->next;
 		put_rounds(local, cache, m, news);
-		kms_magazine_put(heap, m);
+		kms_magazine_put(local->heap, m);
 	}
 }
 
@@ -285,6 +301,12 @@ static void flush(struct kms_local *local, bool to_slabs)
 		struct kms_bin *bin = &local->bin[i];
 		struct kms_magazine *previous = bin->previous;
 
+		/* What a pool has parked stays constructed: its blocks go back one by one. */
+		if (local->heap->cache[i] && local->heap->cache[i]->pool) {
+			if (!to_slabs)
+				kms_pool_bin_empty(local, local->heap->cache[i]);
+			continue;
+		}
 		bin->previous = NULL;
 		flush_magazine(local, local->heap->cache[i], kms_bin_unload(bin), to_slabs);
 		flush_magazine(local, local->heap->cache[i], previous, to_slabs);
@@ -303,7 +325,7 @@ void kms_cache_new_epoch(struct kms_local *local)
 		struct kms_cache *cache = local->heap->cache[i];
 		struct kms_slab_news news = {0};
 
-		if (!cache)
+		if (!cache || cache->pool)
 			continue;
 		kms_port_lock(&cache->lock);
 		depot_catch_up(local, cache, &news);

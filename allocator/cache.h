@@ -9,10 +9,14 @@
 
 #include "allocator/impl.h"
 
+struct kms_slab_news;
+
 /** KMS_ATTR_KMEM for events of a cache of the kmem(9) front, else 0. */
 static inline uint32_t kms_front_attr(const struct kms_cache *cache)
 {
-	return cache->name[0] == 'k' ? KMS_ATTR_KMEM : 0;
+	bool is_front = cache->kind == KMS_CACHE_KMEM || cache->kind == KMS_CACHE_LARGE;
+
+	return is_front && cache->name[0] == 'k' ? KMS_ATTR_KMEM : 0;
 }
 
 struct kms_cache_plan {
@@ -22,7 +26,10 @@ struct kms_cache_plan {
 	uint32_t align_bytes;
 	uint32_t kind; /* enum kms_cache_kind */
 	uint32_t checks_mask;
-	uint32_t slab_pages; /* 0: chosen */
+	uint32_t slab_pages;      /* 0: chosen */
+	uint32_t magazine_rounds; /* 0: chosen */
+	struct pool_cache *pool;  /* the pool it serves, or NULL */
+	bool own_calls;           /* neither kmem_free nor free gives its blocks back */
 };
 
 /** Points the cache at its figures in the current process slot (again after a fork). */
@@ -31,7 +38,10 @@ void kms_cache_bind_stat(struct kms_heap *heap, struct kms_cache *cache);
 /** The same in a forked child, which begins with the parent's figures. */
 void kms_cache_fork_stat(struct kms_heap *heap, struct kms_cache *cache);
 
-/** Makes a cache and its entry in the shared region. NULL without memory or places. */
+/**
+ * Makes a cache and its entry in the shared region. NULL without memory or places. Needs control_lock,
+ * or nobody else knows the heap yet.
+ */
 struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache_plan *plan);
 
 /**
@@ -43,6 +53,13 @@ bool kms_cache_refill(struct kms_local *local, struct kms_cache *cache);
 
 /** Makes room in the local's bin for one round. False without memory: free into the slab instead. */
 bool kms_cache_make_room(struct kms_local *local, struct kms_cache *cache);
+
+/**
+ * After a switch of checks: slabs of before are only freed into, those without a block in use go.
+ * Needs cache.lock, and lets go of it where @news has no room.
+ */
+void kms_cache_renew_slabs(struct kms_local *local, struct kms_cache *cache,
+			   struct kms_slab_news *news);
 
 /** Puts one block straight back into its slab. */
 void kms_cache_free_to_slab(struct kms_local *local, struct kms_cache *cache, void *block);

@@ -198,6 +198,8 @@ uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 	if (!f->stack && finding->frame)
 		f->stack = kms_stack_capture(t->stack, finding->frame);
 	fill_place(t, f);
+	if (f->cache == KMS_NO_INDEX)
+		f->cache = f->argument_cache;
 	f->policy = policy_of(t->heap, kind);
 	fault_text(f, finding);
 	f->ring = KMS_NO_INDEX;
@@ -409,5 +411,27 @@ void kms_fault_bad_free(struct kms_local *t, uintptr_t p, uint64_t argument_byte
 		kms_text_add(&text, ") != allocated size 18446744073709551615");
 		finding.text = text.buffer;
 	}
+	kms_fault_raise(t, &finding);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): see fault.h */
+void kms_fault_wrong_cache(struct kms_local *t, uintptr_t p, const char *owner, const char *caller,
+			   uint32_t caller_cache, const struct kms_frame *frame)
+{
+	struct kms_finding finding = {
+		.kind = KMS_FAULT_WRONG_CACHE,
+		.access = KMS_ACCESS_FREE,
+		.address = p,
+		.frame = frame,
+		.argument_cache = caller_cache,
+	};
+	struct kms_text text = {0};
+
+	kms_text_add(&text, caller);
+	kms_text_add(&text, ": item ");
+	kms_text_pointer(&text, p);
+	kms_text_add(&text, " is not its own: it was allocated from ");
+	kms_text_add(&text, owner);
+	finding.text = text.buffer;
 	kms_fault_raise(t, &finding);
 }

@@ -64,4 +64,12 @@ unsigned kms_fault_check_zones(struct kms_local *t, const struct kms_span *span,
 void kms_fault_bad_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,
 			const struct kms_frame *frame);
 
+/**
+ * A live block of cache @owner was given to @caller ("kmem_free", ...), which cannot take it back.
+ * @caller_cache: index of the cache the caller meant, or KMS_NO_INDEX
+ */
+/* NOLINTNEXTLINE(readability-function-size): both caches, and the call */
+void kms_fault_wrong_cache(struct kms_local *t, uintptr_t p, const char *owner, const char *caller,
+			   uint32_t caller_cache, const struct kms_frame *frame);
+
 #endif

@@ -132,7 +132,7 @@ void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t siz
 
 const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block)
 {
-	for (uint32_t i = 1; i <= KMS_GONE_ENTRIES; i++) {
+	for (uint32_t i = 1; block && i <= KMS_GONE_ENTRIES; i++) {
 		const struct kms_gone *gone = &heap->gone[(heap->gone_next - i) % KMS_GONE_ENTRIES];
 
 		if (gone->block == block)

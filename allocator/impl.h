@@ -3,7 +3,8 @@
  * Private structures of the allocator, by layer. The essay is README.md.
  *
  * Lock order, outermost first; a holder of one may take those below it:
- *   1 heap.control_lock   variables, requests, slot, thread list
+ *   1 heap.control_lock   variables, requests, slot, thread list, making caches
+ *   - local.pool_lock[]   a thread's magazines of one pool
  *   2 cache.lock          depot and slabs of one cache
  *   3 heap.arena_lock     page runs, spans
  *   4 heap.meta_lock      memory of the allocator's own structures
@@ -71,6 +72,8 @@ struct kms_slab {
 	struct kms_slab *spare_next;
 	struct kms_span *span;
 	struct kms_side *side;
+	uint32_t *sum;       /* pools under POISON: of each parked object's contents; else NULL */
+	uint64_t idle_ns;    /* pools: when its last block came back */
 	uint32_t side_limit; /* entries that @side has room for */
 	uint32_t free_count;
 	uint32_t words;
@@ -102,10 +105,11 @@ struct kms_cache {
 	struct kms_slab *spare;          /* slab structures without pages, to be used again */
 	struct kms_cache_stat *stat;     /* in the shared region */
 	struct kms_cache_stat stat_lost; /* used when the region has no place */
-	/* pool_cache(9) */
-	int (*constructor)(void *arg, void *object, int flags);
-	void (*destructor)(void *arg, void *object);
-	void *arg;
+	uint32_t low_blocks;     /* free blocks that slabs keep; pools: pool_cache_setlowat */
+	uint32_t high_slabs;     /* slabs that may stand empty; pools: pool_cache_sethiwat */
+	uint32_t colour;         /* pools: offset of the next slab's first block */
+	struct pool_cache *pool; /* NULL: a size class or pages */
+	bool own_calls;          /* not for kmem_free and free: a pool, ddi_umem */
 	char name[40];
 };
 
@@ -144,6 +148,7 @@ struct kms_ring_writer {
 
 struct kms_heap;
 struct kms_stack;
+struct pool_cache; /* pool.h */
 
 /**
  * What belongs to one thread (process) or one CPU (guest). The fields up to @bin are read at each
@@ -184,6 +189,8 @@ struct kms_local {
 	uint32_t exit_rounds; /* destructor rounds seen at thread exit */
 	uint8_t small_class[KMS_MALLOC_SMALL_STEPS];
 	struct kms_bin bin[KMS_MAX_CACHES];
+	uint32_t pool_lock[KMS_MAX_CACHES]; /* of a pool's bin, which others may empty (pool.h) */
+	uint32_t suspended;                 /* marks of a suspend without its resume */
 };
 
 /** Why a call of the malloc front leaves its shortest way, which has the checks but no more. */
@@ -284,7 +291,9 @@ struct kms_heap {
 	uint8_t kmem_cache[KMS_KMEM_MAX_BYTES / KMS_KMEM_ALIGN + 1]; /* by bytes / 8, rounded up */
 	uint8_t aligned_cache[KMS_ALIGN_SHIFTS][20]; /* by log2 align, log2 stride; 0 not made */
 	uint32_t large_malloc_cache, large_kmem_cache;
-	struct kms_guard *guard; /* NULL until the first depth */
+	uint32_t own_calls;            /* there are blocks that only their own calls give back */
+	struct pool_cache *dead_pools; /* destroyed, through .next; under control_lock */
+	struct kms_guard *guard;       /* NULL until the first depth */
 	struct kms_stacks *stacks;
 };
 

@@ -111,7 +111,7 @@ static void *get_sleeping(struct kms_local *t, size_t size, struct kms_request_i
 	return p;
 }
 
-static bool induced_failure(struct kms_heap *heap)
+bool kms_kmem_induced_failure(struct kms_heap *heap)
 {
 	uint64_t nth = heap->variable[KMS_VAR_FAIL_NTH];
 
@@ -134,7 +134,7 @@ void *kms_kmem_alloc(struct kms_local *t, size_t size, unsigned flags, bool intr
 		info->attrs |= KMS_ATTR_INTR;
 	if (flags & KM_NOSLEEP && !(flags & KM_SLEEP)) {
 		info->attrs |= KMS_ATTR_NOSLEEP;
-		if (!induced_failure(t->heap))
+		if (!kms_kmem_induced_failure(t->heap))
 			p = get_now(t, size, info);
 		if (!p)
 			kms_alloc_failed(t, size, info);
@@ -195,14 +195,15 @@ static void check_size(struct kms_local *t, const struct kms_span *span, struct 
 }
 
 /* A block of another front or pool: named by its own cache. */
-static bool check_cache(struct kms_local *t, const struct kms_span *span, void *p, size_t size,
+static bool check_cache(struct kms_local *t, const struct kms_span *span, void *p,
 			const struct kms_request_info *info)
 {
 	const struct kms_cache *cache = t->heap->cache[span->cache];
 
 	if (cache->kind == KMS_CACHE_KMEM || cache->index == t->heap->large_kmem_cache)
 		return true;
-	raise(t, KMS_FAULT_WRONG_CACHE, KMS_ACCESS_FREE, p, size, NULL, info);
+	kms_fault_wrong_cache(t, (uintptr_t)p, cache->name, "kmem_free", KMS_NO_INDEX,
+			      &info->frame);
 	return false;
 }
 
@@ -256,7 +257,7 @@ void kms_kmem_free(struct kms_local *t, void *p, size_t size, bool intr,
 		kms_fault_bad_free(t, (uintptr_t)p, size, &info->frame);
 		return;
 	}
-	if (!check_cache(t, place.span, p, size, info))
+	if (!check_cache(t, place.span, p, info))
 		return;
 	check_size(t, place.span, place.side, p, size, info);
 	kms_free_slow(t, p, info);

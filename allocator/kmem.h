@@ -74,6 +74,121 @@ KMEM_API void kmem_strfree(char *string);
 /** @size rounded up to the allocator's quantum of 8 bytes. */
 KMEM_API size_t kmem_roundup_size(size_t size);
 
+/*
+ * pool_cache(9): caches of objects of one size that stay constructed between two uses. A cache has a
+ * row of its own under its name wherever caches are shown.
+ *
+ * Constructors and destructors may call anything of this file; they run in the context of the call
+ * that needs them. Objects are parked with the thread that put them, in groups, and in a depot.
+ */
+
+/** A cache. Made by pool_cache_init, gone with pool_cache_destroy. */
+typedef struct pool_cache *pool_cache_t;
+
+/** Flags of pool_cache_get and pool_cache_init; values of NetBSD's sys/pool.h. */
+#define PR_WAITOK     0x00000001 /* waits for memory and for the hard limit; same as KM_SLEEP */
+#define PR_NOWAIT     0x00000002 /* may return NULL; same as KM_NOSLEEP */
+#define PR_LIMITFAIL  0x00000100 /* with PR_WAITOK: NULL at the hard limit all the same */
+#define PR_NOTOUCH    0x00000400 /* accepted: free objects are never written to, but by POISON */
+#define PR_NOALIGN    0x00000800 /* accepted */
+#define PR_LARGECACHE 0x00001000 /* pool_cache_init: groups of 63 objects, not 15 */
+
+#ifndef IPL_NONE
+/** Interrupt priority levels, for pool_cache_init: IPL_NONE, or from which level it is used. */
+#define IPL_NONE      0
+#define IPL_SOFTCLOCK 2
+#define IPL_SOFTBIO   3
+#define IPL_SOFTNET   4
+#define IPL_VM        6
+#define IPL_SCHED     7
+#define IPL_HIGH      8
+#endif
+
+/** Physical addresses, which a process does not know. */
+typedef uint64_t paddr_t;
+#define POOL_PADDR_INVALID ((paddr_t)-1)
+
+/** Where a pool's pages come from: always the heap. With pool_allocator_nointr, ipl is IPL_NONE. */
+struct pool_allocator;
+KMEM_API extern struct pool_allocator pool_allocator_kmem;
+KMEM_API extern struct pool_allocator pool_allocator_nointr;
+
+/**
+ * Makes a cache of objects of @size bytes (up to 16 MiB), aligned to @align (a power of two up to
+ * 64 KiB; 0: 8).
+ *
+ * Shape:       @name is copied, its first 39 bytes are used; @align_offset must be 0; @flags:
+ *              PR_LARGECACHE; @allocator: NULL or one of the two above
+ * Constructor: (@arg, object, flags of the get): 0, or not 0: the get gives NULL, even with
+ *              PR_WAITOK. NULL: none
+ * Destructor:  (@arg, object), before an object's memory leaves the cache. NULL: none
+ * Ownership:   the cache's; destroy it with pool_cache_destroy
+ * Errors:      NULL without memory, or when the 256 places for caches (size classes included) are
+ *              taken, which is printed; a destroyed cache's place serves another of the same name,
+ *              size and alignment. Size 0 and wrong arguments: a fault and NULL
+ * Source:      pool_cache(9)
+ */
+KMEM_API pool_cache_t pool_cache_init(size_t size, unsigned int align, unsigned int align_offset,
+				      int flags, const char *name, struct pool_allocator *allocator,
+				      int ipl,
+				      int (*constructor)(void *arg, void *object, int flags),
+				      void (*destructor)(void *arg, void *object), void *arg);
+
+/**
+ * Destructs all parked objects and gives the memory back. No other call on the cache may run
+ * meanwhile. A cache with live objects stays as it is: a fault, with their number.
+ */
+KMEM_API void pool_cache_destroy(pool_cache_t pc);
+
+/**
+ * A constructed object. Under guard it is constructed here and destructed by the put, so that its
+ * memory can be closed in between.
+ *
+ * Locks:  PR_WAITOK may block; not from interrupt context, nor with a lock held. No call of an
+ *         IPL_NONE cache from interrupt context
+ * Errors: NULL with PR_NOWAIT without memory or at the hard limit, and when the constructor fails;
+ *         neither or both of PR_WAITOK and PR_NOWAIT, a destroyed cache: a fault
+ * Source: pool_cache(9)
+ */
+KMEM_API void *pool_cache_get(pool_cache_t pc, int flags);
+
+/** As pool_cache_get; *@paddr (may be NULL) becomes POOL_PADDR_INVALID. */
+KMEM_API void *pool_cache_get_paddr(pool_cache_t pc, int flags, paddr_t *paddr);
+
+/**
+ * Gives @object back in its constructed state. An object of another cache is a fault that names
+ * both caches, and goes back to its own.
+ *
+ * Errors: NULL, an object put before, a pointer that is no object: a fault
+ * Source: pool_cache(9)
+ */
+KMEM_API void pool_cache_put(pool_cache_t pc, void *object);
+KMEM_API void pool_cache_put_paddr(pool_cache_t pc, void *object, paddr_t paddr);
+
+/** As pool_cache_put, but the object is destructed now and not parked. */
+KMEM_API void pool_cache_destruct_object(pool_cache_t pc, void *object);
+
+/** Destructs every parked object, with whatever thread it is. Live ones are not concerned. */
+KMEM_API void pool_cache_invalidate(pool_cache_t pc);
+
+/**
+ * The same, and slabs that were empty for 10 s give their pages back, but for the low water mark.
+ * Returns 1 if any pages went.
+ */
+KMEM_API int pool_cache_reclaim(pool_cache_t pc);
+
+/** Keeps memory for @n objects beyond the live ones; made now as far as there is memory. */
+KMEM_API void pool_cache_setlowat(pool_cache_t pc, int n);
+
+/** An empty slab is given back at once while the cache has pages for more than @n objects. */
+KMEM_API void pool_cache_sethiwat(pool_cache_t pc, int n);
+
+/**
+ * At most @n objects, parked ones included (they are used first). @warning (kept, may be NULL) is
+ * printed when the limit is met, at most once in @rate_s seconds.
+ */
+KMEM_API void pool_cache_sethardlimit(pool_cache_t pc, int n, const char *warning, int rate_s);
+
 /** Context levels, for kmem_context_enter; same values as enum kms_level of schema/record.h. */
 enum kmem_context {
 	KMEM_CONTEXT_TASK = 0,

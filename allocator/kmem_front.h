@@ -13,4 +13,7 @@ void *kms_kmem_alloc(struct kms_local *t, size_t size, unsigned flags, bool intr
 void kms_kmem_free(struct kms_local *t, void *p, size_t size, bool intr,
 		   struct kms_request_info *info);
 
+/** Is this the NOSLEEP allocation that kmem_fail_nth lets fail? Asked once for each. */
+bool kms_kmem_induced_failure(struct kms_heap *heap);
+
 #endif

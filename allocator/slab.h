@@ -31,6 +31,22 @@ struct kms_slab_news {
 void kms_slab_fill(struct kms_heap *heap, struct kms_cache *cache, struct kms_magazine *magazine,
 		   struct kms_slab_news *news);
 
+/**
+ * One block for a pool, making a slab if need be. False without memory.
+ */
+bool kms_slab_take(struct kms_heap *heap, struct kms_cache *cache, struct kms_round *round,
+		   struct kms_slab_news *news);
+
+/** Makes slabs until cache.low_blocks blocks are free in them, or memory is out. */
+void kms_slab_stock(struct kms_heap *heap, struct kms_cache *cache, struct kms_slab_news *news);
+
+/** Takes slabs out of use that have been without an owner since @before_ns; low_blocks stay. */
+void kms_slab_trim(struct kms_heap *heap, struct kms_cache *cache, uint64_t before_ns,
+		   struct kms_slab_news *news);
+
+/** Where the sum of the parked object at @block is kept; NULL: nowhere. */
+uint32_t *kms_slab_sum(const struct kms_span *span, const void *block);
+
 /** Gives a block back to its slab; an all-free slab may give its pages back. */
 void kms_slab_put(struct kms_heap *heap, struct kms_cache *cache, void *block,
 		  struct kms_slab_news *news);

@@ -43,6 +43,12 @@ struct kms_side {
 	uint16_t last_ring;
 };
 
+/**
+ * In kms_span.checks beside the KMS_CHECK_*: blocks that only their own calls give back (pool_cache(9),
+ * ddi_umem), so that no other front takes one for its own. Never in the flags of an event.
+ */
+#define KMS_SPAN_OWN_CALLS 0x80u
+
 enum kms_span_state {
 	KMS_SPAN_FREE = 0,
 	KMS_SPAN_SLAB = 1,
@@ -67,7 +73,7 @@ struct kms_span {
 	uint32_t first_bytes;
 	uint32_t stride_magic; /* slabs: ceil(2^32 / stride); index = (offset * magic) >> 32 */
 	uint16_t cache;
-	uint8_t checks;        /* KMS_CHECK_* of every block in it */
+	uint8_t checks;        /* KMS_CHECK_* of every block in it, KMS_SPAN_OWN_CALLS */
 	uint8_t state;         /* enum kms_span_state */
 	uint32_t free_count;   /* blocks in the slab's free list */
 	uint32_t usable_bytes; /* of one block, redzone included */
