@@ -234,8 +234,8 @@ struct kms_view_block {
 	uint32_t state;    /* enum kms_block_state (schema/spans.h) */
 	uint64_t address;  /* its start; 0: the address asked for lies in no block ever seen */
 	uint64_t bytes;    /* requested */
-	const char *cache; /* NULL unknown */
-	uint64_t slab;     /* base of its slab or large span, 0 unknown */
+	const char *cache; /* NULL unknown; of whatis: lives as long as the view */
+	uint64_t slab;     /* base of its slab or large span, 0 unknown: so in lists */
 	uint64_t slab_pages;
 	uint64_t alloc_ns; /* run time; 0 unknown: it is older than the trace */
 	uint64_t free_ns;  /* 0 live */
@@ -244,7 +244,8 @@ struct kms_view_block {
 	uint32_t alloc_tid; /* 0 unknown */
 };
 
-/** Which live blocks: in order of target and address. A member that is 0 means any. */
+/** Which live blocks: in order of target and address. A member that is 0 means any. Blocks that a
+ * forked child inherited are its parent's, as in leaks. */
 struct kms_block_query {
 	uint32_t target;
 	uint64_t site; /* stack id */
@@ -255,7 +256,7 @@ struct kms_block_query {
 	size_t limit;
 };
 
-/** A slab of a cache, live or cached blocks as set bits. Borrowed for the call that gives it. */
+/** A slab of a cache, live blocks as set bits. Borrowed for the call that gives it. */
 struct kms_view_slab {
 	uint32_t target;
 	uint64_t base;
@@ -352,10 +353,12 @@ struct kms_view_ops {
 		    struct kms_err *err);
 	int (*marks)(void *ctx, int (*emit)(void *arg, const struct kms_view_mark *mark), void *arg,
 		     struct kms_err *err);
-	/** Between marks @a and @b; b = 0: now. Largest gain in bytes first. */
+	/** Between marks @a and @b; a = 0: the begin of the run, b = 0: now. Largest gain in bytes first,
+	 * ties by stack, target and the low half of kms_hash_bytes() of the cache's name. */
 	int (*diff)(void *ctx, uint64_t a, uint64_t b,
 		    int (*emit)(void *arg, const struct kms_view_diff *row), void *arg,
 		    struct kms_err *err);
+	/** Newest first. */
 	int (*audit)(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row), void *arg,
 		     struct kms_err *err);
 };

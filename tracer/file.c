@@ -199,6 +199,8 @@ int kms_file_open(const char *path, struct kms_file **out, struct kms_err *err)
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	}
 	(void)pthread_mutex_init(&file->lock, NULL); /* cannot fail without attributes */
+	(void)pthread_mutex_init(&file->model_lock, NULL);
+	kms_name_pool_init(&file->names);
 	result = load_first(file, err);
 	if (result < 0) {
 		kms_err_subject(err, path);
@@ -221,6 +223,9 @@ void kms_file_close(struct kms_file *file)
 		file->idle = next;
 	}
 	(void)pthread_mutex_destroy(&file->lock); /* nobody holds it */
+	(void)pthread_mutex_destroy(&file->model_lock);
+	kms_model_destroy(file->model);
+	kms_name_pool_deinit(&file->names);
 	free(file->path);
 	free(file);
 }
@@ -228,6 +233,18 @@ void kms_file_close(struct kms_file *file)
 enum kms_file_state kms_file_state(const struct kms_file *file)
 {
 	return (enum kms_file_state)atomic_load(&file->state);
+}
+
+const struct kms_model *file_rebuilt_model(struct kms_file *file)
+{
+	const struct kms_model *model = NULL;
+
+	(void)pthread_mutex_lock(&file->lock); /* cannot fail on a plain mutex */
+	/* the picture of a lost trace is never read again, so that it stays what it is */
+	if (kms_file_state(file) == KMS_FILE_LOST)
+		model = file->current->model;
+	(void)pthread_mutex_unlock(&file->lock);
+	return model;
 }
 
 /* Reads the tables again if there was a commit since, or its tracer has ended. */
@@ -377,6 +394,13 @@ static const struct kms_view_ops file_ops = {
 	.stack = file_stack,
 	.stack_free = file_stack_free,
 	.events = file_events,
+	.whatis = file_whatis,
+	.blocks = file_blocks,
+	.slabs = file_slabs,
+	.samples = file_samples,
+	.marks = file_marks,
+	.diff = file_diff,
+	.audit = file_audit,
 };
 
 struct kms_view kms_file_view(struct kms_file *file)

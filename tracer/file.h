@@ -35,6 +35,20 @@ void kms_file_close(struct kms_file *file);
 /** The view; valid until kms_file_close(). variable_get and variable_set are NULL. */
 struct kms_view kms_file_view(struct kms_file *file);
 
+/** Two moments: marks by number. @a 0: the begin of the run; @b 0: what @now shows. */
+struct kms_file_ends {
+	uint64_t a, b;
+	const struct kms_snapshot *now;
+};
+
+/**
+ * What sites gained between two moments, as struct kms_view_ops says.
+ * Errors: -ENOENT: no such mark; as kms_file_open()
+ */
+int kms_file_diff(struct kms_file *file, const struct kms_file_ends *ends,
+		  int (*emit)(void *arg, const struct kms_view_diff *row), void *arg,
+		  struct kms_err *err);
+
 /** What became of a trace. */
 enum kms_file_state {
 	KMS_FILE_FINISHED = 1,

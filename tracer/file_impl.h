@@ -10,6 +10,7 @@
 
 #include "tracer/file.h"
 #include "tracer/model.h"
+#include "tracer/name_pool.h"
 #include "tracer/sqlite.h"
 #include "tracer/trace.h"
 
@@ -47,8 +48,12 @@ struct kms_file {
 	struct file_conn *idle;
 	unsigned n_idle;
 	struct file_snapshot *current; /* one reference is ours */
-	uint64_t loaded_ns;      /* CLOCK_MONOTONIC, when somebody last looked for a newer one */
-	_Atomic int64_t version; /* meta.last_commit_wall_ns that @current shows */
+	uint64_t loaded_ns;         /* CLOCK_MONOTONIC, when somebody last looked for a newer one */
+	_Atomic int64_t version;    /* meta.last_commit_wall_ns that @current shows */
+	struct kms_name_pool names; /* of caches, for who asks what an address is */
+	pthread_mutex_t model_lock; /* guards what follows */
+	struct kms_model *model;    /* of all events, made when it is first needed */
+	int64_t model_version;
 };
 
 /** What meta says; 0 or "" where it says nothing. */
@@ -79,6 +84,29 @@ void file_snapshot_put(struct file_snapshot *snapshot);
 /** The picture of a lost trace from its events. Owner: as above */
 int file_rebuild(struct kms_file *file, const struct file_meta *meta, struct file_snapshot **out,
 		 struct kms_err *err);
+
+/** The model that a lost trace was rebuilt with; NULL for others. */
+const struct kms_model *file_rebuilt_model(struct kms_file *file);
+
+/* file_tables.c, file_model.c: as in struct kms_view_ops */
+int file_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+		 int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
+		 struct kms_err *err);
+int file_marks(void *ctx, int (*emit)(void *arg, const struct kms_view_mark *mark), void *arg,
+	       struct kms_err *err);
+int file_diff(void *ctx, uint64_t a, uint64_t b,
+	      int (*emit)(void *arg, const struct kms_view_diff *row), void *arg,
+	      struct kms_err *err);
+int file_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row), void *arg,
+	       struct kms_err *err);
+int file_whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
+		struct kms_err *err);
+int file_blocks(void *ctx, const struct kms_block_query *query,
+		int (*emit)(void *arg, const struct kms_view_block *block), void *arg,
+		struct kms_err *err);
+int file_slabs(void *ctx, uint32_t target, const char *cache,
+	       int (*emit)(void *arg, const struct kms_view_slab *slab), void *arg,
+	       struct kms_err *err);
 
 /* file_stack.c */
 int file_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err);

@@ -114,6 +114,10 @@ struct kms_live_dir {
 	uint8_t hint[KMS_LIVE_FANOUT];    /* shift for a new leaf, 0 unknown */
 	uint16_t stride[KMS_LIVE_FANOUT]; /* of its blocks in units of 8 bytes, 0 unknown */
 	uint16_t phase[KMS_LIVE_FANOUT];  /* from the begin of a block to the page's, likewise */
+	uint16_t index
+		[KMS_LIVE_FANOUT]; /* of the page in its slab; large: the slab's pages, low half */
+	uint16_t first
+		[KMS_LIVE_FANOUT]; /* of the slab's blocks, units of 8 bytes; large: high half */
 };
 
 struct kms_live_node {
@@ -147,7 +151,7 @@ struct kms_live_page {
 	uint32_t stamp;
 	uint16_t cache;
 	uint16_t info; /* without what is of its leaf */
-	uint16_t stride, phase;
+	uint16_t stride, phase, index, first;
 	uint8_t hint;
 };
 
@@ -300,6 +304,43 @@ void kms_live_slab_undo(struct kms_live_set *set, const struct kms_live_slab *sl
  */
 bool kms_live_walk(const struct kms_live_set *set, uint64_t *from, size_t *budget,
 		   kms_live_const_fn *fn, void *arg);
+
+/** A slab that is there, as far as its pages tell. */
+struct kms_live_extent {
+	uint64_t base;
+	uint64_t pages;
+	uint64_t stride_bytes; /* 0: one block fills it */
+	uint64_t first_bytes;
+	uint16_t cache;
+};
+
+/** The slab that an address lies in; false: none is known. Of a slab of one block: its first page. */
+bool kms_live_extent_at(const struct kms_live_set *set, uint64_t address,
+			struct kms_live_extent *out);
+
+enum kms_live_next {
+	KMS_LIVE_END,
+	KMS_LIVE_FOUND,
+	KMS_LIVE_LATER, /* the budget is used up */
+};
+
+/**
+ * The next slab that begins at or after *from, in the order of address.
+ *
+ * Shape:  *from: where to go on with the next call; *budget: pages to look at, what is left of it
+ *         afterwards
+ */
+enum kms_live_next kms_live_extent_next(const struct kms_live_set *set, uint64_t *from,
+					size_t *budget, struct kms_live_extent *out);
+
+/**
+ * The last entry at or before an address: of a live block, or of any block that is remembered.
+ *
+ * Shape:  *address moves to the entry's; *budget: places to look at
+ * Returns NULL: there is none, or the budget is used up
+ */
+const struct kms_live *kms_live_before(const struct kms_live_set *set, uint64_t *address,
+				       bool only_live, size_t *budget);
 
 /** Drops the pages of this set alone that hold nothing live. Returns the bytes it freed. */
 size_t kms_live_trim(struct kms_live_set *set);

@@ -27,6 +27,23 @@ static inline unsigned kms_live_index(uint64_t address, unsigned depth)
 	return (unsigned)(address >> kms_live_depth_shift(depth)) & (KMS_LIVE_FANOUT - 1);
 }
 
+#define KMS_LIVE_ADDRESS_MASK ((UINT64_C(1) << KMS_LIVE_ADDRESS_BITS) - 1)
+
+/** Addresses in the tree lack the bits above; they repeat the highest one. */
+static inline uint64_t kms_live_sign_extend(uint64_t address)
+{
+	uint64_t sign = UINT64_C(1) << (KMS_LIVE_ADDRESS_BITS - 1);
+
+	return (address ^ sign) - sign;
+}
+
+/** The directory for reading, whoever owns it. */
+const struct kms_live_dir *kms_live_dir_read(const struct kms_live_set *set, uint64_t address);
+
+/** The first directory at or after *address, which moves to its begin or the place looked for. Shape: @address
+ * without the bits above KMS_LIVE_ADDRESS_BITS */
+const struct kms_live_dir *kms_live_dir_next(const struct kms_live_set *set, uint64_t *address);
+
 /** The set's own directory; NULL: there is none (and not @make), or no memory. */
 struct kms_live_dir *kms_live_dir_write(struct kms_live_set *set, uint64_t address, bool make);
 

@@ -12,10 +12,7 @@ enum {
 	OLD_NEWS_MAX = 1 << 20, /* 8.6 s: rings are never that far apart */
 };
 
-#define ADDRESS_MASK ((UINT64_C(1) << KMS_LIVE_ADDRESS_BITS) - 1)
-
-/* The directory for reading, whoever owns it. */
-static const struct kms_live_dir *dir_read(const struct kms_live_set *set, uint64_t address)
+const struct kms_live_dir *kms_live_dir_read(const struct kms_live_set *set, uint64_t address)
 {
 	const struct kms_live_dir *dir = kms_live_recent(set, address);
 	const struct kms_live_node *node = set->root;
@@ -36,7 +33,7 @@ const struct kms_live *kms_live_find(const struct kms_live_set *set, uint64_t ad
 
 	if (!kms_live_is_canonical(address))
 		return NULL;
-	dir = dir_read(set, address);
+	dir = kms_live_dir_read(set, address);
 	leaf = dir ? dir->leaf[kms_live_page_index(address)] : NULL;
 	if (!leaf)
 		return NULL;
@@ -53,14 +50,14 @@ static unsigned first_info(const struct kms_live_set *set)
 
 static unsigned page_info(const struct kms_live_set *set, uint64_t address)
 {
-	const struct kms_live_dir *dir = dir_read(set, address);
+	const struct kms_live_dir *dir = kms_live_dir_read(set, address);
 
 	return dir ? dir->info[kms_live_page_index(address)] : first_info(set);
 }
 
 uint16_t kms_live_cache(const struct kms_live_set *set, uint64_t address, unsigned *info)
 {
-	const struct kms_live_dir *dir = dir_read(set, address);
+	const struct kms_live_dir *dir = kms_live_dir_read(set, address);
 
 	*info = dir ? dir->info[kms_live_page_index(address)] : first_info(set);
 	return dir ? dir->cache[kms_live_page_index(address)] : KMS_LIVE_NO_CACHE;
@@ -102,7 +99,7 @@ static uint32_t stamp_of(uint64_t time_ns)
 
 bool kms_live_is_before_slab(const struct kms_live_set *set, uint64_t address, uint64_t time_ns)
 {
-	const struct kms_live_dir *dir = dir_read(set, address);
+	const struct kms_live_dir *dir = kms_live_dir_read(set, address);
 
 	return dir && is_old_news(dir, kms_live_page_index(address), stamp_of(time_ns));
 }
@@ -152,17 +149,24 @@ static void page_set_grid(struct kms_live_dir *dir, unsigned page, uint64_t addr
 	uint64_t first = slab->first_bytes / GRID_BYTES;
 	uint64_t offset = (address - slab->base) / GRID_BYTES;
 
-	dir->stride[page] = dir->phase[page] = 0;
-	if (kms_live_slab_is_large(slab) || !stride || stride > UINT16_MAX ||
-	    slab->stride_bytes % GRID_BYTES || slab->first_bytes % GRID_BYTES)
+	dir->stride[page] = dir->phase[page] = dir->index[page] = dir->first[page] = 0;
+	if (kms_live_slab_is_large(slab)) {
+		dir->index[page] = (uint16_t)slab->pages;
+		dir->first[page] = (uint16_t)(slab->pages >> 16);
+		return;
+	}
+	if (!stride || stride > UINT16_MAX || slab->stride_bytes % GRID_BYTES ||
+	    slab->first_bytes % GRID_BYTES)
 		return;
 	dir->stride[page] = (uint16_t)stride;
 	dir->phase[page] = (uint16_t)((offset + stride - first % stride) % stride);
+	dir->index[page] = (uint16_t)(offset * GRID_BYTES >> KMS_LIVE_PAGE_SHIFT);
+	dir->first[page] = (uint16_t)first;
 }
 
 bool kms_live_fits(const struct kms_live_set *set, uint64_t address)
 {
-	const struct kms_live_dir *dir = dir_read(set, address);
+	const struct kms_live_dir *dir = kms_live_dir_read(set, address);
 	unsigned page = kms_live_page_index(address);
 	unsigned low = (unsigned)address & KMS_LIVE_LOW;
 
@@ -244,7 +248,7 @@ void kms_live_slab_release(struct kms_live_set *set, const struct kms_live_slab 
 
 struct kms_live_page kms_live_page_get(const struct kms_live_set *set, uint64_t address)
 {
-	const struct kms_live_dir *dir = dir_read(set, address);
+	const struct kms_live_dir *dir = kms_live_dir_read(set, address);
 	unsigned page = kms_live_page_index(address);
 
 	if (!dir)
@@ -255,6 +259,8 @@ struct kms_live_page kms_live_page_get(const struct kms_live_set *set, uint64_t 
 				      .info = (uint16_t)(dir->info[page] & ~(unsigned)INFO_OF_LEAF),
 				      .stride = dir->stride[page],
 				      .phase = dir->phase[page],
+				      .index = dir->index[page],
+				      .first = dir->first[page],
 				      .hint = dir->hint[page]};
 }
 
@@ -294,6 +300,8 @@ void kms_live_slab_undo(struct kms_live_set *set, const struct kms_live_slab *sl
 		dir->stride[index] =
 			i ? 0 : page->stride; /* its phase is known of the first page */
 		dir->phase[index] = page->phase;
+		dir->index[index] = page->index;
+		dir->first[index] = page->first;
 		dir->info[index] = (uint16_t)((dir->info[index] & (unsigned)INFO_OF_LEAF) |
 					      page->info | KMS_LIVE_PAGE_FORGOT);
 		leaf = kms_live_leaf_write(set, dir, index);
@@ -302,13 +310,12 @@ void kms_live_slab_undo(struct kms_live_set *set, const struct kms_live_slab *sl
 	}
 }
 
-/* The first directory at or after *address, which moves to its begin or the place looked for. */
-static const struct kms_live_dir *next_dir(const struct kms_live_set *set, uint64_t *address)
+const struct kms_live_dir *kms_live_dir_next(const struct kms_live_set *set, uint64_t *address)
 {
 	const struct kms_live_node *node = set->root;
 	unsigned depth = 0;
 
-	while (node && *address <= ADDRESS_MASK) {
+	while (node && *address <= KMS_LIVE_ADDRESS_MASK) {
 		unsigned shift = kms_live_depth_shift(depth);
 		unsigned index = kms_live_index(*address, depth);
 
@@ -328,14 +335,6 @@ static const struct kms_live_dir *next_dir(const struct kms_live_set *set, uint6
 	return NULL;
 }
 
-/* Addresses in the tree lack the bits above; they repeat the highest one. */
-static uint64_t sign_extend(uint64_t address)
-{
-	uint64_t sign = UINT64_C(1) << (KMS_LIVE_ADDRESS_BITS - 1);
-
-	return (address ^ sign) - sign;
-}
-
 static void leaf_visit(const struct kms_live_leaf *leaf, uint64_t page_address,
 		       kms_live_const_fn *fn, void *arg)
 {
@@ -348,11 +347,11 @@ static void leaf_visit(const struct kms_live_leaf *leaf, uint64_t page_address,
 bool kms_live_walk(const struct kms_live_set *set, uint64_t *from, size_t *budget,
 		   kms_live_const_fn *fn, void *arg)
 {
-	uint64_t address = *from & ADDRESS_MASK & ~(uint64_t)KMS_LIVE_LOW;
+	uint64_t address = *from & KMS_LIVE_ADDRESS_MASK & ~(uint64_t)KMS_LIVE_LOW;
 	const struct kms_live_dir *dir;
 	bool begun = false;
 
-	while ((dir = next_dir(set, &address))) {
+	while ((dir = kms_live_dir_next(set, &address))) {
 		for (unsigned page = kms_live_page_index(address); page < KMS_LIVE_FANOUT; page++) {
 			const struct kms_live_leaf *leaf = dir->leaf[page];
 			size_t places = leaf ? kms_live_leaf_places(leaf->shift) : 0;
@@ -362,7 +361,7 @@ bool kms_live_walk(const struct kms_live_set *set, uint64_t *from, size_t *budge
 				return false;
 			}
 			if (leaf) {
-				leaf_visit(leaf, sign_extend(address), fn, arg);
+				leaf_visit(leaf, kms_live_sign_extend(address), fn, arg);
 				*budget -= places < *budget ? places : *budget;
 				begun = true;
 			}
@@ -396,9 +395,9 @@ size_t kms_live_trim(struct kms_live_set *set)
 	uint64_t address = 0;
 	size_t freed = 0;
 
-	while ((dir = next_dir(set, &address))) {
+	while ((dir = kms_live_dir_next(set, &address))) {
 		own = dir->owner == set->owner
-			      ? kms_live_dir_write(set, sign_extend(address), false)
+			      ? kms_live_dir_write(set, kms_live_sign_extend(address), false)
 			      : NULL;
 		if (own)
 			freed += dir_trim(set, own);

@@ -3,6 +3,7 @@
 target_sources(kms_tracer PRIVATE
 	leaks.c
 	live_set.c
+	live_set_extent.c
 	live_set_walk.c
 	model.c
 	model_apply.c
@@ -11,6 +12,7 @@ target_sources(kms_tracer PRIVATE
 	model_fork.c
 	model_history.c
 	model_image.c
+	model_lists.c
 	model_memory.c
 	model_modules.c
 	model_owners.c
@@ -19,6 +21,7 @@ target_sources(kms_tracer PRIVATE
 	model_session.c
 	model_stream.c
 	model_target.c
+	model_whatis.c
 	park.c
 	sites.c
 	snapshot.c

@@ -405,6 +405,7 @@ static void remember_slab(const struct kms_model_source *source, const struct km
 	past->generation = page.hint;
 	past->alloc_ns = event->value;
 	past->alloc_stack = (uint32_t)page.phase << 16 | page.stride;
+	past->size_low = (uint32_t)page.first << 16 | page.index;
 }
 
 void kms_model_commit_slab(const struct kms_model_source *source, const struct kms_event *event,

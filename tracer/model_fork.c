@@ -200,6 +200,8 @@ static void undo_slab(struct fork *fork, const struct kms_past *past)
 					   .info = past->flags,
 					   .stride = (uint16_t)past->alloc_stack,
 					   .phase = (uint16_t)(past->alloc_stack >> 16),
+					   .index = (uint16_t)past->size_low,
+					   .first = (uint16_t)(past->size_low >> 16),
 					   .hint = past->generation};
 
 	kms_live_slab_undo(&fork->child->set, &slab, &page);

@@ -16,7 +16,8 @@
  *   model_room.c       what is given up when there is too much
  *   model_faults.c     findings
  *   model_owners.c     the owners that their addresses had
- *   model_checkpoint.c the whole state as bytes and back
+ *   model_lists.c      live blocks and slabs, in slices of time
+ *   model_whatis.c     what an address is
  *   snapshot_build.c   the picture that others see
  *
  * One thread owns all of it; only snapshots leave it (snapshot.h).
@@ -188,7 +189,7 @@ struct kms_model_ring_row {
 
 /**
  * A remembered event. Of a slab event: @alloc_ns its pages; @site, @thread, @flags, @generation and
- * @alloc_stack the stamp, cache, info, hint and grid that its first page had before.
+ * @alloc_stack, @size_low the stamp, cache, info, hint, grid and slab that its first page had before.
  */
 struct kms_past {
 	uint64_t address;
@@ -489,6 +490,18 @@ void kms_model_faults_owners(struct kms_model *model, enum kms_batch_what what);
 
 /** How many owners there are; @out, if not NULL, gets them, newest first. */
 size_t kms_model_fault_owners(const struct kms_model_fault *fault, struct kms_view_owner *out);
+
+/* model_lists.c, model_whatis.c: see model_query.h */
+
+struct kms_model_row;
+
+/** Sets a row from an entry that is, or was, a block. */
+void kms_model_row_set(const struct kms_model *model, const struct kms_model_target *target,
+		       uint64_t address, const struct kms_live *live, struct kms_model_row *row);
+
+/** Is it a run of guard slots, whose blocks lie anywhere in them? */
+bool kms_model_is_guard_run(const struct kms_model_image *image,
+			    const struct kms_live_extent *extent);
 
 /* snapshot_build.c */
 

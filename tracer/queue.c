@@ -74,8 +74,9 @@ struct kms_batch *kms_queue_pop(struct kms_queue *queue, uint64_t until_mono_ns)
 	int result = 0;
 
 	(void)pthread_mutex_lock(&queue->lock);
-	while (!queue->n && !result)
+	while (!queue->n && !queue->woken && !result)
 		result = pthread_cond_timedwait(&queue->filled, &queue->lock, &until);
+	queue->woken = false;
 	if (queue->n) {
 		batch = queue->item[queue->first];
 		queue->first = (queue->first + 1) % queue->room;
@@ -83,4 +84,12 @@ struct kms_batch *kms_queue_pop(struct kms_queue *queue, uint64_t until_mono_ns)
 	}
 	(void)pthread_mutex_unlock(&queue->lock);
 	return batch;
+}
+
+void kms_queue_wake(struct kms_queue *queue)
+{
+	(void)pthread_mutex_lock(&queue->lock);
+	queue->woken = true;
+	(void)pthread_cond_signal(&queue->filled);
+	(void)pthread_mutex_unlock(&queue->lock);
 }

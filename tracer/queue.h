@@ -7,6 +7,7 @@
 #define KMS_TRACER_QUEUE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct kms_queue {
 	pthread_cond_t filled;
 	struct kms_batch **item; /* a ring of room entries */
 	size_t first, n, room;
+	bool woken;
 };
 
 void kms_queue_init(struct kms_queue *queue);
@@ -28,8 +30,11 @@ int kms_queue_push(struct kms_queue *queue, struct kms_batch *batch);
 
 /**
  * Takes the oldest batch, or waits for one until a moment of CLOCK_MONOTONIC.
- * Owner: the caller puts the batch. NULL: the time is over.
+ * Owner: the caller puts the batch. NULL: the time is over, or somebody called kms_queue_wake().
  */
 struct kms_batch *kms_queue_pop(struct kms_queue *queue, uint64_t until_mono_ns);
+
+/** Ends the consumer's wait, or the next one: there is something else to do. Any thread. */
+void kms_queue_wake(struct kms_queue *queue);
 
 #endif

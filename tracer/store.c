@@ -101,6 +101,16 @@ int kms_store_audit(struct kms_store *store, const struct kms_store_audit *audit
 	return result < 0 ? kms_err_set(err, result, "cannot keep an audit entry") : 0;
 }
 
+int kms_store_mark(struct kms_store *store, const struct kms_store_mark *mark, struct kms_err *err)
+{
+	int result;
+
+	store->mark = mark;
+	result = store_flush(store, NULL, false, err);
+	store->mark = NULL;
+	return result;
+}
+
 void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *events)
 {
 	*db_bytes = atomic_load(&store->db_bytes);

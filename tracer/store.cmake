@@ -8,11 +8,14 @@ target_sources(kms_tracer PRIVATE
 	db_schema.c
 	file.c
 	file_connect.c
+	file_model.c
 	file_rebuild.c
 	file_replay.c
 	file_snapshot.c
 	file_stack.c
+	file_tables.c
 	filter.c
+	held.c
 	owners.c
 	scan.c
 	sql.c
@@ -38,8 +41,10 @@ target_sources(kms_tracer PRIVATE
 	u64map.c
 	u64set.c
 	vtab.c
-	vtab_functions.c)
+	vtab_functions.c
+	whatis_past.c)
 kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/001_init.sql kms_sql_001_init)
+kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/002_marks.sql kms_sql_002_marks)
 target_link_libraries(kms_tracer PUBLIC kms::sqlite3 kms::zstd m)
 
 # The table `events` for other programs: the reading half once more, calling SQLite through its host. Base is linked in.

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "schema/snapshot.h"
 #include "tracer/batch.h"
+#include "tracer/held.h"
 
 struct kms_store;
 
@@ -67,6 +68,19 @@ struct kms_store_audit {
 /** Keeps one entry. Errors: -ENOMEM, -ENOSPC (too many wait for a disk that fails) */
 int kms_store_audit(struct kms_store *store, const struct kms_store_audit *audit,
 		    struct kms_err *err);
+
+/** A moment that somebody marked. Shape: strings and sites are borrowed; sites as kms_held_order() */
+struct kms_store_mark {
+	uint64_t id; /* from 1, each once */
+	uint64_t time_ns;
+	uint64_t wall_ns;
+	const char *name;
+	const struct kms_held *held;
+	size_t n_held;
+};
+
+/** Writes a mark at once, with all that is staged. Errors: as kms_store_commit(); it is not kept then */
+int kms_store_mark(struct kms_store *store, const struct kms_store_mark *mark, struct kms_err *err);
 
 /** Bytes of the file and events stored so far; safe from other threads. */
 void kms_store_figures(struct kms_store *store, uint64_t *db_bytes, uint64_t *events);

@@ -59,6 +59,21 @@ static int write_meta(struct kms_store *store, bool finished)
 	return rc;
 }
 
+static int write_mark(struct kms_store *store, const struct kms_store_mark *mark)
+{
+	int rc = KMS_RUN(store->stmt[STORE_MARK_POINT], KMS_INT(mark->id), KMS_INT(mark->time_ns),
+			 KMS_INT(mark->wall_ns), KMS_TEXT(mark->name));
+
+	for (size_t i = 0; rc == SQLITE_DONE && i < mark->n_held; i++) {
+		const struct kms_held *held = &mark->held[i];
+
+		rc = KMS_RUN(store->stmt[STORE_MARK_SITE], KMS_INT(mark->id), KMS_INT(held->target),
+			     KMS_INT(held->stack_id), KMS_TEXT(held->cache), KMS_INT(held->bytes),
+			     KMS_INT(held->count));
+	}
+	return rc;
+}
+
 static int write_all(struct kms_store *store, const struct kms_snapshot *snapshot, bool finished,
 		     bool slots)
 {
@@ -75,6 +90,8 @@ static int write_all(struct kms_store *store, const struct kms_snapshot *snapsho
 		rc = store_write_targets(store, slots);
 	if (rc == SQLITE_DONE && snapshot)
 		rc = store_write_snapshot(store, snapshot);
+	if (rc == SQLITE_DONE && store->mark)
+		rc = write_mark(store, store->mark);
 	if (rc == SQLITE_DONE)
 		rc = store_retain(store);
 	if (rc == SQLITE_DONE)

@@ -165,6 +165,8 @@ struct kms_store {
 	struct kms_u64map symbols; /* hash of content -> symbols.id */
 	struct kms_u64map stacks;  /* stack id -> 1: written */
 
+	const struct kms_store_mark *mark; /* to be written with this commit; NULL none */
+
 	uint64_t dropped; /* events given up because the file could not be written */
 	uint64_t removed; /* events of chunks that retention took away */
 	_Atomic uint64_t db_bytes;

@@ -47,6 +47,8 @@ static const char *const texts[STORE_STMT_COUNT] = {
 	[STORE_SAMPLE] = "INSERT OR REPLACE INTO samples VALUES(?,?,?,?,?,?,?,?,?,?,?)",
 	[STORE_MARK] = "INSERT OR REPLACE INTO marks VALUES(?,?,?,?)",
 	[STORE_AUDIT] = "INSERT OR REPLACE INTO audit VALUES(?,?,?,?,?,?,?)",
+	[STORE_MARK_POINT] = "INSERT INTO mark_points VALUES(?,?,?,?)",
+	[STORE_MARK_SITE] = "INSERT INTO mark_sites VALUES(?,?,?,?,?,?)",
 };
 
 int store_prepare(sqlite3 *db, sqlite3_stmt *stmt[STORE_STMT_COUNT], struct kms_err *err)

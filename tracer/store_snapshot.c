@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tracer/sample.h"
 #include "tracer/store_impl.h"
 #include "tracer/store_names.h"
 
@@ -167,17 +168,12 @@ static int write_faults(struct kms_store *store, const struct kms_snapshot *snap
 
 static int write_sample(struct kms_store *store, const struct kms_snapshot *snapshot)
 {
-	const struct kms_view_stats *s = &snapshot->stats;
-	uint64_t used = 0, depth = 0;
+	struct kms_view_sample s = kms_sample_of(snapshot);
 
-	for (size_t i = 0; i < snapshot->n_guards; i++) {
-		used += snapshot->guard[i].s.used;
-		depth += snapshot->guard[i].s.depth;
-	}
-	return KMS_RUN(store->stmt[STORE_SAMPLE], KMS_INT(snapshot->time_ns),
-		       KMS_INT(s->live_bytes), KMS_INT(s->live_objects), KMS_INT(s->allocs),
-		       KMS_INT(s->frees), KMS_INT(s->alloc_rate), KMS_INT(s->free_rate),
-		       KMS_INT(s->faults), KMS_INT(s->lost), KMS_INT(used), KMS_INT(depth));
+	return KMS_RUN(store->stmt[STORE_SAMPLE], KMS_INT(s.time_ns), KMS_INT(s.live_bytes),
+		       KMS_INT(s.live_objects), KMS_INT(s.allocs), KMS_INT(s.frees),
+		       KMS_INT(s.alloc_rate), KMS_INT(s.free_rate), KMS_INT(s.faults),
+		       KMS_INT(s.lost), KMS_INT(s.guard_used), KMS_INT(s.guard_depth));
 }
 
 static int write_meta(struct kms_store *store, const struct kms_snapshot *snapshot)

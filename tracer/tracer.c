@@ -125,6 +125,7 @@ static void store_batch(struct kms_tracer *tracer, struct kms_batch *batch)
 
 	switch (batch->what) {
 	case KMS_BATCH_SYNC:
+		tracer_store_audits(tracer);
 		note_store(tracer, kms_store_commit(tracer->store, true, &err), &err);
 		count_sync(&tracer->to_store);
 		break;
@@ -152,10 +153,15 @@ static void *run_store(void *arg)
 			store_batch(tracer, batch);
 			kms_batch_put(batch);
 		}
+		tracer_store_audits(tracer);
+		while (kms_errands_work(&tracer->for_store, tracer->store, false))
+			;
 		note_store(tracer, kms_store_commit(tracer->store, false, &err), &err);
 		if (kms_mono_ns() >= tables_ns)
 			tables_ns = store_tables(tracer);
 	}
+	kms_errands_close(&tracer->for_store);
+	tracer_store_audits(tracer);
 	return NULL;
 }
 
@@ -197,11 +203,12 @@ static void *run_model(void *arg)
 	struct kms_tracer *tracer = arg;
 	enum kms_batch_what what = KMS_BATCH_DATA;
 	uint64_t publish_ns = 0;
+	bool asked = false;
 
 	yield_to_others();
 	while (what != KMS_BATCH_END) {
-		struct kms_batch *batch =
-			kms_queue_pop(&tracer->to_model.queue, kms_mono_ns() + model_idle_ns);
+		struct kms_batch *batch = kms_queue_pop(&tracer->to_model.queue,
+							asked ? 0 : kms_mono_ns() + model_idle_ns);
 
 		if (batch) {
 			what = batch->what;
@@ -215,7 +222,9 @@ static void *run_model(void *arg)
 			count_sync(&tracer->to_model);
 			what = KMS_BATCH_DATA;
 		}
+		asked = kms_errands_work(&tracer->for_model, tracer->model, batch != NULL);
 	}
+	kms_errands_close(&tracer->for_model);
 	return NULL;
 }
 
@@ -269,6 +278,7 @@ static void free_tracer(struct kms_tracer *tracer)
 {
 	kms_queue_deinit(&tracer->to_store.queue);
 	kms_queue_deinit(&tracer->to_model.queue);
+	tracer_query_deinit(tracer);
 	kms_file_close(tracer->file);
 	kms_symbols_destroy(tracer->symbols);
 	kms_model_destroy(tracer->model);

@@ -7,9 +7,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tracer/errands.h"
 #include "tracer/file.h"
 #include "tracer/images.h"
 #include "tracer/model.h"
+#include "tracer/name_pool.h"
 #include "tracer/queue.h"
 #include "tracer/reader.h"
 #include "tracer/stack_book.h"
@@ -47,6 +49,8 @@ struct kms_tracer {
 	bool missing_said;
 	int store_error; /* first error of the store, 0 none */
 	bool stacks_full_said;
+	struct tracer_audit *audits, **audits_end; /* that wait for the store, oldest first */
+	unsigned n_audits;
 
 	pthread_mutex_t symbols_lock; /* guards symbols, while it is made */
 	struct kms_symbols *symbols;
@@ -54,6 +58,11 @@ struct kms_tracer {
 	_Atomic uint64_t synced_ns; /* when a view last asked for all that was written */
 	pthread_mutex_t file_lock;  /* guards file, while it is opened */
 	struct kms_file *file;      /* our own trace, for queries of events */
+	struct kms_errands for_model, for_store;
+	struct kms_name_pool names;      /* of caches, for who asks what an address is */
+	_Atomic uint64_t past_synced_ns; /* when the file was last brought up to date for that */
+	pthread_mutex_t mark_lock;       /* guards marks, while one is set */
+	uint64_t marks;                  /* set so far */
 };
 
 /** One line for the user. */
@@ -65,6 +74,23 @@ struct kms_symbols *tracer_symbols(struct kms_tracer *tracer);
 
 /** tracer_view.c: the functions of kms_tracer_view(). */
 void tracer_view_init(struct kms_tracer *tracer);
+
+/** Our own trace as a view, opened when it is first needed: as of the last commit. */
+int tracer_own_file(struct kms_tracer *tracer, struct kms_view *view, struct kms_err *err);
+
+/** tracer_query.c: the functions beyond pictures, and what they need. */
+void tracer_query_init(struct kms_tracer *tracer);
+void tracer_query_deinit(struct kms_tracer *tracer);
+
+/**
+ * Notes a write for the audit; any thread. The time is set here, strings are copied.
+ * Shape:  variable: of what is no variable "stop", "resume", "detach", "attach", "mark"; result "ok" or what
+ *         went wrong
+ */
+void tracer_audit(struct kms_tracer *tracer, const struct kms_store_audit *entry);
+
+/** Hands noted writes to the store; the store's thread. */
+void tracer_store_audits(struct kms_tracer *tracer);
 
 /** tracer_final.c: writes what the file keeps of the end: names of the stacks that matter, tables; closes
  * the store. */

@@ -61,8 +61,7 @@ static void view_stack_free(void *ctx, struct kms_view_stack *stack)
 	kms_stack_book_free(stack);
 }
 
-/* Our own trace as a file, opened when events are first asked for. */
-static int open_file(struct kms_tracer *tracer, struct kms_err *err)
+int tracer_own_file(struct kms_tracer *tracer, struct kms_view *view, struct kms_err *err)
 {
 	int result = 0;
 
@@ -70,6 +69,8 @@ static int open_file(struct kms_tracer *tracer, struct kms_err *err)
 	if (!tracer->file)
 		result = kms_file_open(tracer->output, &tracer->file, err);
 	(void)pthread_mutex_unlock(&tracer->file_lock);
+	if (!result)
+		*view = kms_file_view(tracer->file);
 	return result;
 }
 
@@ -79,12 +80,11 @@ static int view_events(void *ctx, const struct kms_event_query *query,
 {
 	struct kms_tracer *tracer = ctx;
 	struct kms_view view;
-	int result = open_file(tracer, err);
+	int result = tracer_own_file(tracer, &view, err);
 
 	if (result)
 		return result;
 	(void)kms_tracer_sync(tracer, SYNC_MS); /* late: the answer ends at the last commit */
-	view = kms_file_view(tracer->file);
 	return view.ops->events(view.ctx, query, emit, arg, err);
 }
 
@@ -104,20 +104,38 @@ static int view_variable_get(void *ctx, uint32_t target, unsigned variable, uint
 	return 0;
 }
 
-static int view_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
-			     uint64_t value, struct kms_err *err)
+static int set_variable(struct kms_tracer *tracer, uint32_t target, unsigned variable,
+			uint64_t value, struct kms_err *err)
 {
 	const struct kms_variable_info *info = kms_variable_info(variable);
-	struct kms_tracer *tracer = ctx;
 
-	(void)who;
-	if (!info)
-		return kms_err_set(err, -EINVAL, "no variable %u", variable);
 	if (value < info->min || value > info->max)
 		return kms_err_set(err, -ERANGE, "%s: %llu is out of range: %llu to %llu",
 				   info->name, (unsigned long long)value,
 				   (unsigned long long)info->min, (unsigned long long)info->max);
 	return kms_images_request(tracer->images, target, variable, value, err);
+}
+
+/* What was tried is audited, whatever came of it. */
+static int view_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
+			     uint64_t value, struct kms_err *err)
+{
+	const struct kms_variable_info *info = kms_variable_info(variable);
+	struct kms_err own = KMS_ERR_INIT;
+	struct kms_tracer *tracer = ctx;
+	int result;
+
+	if (!info)
+		return kms_err_set(err, -EINVAL, "no variable %u", variable);
+	result = set_variable(tracer, target, variable, value, &own);
+	tracer_audit(tracer, &(struct kms_store_audit){.who = who,
+						       .target = target,
+						       .variable = info->name,
+						       .value = value,
+						       .result = result ? own.text : "ok"});
+	if (result && err)
+		*err = own;
+	return result;
 }
 
 void tracer_view_init(struct kms_tracer *tracer)
@@ -131,6 +149,7 @@ void tracer_view_init(struct kms_tracer *tracer)
 		.variable_get = view_variable_get,
 		.variable_set = view_variable_set,
 	};
+	tracer_query_init(tracer);
 }
 
 struct kms_view kms_tracer_view(struct kms_tracer *tracer)

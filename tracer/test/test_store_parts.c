@@ -246,6 +246,34 @@ static void a_trace_passes_the_schema_check(void **state)
 	(void)sqlite3_close(db);
 }
 
+/* The schema of a trace that was written before marks. */
+extern const char kms_sql_001_init[];
+
+static void a_trace_of_format_1_passes_as_it_is_and_migrated(void **state)
+{
+	int64_t version = 0, tables = 0;
+	sqlite3 *db;
+
+	(void)state;
+	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+	assert_int_equal(kms_db_exec(db, kms_sql_001_init, NULL), 0);
+	assert_int_equal(
+		kms_db_exec(db, "PRAGMA application_id=0x4b4d5343; PRAGMA user_version=1", NULL),
+		0);
+	assert_int_equal(kms_schema_check(db, NULL), 0);
+	assert_int_equal(kms_schema_migrate(db, 1, NULL), 0);
+	assert_int_equal(kms_schema_check(db, NULL), 0);
+	assert_int_equal(kms_db_int(db, "PRAGMA user_version", &version, NULL), 0);
+	assert_int_equal(version, kms_schema_version());
+	assert_int_equal(kms_db_int(db,
+				    "SELECT count(*) FROM sqlite_master WHERE name IN "
+				    "('mark_points', 'mark_sites')",
+				    &tables, NULL),
+			 0);
+	assert_int_equal(tables, 2);
+	(void)sqlite3_close(db);
+}
+
 static void a_changed_schema_is_refused(void **state)
 {
 	static const struct {
@@ -291,6 +319,7 @@ int main(void)
 		cmocka_unit_test(damaged_table_pages_are_refused_or_harmless),
 		cmocka_unit_test(lock_names_the_writer_and_goes_with_it),
 		cmocka_unit_test(a_trace_passes_the_schema_check),
+		cmocka_unit_test(a_trace_of_format_1_passes_as_it_is_and_migrated),
 		cmocka_unit_test(a_changed_schema_is_refused),
 	};
 

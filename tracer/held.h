@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What every site held at a moment, and how two such moments differ.
+ */
+#ifndef KMS_TRACER_HELD_H
+#define KMS_TRACER_HELD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "schema/snapshot.h"
+
+/** Live blocks of one stack and cache. Shape: strings are borrowed; cache "" unknown, never NULL. */
+struct kms_held {
+	uint64_t stack_id;
+	uint64_t bytes;
+	uint64_t count;
+	const char *cache;
+	uint32_t target;
+};
+
+/** By target, stack and cache, each once: what kms_held_diff() takes. Returns how many are left. */
+size_t kms_held_order(struct kms_held *held, size_t n);
+
+/**
+ * What the sites of a snapshot hold, in order.
+ * Owner:  the caller frees *out; cache names are the snapshot's
+ * Errors: -ENOMEM
+ */
+int kms_held_of(const struct kms_snapshot *snapshot, struct kms_held **out, size_t *n);
+
+/**
+ * Emits what sites gained from @a to @b, both in order: the largest gain in bytes first, ties by
+ * stack, target and a hash of the cache's name. Sites without a difference are left out.
+ * Errors: -ENOMEM
+ */
+int kms_held_diff(const struct kms_held *a, size_t n_a, const struct kms_held *b, size_t n_b,
+		  int (*emit)(void *arg, const struct kms_view_diff *row), void *arg);
+
+#endif
