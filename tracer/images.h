@@ -74,6 +74,12 @@ void kms_images_wake(struct kms_images *images);
 /** How a process ended, as its parent was told. Any thread. */
 void kms_images_exited(struct kms_images *images, pid_t pid, int32_t wait_status);
 
+/**
+ * Whether a process belongs to the run: it has an image and lives, as far as is known, or has just
+ * ended, or is waited for. Any thread.
+ */
+bool kms_images_has(struct kms_images *images, pid_t pid);
+
 /** State of the run as of the last poll. Any thread. */
 struct kms_images_state {
 	uint32_t open;        /* images that are not over */

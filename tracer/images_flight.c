@@ -109,6 +109,20 @@ static bool is_known(const struct kms_images *images, uint32_t pid)
 	return has_image(images, pid);
 }
 
+bool kms_images_has(struct kms_images *images, pid_t pid)
+{
+	const struct kms_target *target;
+	bool has;
+
+	(void)pthread_mutex_lock(&images->lock); /* a plain mutex, never locked twice */
+	target = kms_targets_find(&images->targets, (uint32_t)pid);
+	has = is_known(images, (uint32_t)pid) ||
+	      (target && (!target->info.end_wall_ns ||
+			  target->info.end_wall_ns + KMS_IMAGE_UNSEEN_NS > kms_wall_ns()));
+	(void)pthread_mutex_unlock(&images->lock);
+	return has;
+}
+
 /* The lock is held for each one found only: reading all of /proc takes its time. */
 static void found(void *arg, pid_t pid)
 {

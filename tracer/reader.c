@@ -263,13 +263,19 @@ struct kms_reader *kms_reader_start(const struct kms_reader_config *config, stru
 	return reader;
 }
 
-void kms_reader_stop(struct kms_reader *reader)
+void kms_reader_end(struct kms_reader *reader)
 {
 	if (!reader)
 		return;
 	atomic_store(&reader->stop, true);
 	kms_images_wake(reader->config.images);
 	(void)pthread_join(reader->thread, NULL); /* joined once */
+}
+
+void kms_reader_free(struct kms_reader *reader)
+{
+	if (!reader)
+		return;
 	for (size_t i = 0; i < reader->n_out; i++)
 		kms_batch_put(reader->out[i]);
 	for (size_t i = 0; i < reader->n_free; i++)

@@ -35,10 +35,13 @@ struct kms_reader_config {
 struct kms_reader *kms_reader_start(const struct kms_reader_config *config, struct kms_err *err);
 
 /**
- * Ends the thread after a last poll of everything that is there; its last batch is KMS_BATCH_END.
- * NULL is allowed. Frees the reader; batches still out are their holders'.
+ * Ends the thread after a last poll of everything that is there; its last batch is KMS_BATCH_END. Once;
+ * NULL is allowed. A sync asked for from then on is not answered any more.
  */
-void kms_reader_stop(struct kms_reader *reader);
+void kms_reader_end(struct kms_reader *reader);
+
+/** Frees a reader that has ended; batches still out are their holders'. NULL is allowed. */
+void kms_reader_free(struct kms_reader *reader);
 
 /**
  * Asks for a batch KMS_BATCH_SYNC behind everything that targets wrote before the call. Any thread.

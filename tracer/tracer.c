@@ -265,6 +265,7 @@ static struct kms_tracer *new_tracer(const struct kms_tracer_config *config)
 	(void)pthread_mutex_init(&tracer->lock, NULL);
 	(void)pthread_mutex_init(&tracer->symbols_lock, NULL);
 	(void)pthread_mutex_init(&tracer->file_lock, NULL);
+	(void)pthread_rwlock_init(&tracer->file_use, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&tracer->changed, &attr);
@@ -276,6 +277,7 @@ static struct kms_tracer *new_tracer(const struct kms_tracer_config *config)
 /* Frees what was made; threads have ended. */
 static void free_tracer(struct kms_tracer *tracer)
 {
+	kms_reader_free(tracer->reader);
 	kms_queue_deinit(&tracer->to_store.queue);
 	kms_queue_deinit(&tracer->to_model.queue);
 	tracer_query_deinit(tracer);
@@ -288,6 +290,7 @@ static void free_tracer(struct kms_tracer *tracer)
 	(void)pthread_mutex_destroy(&tracer->lock);
 	(void)pthread_mutex_destroy(&tracer->symbols_lock);
 	(void)pthread_mutex_destroy(&tracer->file_lock);
+	(void)pthread_rwlock_destroy(&tracer->file_use);
 	free(tracer);
 }
 
@@ -337,8 +340,7 @@ static int start_threads(struct kms_tracer *tracer, struct kms_err *err)
 static void stop_threads(struct kms_tracer *tracer)
 {
 	if (tracer->reader) {
-		kms_reader_stop(tracer->reader);
-		tracer->reader = NULL;
+		kms_reader_end(tracer->reader);
 	} else {
 		struct kms_batch *end = kms_batch_create();
 
@@ -379,20 +381,56 @@ struct kms_tracer *kms_tracer_start(const struct kms_tracer_config *config, stru
 	return NULL;
 }
 
-int kms_tracer_stop(struct kms_tracer *tracer, struct kms_err *err)
+/* Nothing new will come: who waits for it gets what there is. */
+static void note_end(struct kms_tracer *tracer)
+{
+	(void)pthread_mutex_lock(&tracer->lock);
+	tracer->is_ended = true;
+	(void)pthread_cond_broadcast(&tracer->changed);
+	(void)pthread_mutex_unlock(&tracer->lock);
+}
+
+int kms_tracer_finish(struct kms_tracer *tracer, struct kms_err *err)
 {
 	struct kms_err first = KMS_ERR_INIT;
 	int result;
 
 	stop_threads(tracer);
+	note_end(tracer);
 	/* the last connection to the file is the store's, so that no log stays beside it */
+	(void)pthread_rwlock_wrlock(&tracer->file_use);
 	kms_file_close(tracer->file);
 	tracer->file = NULL;
+	tracer->file_is_closed = true;
+	(void)pthread_rwlock_unlock(&tracer->file_use);
 	result = tracer_final(tracer, &first);
 	if (result && err)
 		*err = first;
-	free_tracer(tracer);
 	return result;
+}
+
+void kms_tracer_destroy(struct kms_tracer *tracer)
+{
+	if (tracer)
+		free_tracer(tracer);
+}
+
+int kms_tracer_stop(struct kms_tracer *tracer, struct kms_err *err)
+{
+	int result = kms_tracer_finish(tracer, err);
+
+	kms_tracer_destroy(tracer);
+	return result;
+}
+
+void kms_tracer_wake(struct kms_tracer *tracer)
+{
+	kms_images_wake(tracer->images);
+}
+
+bool kms_tracer_has(struct kms_tracer *tracer, pid_t pid)
+{
+	return kms_images_has(tracer->images, pid);
 }
 
 void kms_tracer_exited(struct kms_tracer *tracer, pid_t pid, int wait_status)
@@ -474,21 +512,31 @@ enum kms_tracer_wait kms_tracer_wait(struct kms_tracer *tracer, int timeout_ms)
 	return what;
 }
 
-int kms_tracer_sync(struct kms_tracer *tracer, int timeout_ms)
+uint64_t kms_tracer_sync_begin(struct kms_tracer *tracer)
+{
+	return kms_reader_sync(tracer->reader);
+}
+
+int kms_tracer_sync_end(struct kms_tracer *tracer, uint64_t number, int timeout_ms)
 {
 	uint64_t end_ns = kms_mono_ns() + (uint64_t)timeout_ms * 1000000u;
-	uint64_t number = kms_reader_sync(tracer->reader);
 	bool is_done;
 
 	(void)pthread_mutex_lock(&tracer->lock);
 	for (;;) {
-		is_done = tracer->to_store.synced >= number && tracer->to_model.synced >= number;
+		is_done = tracer->is_ended ||
+			  (tracer->to_store.synced >= number && tracer->to_model.synced >= number);
 		if (is_done || kms_mono_ns() >= end_ns)
 			break;
 		wait_until(tracer, end_ns);
 	}
 	(void)pthread_mutex_unlock(&tracer->lock);
 	return is_done ? 0 : -ETIMEDOUT;
+}
+
+int kms_tracer_sync(struct kms_tracer *tracer, int timeout_ms)
+{
+	return kms_tracer_sync_end(tracer, kms_tracer_sync_begin(tracer), timeout_ms);
 }
 
 bool kms_tracer_store_failed(struct kms_tracer *tracer)

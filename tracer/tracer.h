@@ -81,6 +81,33 @@ uint32_t kms_tracer_live(struct kms_tracer *tracer);
  */
 int kms_tracer_sync(struct kms_tracer *tracer, int timeout_ms);
 
+/** The two halves of kms_tracer_sync(), so that several tracers can be waited for at once. */
+uint64_t kms_tracer_sync_begin(struct kms_tracer *tracer);
+int kms_tracer_sync_end(struct kms_tracer *tracer, uint64_t number, int timeout_ms);
+
+/**
+ * What the view's acquire() waits for before it takes a picture, in two halves, for the same reason.
+ * Shape: begin returns what end is to be given; 0: the picture is new enough
+ */
+uint64_t kms_tracer_refresh_begin(struct kms_tracer *tracer);
+void kms_tracer_refresh_end(struct kms_tracer *tracer, uint64_t number);
+
+/** Makes the reader look at once. Any thread. */
+void kms_tracer_wake(struct kms_tracer *tracer);
+
+/** Whether a process belongs to the run: it is traced, or about to execute a program that may be. */
+bool kms_tracer_has(struct kms_tracer *tracer, pid_t pid);
+
+/**
+ * The first half of kms_tracer_stop(): the file is complete, while the view still shows the last
+ * picture. Events are not to be had from it any more (-EAGAIN); the file has them.
+ * Errors: as kms_tracer_stop()
+ */
+int kms_tracer_finish(struct kms_tracer *tracer, struct kms_err *err);
+
+/** The second half: frees everything. The view must not be in use any more. NULL is allowed. */
+void kms_tracer_destroy(struct kms_tracer *tracer);
+
 /**
  * Reads what is left, writes the final tables and symbols, closes the file, frees everything. The
  * view must not be in use any more.

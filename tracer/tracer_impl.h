@@ -51,6 +51,7 @@ struct kms_tracer {
 	bool stacks_full_said;
 	struct tracer_audit *audits, **audits_end; /* that wait for the store, oldest first */
 	unsigned n_audits;
+	bool is_ended; /* nothing is read any more */
 
 	pthread_mutex_t symbols_lock; /* guards symbols, while it is made */
 	struct kms_symbols *symbols;
@@ -63,6 +64,8 @@ struct kms_tracer {
 	_Atomic uint64_t past_synced_ns; /* when the file was last brought up to date for that */
 	pthread_mutex_t mark_lock;       /* guards marks, while one is set */
 	uint64_t marks;                  /* set so far */
+	pthread_rwlock_t file_use;       /* held to read while file is asked, to write to close it */
+	bool file_is_closed;             /* under file_use: it is not to be opened again */
 };
 
 /** One line for the user. */
@@ -75,8 +78,13 @@ struct kms_symbols *tracer_symbols(struct kms_tracer *tracer);
 /** tracer_view.c: the functions of kms_tracer_view(). */
 void tracer_view_init(struct kms_tracer *tracer);
 
-/** Our own trace as a view, opened when it is first needed: as of the last commit. */
+/**
+ * Our own trace as a view, opened when it is first needed: as of the last commit. Where this succeeds,
+ * tracer_own_file_end() says that it is not asked any more.
+ * Errors: -EAGAIN: it is being finished; what kms_file_open() says
+ */
 int tracer_own_file(struct kms_tracer *tracer, struct kms_view *view, struct kms_err *err);
+void tracer_own_file_end(struct kms_tracer *tracer);
 
 /** tracer_query.c: the functions beyond pictures, and what they need. */
 void tracer_query_init(struct kms_tracer *tracer);

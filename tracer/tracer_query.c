@@ -94,7 +94,9 @@ static int add_past(struct kms_tracer *tracer, struct whatis *w, struct kms_err 
 		(void)kms_tracer_sync(tracer, SYNC_MS); /* late: as of the last commit */
 		atomic_store(&tracer->past_synced_ns, now_ns);
 	}
-	return kms_whatis_past(&view, w->target, w->address, &w->row, err);
+	result = kms_whatis_past(&view, w->target, w->address, &w->row, err);
+	tracer_own_file_end(tracer);
+	return result;
 }
 
 static int view_whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
@@ -146,8 +148,10 @@ static int view_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
 	struct kms_view view;
 	int result = tracer_own_file(tracer, &view, err);
 
-	if (!result)
+	if (!result) {
 		result = view.ops->samples(view.ctx, from_ns, to_ns, pass_sample, &s, err);
+		tracer_own_file_end(tracer);
+	}
 	if (result < 0 || s.stopped)
 		return result;
 	snapshot = kms_model_acquire(tracer->model);
@@ -164,7 +168,11 @@ static int view_marks(void *ctx, int (*emit)(void *arg, const struct kms_view_ma
 	struct kms_view view;
 	int result = tracer_own_file(ctx, &view, err);
 
-	return result < 0 ? result : view.ops->marks(view.ctx, emit, arg, err);
+	if (result < 0)
+		return result;
+	result = view.ops->marks(view.ctx, emit, arg, err);
+	tracer_own_file_end(ctx);
+	return result;
 }
 
 static int view_diff(void *ctx, uint64_t a, uint64_t b,
@@ -181,6 +189,7 @@ static int view_diff(void *ctx, uint64_t a, uint64_t b,
 	ends.now = kms_model_acquire(tracer->model);
 	result = kms_file_diff(tracer->file, &ends, emit, arg, err);
 	kms_model_release(tracer->model, ends.now);
+	tracer_own_file_end(tracer);
 	return result;
 }
 
@@ -193,7 +202,9 @@ static int view_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_au
 	if (result < 0)
 		return result;
 	(void)kms_tracer_sync(ctx, SYNC_MS); /* late: without the newest */
-	return view.ops->audit(view.ctx, emit, arg, err);
+	result = view.ops->audit(view.ctx, emit, arg, err);
+	tracer_own_file_end(ctx);
+	return result;
 }
 
 /* A mark on its way to the store. */

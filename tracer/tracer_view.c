@@ -13,16 +13,29 @@ enum {
 	FRESH_NS = 50 * 1000 * 1000, /* a picture asked for within this shows all written before */
 };
 
+/* Who asks after his program said that it is done means what it did until then. Of many who ask at once
+ * one waits for the reader, the others get the picture of a moment ago. */
+uint64_t kms_tracer_refresh_begin(struct kms_tracer *tracer)
+{
+	uint64_t now_ns = kms_mono_ns(), last_ns = atomic_load(&tracer->synced_ns);
+
+	if (now_ns - last_ns > FRESH_NS &&
+	    atomic_compare_exchange_strong(&tracer->synced_ns, &last_ns, now_ns))
+		return kms_tracer_sync_begin(tracer);
+	return 0;
+}
+
+void kms_tracer_refresh_end(struct kms_tracer *tracer, uint64_t number)
+{
+	if (number)
+		(void)kms_tracer_sync_end(tracer, number, SYNC_MS); /* late: the picture before */
+}
+
 static const struct kms_snapshot *view_acquire(void *ctx)
 {
 	struct kms_tracer *tracer = ctx;
-	uint64_t now_ns = kms_mono_ns(), last_ns = atomic_load(&tracer->synced_ns);
 
-	/* Who asks after his program said that it is done means what it did until then. Of many who
-	 * ask at once one waits for the reader, the others get the picture of a moment ago. */
-	if (now_ns - last_ns > FRESH_NS &&
-	    atomic_compare_exchange_strong(&tracer->synced_ns, &last_ns, now_ns))
-		(void)kms_tracer_sync(tracer, SYNC_MS);
+	kms_tracer_refresh_end(tracer, kms_tracer_refresh_begin(tracer));
 	return kms_model_acquire(tracer->model);
 }
 
@@ -65,13 +78,23 @@ int tracer_own_file(struct kms_tracer *tracer, struct kms_view *view, struct kms
 {
 	int result = 0;
 
+	(void)pthread_rwlock_rdlock(&tracer->file_use);
+	if (tracer->file_is_closed)
+		result = kms_err_set(err, -EAGAIN, "the trace is being finished; ask again");
 	(void)pthread_mutex_lock(&tracer->file_lock);
-	if (!tracer->file)
+	if (!result && !tracer->file)
 		result = kms_file_open(tracer->output, &tracer->file, err);
 	(void)pthread_mutex_unlock(&tracer->file_lock);
 	if (!result)
 		*view = kms_file_view(tracer->file);
+	else
+		tracer_own_file_end(tracer);
 	return result;
+}
+
+void tracer_own_file_end(struct kms_tracer *tracer)
+{
+	(void)pthread_rwlock_unlock(&tracer->file_use);
 }
 
 static int view_events(void *ctx, const struct kms_event_query *query,
@@ -80,12 +103,15 @@ static int view_events(void *ctx, const struct kms_event_query *query,
 {
 	struct kms_tracer *tracer = ctx;
 	struct kms_view view;
-	int result = tracer_own_file(tracer, &view, err);
+	int result;
 
+	(void)kms_tracer_sync(tracer, SYNC_MS); /* late: the answer ends at the last commit */
+	result = tracer_own_file(tracer, &view, err);
 	if (result)
 		return result;
-	(void)kms_tracer_sync(tracer, SYNC_MS); /* late: the answer ends at the last commit */
-	return view.ops->events(view.ctx, query, emit, arg, err);
+	result = view.ops->events(view.ctx, query, emit, arg, err);
+	tracer_own_file_end(tracer);
+	return result;
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its shape is struct kms_view_ops' */

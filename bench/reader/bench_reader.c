@@ -168,7 +168,8 @@ int main(int argc, char **argv)
 	while (wait(NULL) > 0)
 		;
 	wait_until_over(reader_config.images);
-	kms_reader_stop(reader);
+	kms_reader_end(reader);
+	kms_reader_free(reader);
 	used_s = cpu_s() - used_s;
 	printf("  %.1f M events/s, %.1f ns of reader CPU an event, %.0f events a block, "
 	       "%llu batches\n",
