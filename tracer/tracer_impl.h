@@ -64,8 +64,8 @@ struct kms_tracer {
 	_Atomic uint64_t past_synced_ns; /* when the file was last brought up to date for that */
 	pthread_mutex_t mark_lock;       /* guards marks, while one is set */
 	uint64_t marks;                  /* set so far */
-	pthread_rwlock_t file_use;       /* held to read while file is asked, to write to close it */
-	bool file_is_closed;             /* under file_use: it is not to be opened again */
+	pthread_rwlock_t file_use; /* held to read while file is asked, to write to close it */
+	bool file_is_closed;       /* under file_use: it is not to be opened again */
 };
 
 /** One line for the user. */

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The fleet's parts; private to fleet*.c. */
+#ifndef KMS_TRACER_FLEET_IMPL_H
+#define KMS_TRACER_FLEET_IMPL_H
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "base/list.h"
+#include "schema/variables.h"
+#include "tracer/fleet.h"
+
+enum kms_fleet_bounds {
+	FLEET_NODE_BITS = 22, /* KMS_MAX_NODES */
+	FLEET_RUN_SHIFT = 44,
+	FLEET_RUNS_MAX = 1 << 20,
+	FLEET_LOCAL_MAX = 1 << 24, /* targets or faults of one run */
+};
+
+/** Numbers that the fleet gives to things of runs. */
+enum fleet_id_kind {
+	FLEET_TARGET = 0,
+	FLEET_FAULT = 1,
+	FLEET_MARK = 2,
+	FLEET_AUDIT = 3,
+	FLEET_ID_KINDS = 4,
+};
+
+/** What a number of the fleet stands for. */
+struct fleet_id {
+	uint32_t run;
+	uint32_t local;
+};
+
+/** All numbers of a kind that were ever given; index = number - 1. */
+struct fleet_ids {
+	struct fleet_id *item;
+	uint32_t n, room;
+};
+
+/** A run's numbers of a kind; index = local - 1, 0 not given yet. */
+struct fleet_local_ids {
+	uint32_t *global;
+	uint32_t room;
+};
+
+/** A source in use. Freed by whoever took it out of its run, once uses is 0. */
+struct fleet_part {
+	struct kms_fleet_source source;
+	uint32_t run;
+	unsigned uses;    /* pictures and calls that hold it; under fleet->lock */
+	bool is_replaced; /* under fleet->lock */
+};
+
+struct fleet_run {
+	struct kms_list link; /* in order of number */
+	uint32_t number;
+	struct fleet_part *part;
+	uint64_t wall_ns; /* time 0 of the run, as of its last picture; 0 unknown */
+	struct fleet_local_ids ids[FLEET_ID_KINDS];
+};
+
+/** A part's share of a picture. */
+struct fleet_share {
+	struct fleet_part *part;
+	struct fleet_run *run; /* valid as long as the build lasts */
+	const struct kms_snapshot *s;
+	int64_t offset_ns; /* to be added to the run's times */
+};
+
+/** A picture. The arrays of s are its own, the strings belong to the shares' pictures. */
+struct fleet_picture {
+	struct kms_snapshot s;
+	unsigned refs; /* under fleet->lock */
+	size_t n_shares;
+	struct fleet_share *share;
+	struct kms_view_owner *owner; /* of all faults */
+};
+
+/** A value that every process is to have, those that come later too. */
+struct fleet_later {
+	bool is_set;
+	uint64_t value;
+};
+
+struct kms_fleet {
+	struct kms_view_ops ops;
+	pthread_mutex_t build_lock; /* one picture is made at a time; taken before lock */
+	pthread_mutex_t lock;  /* guards what follows; no function of a part is called under it */
+	pthread_cond_t unused; /* a part's uses fell to 0, or a part was replaced */
+	struct kms_list runs;
+	uint32_t n_runs;
+	uint32_t last_run;
+	struct fleet_ids ids[FLEET_ID_KINDS];
+	struct fleet_picture *newest; /* one reference is ours; NULL none */
+	uint64_t newest_ns;
+	uint64_t zero_wall_ns;
+	uint64_t last_seq, last_time_ns, peak_bytes; /* of pictures so far: they never go back */
+	struct fleet_later later[KMS_VARIABLE_COUNT];
+	kms_fleet_attach_fn *attach;
+	void *attach_arg;
+	struct fleet_picture none; /* where there is no memory for another one */
+};
+
+/* fleet_ids.c; all under fleet->lock */
+
+/** The fleet's number of a run's thing, given now if it has none; 0 without memory. */
+uint32_t fleet_id_of(struct kms_fleet *fleet, struct fleet_run *run, enum fleet_id_kind kind,
+		     uint32_t local);
+/** The number that it has; 0 none. */
+uint32_t fleet_id_known(const struct fleet_run *run, enum fleet_id_kind kind, uint32_t local);
+/** What a number stands for. False: nothing. */
+bool fleet_id_find(const struct kms_fleet *fleet, enum fleet_id_kind kind, uint32_t id,
+		   struct fleet_id *out);
+void fleet_ids_deinit(struct kms_fleet *fleet);
+void fleet_local_ids_deinit(struct fleet_run *run);
+
+/** A stack's number in the fleet, and back. 0 is no stack. */
+uint64_t fleet_stack(uint32_t run, uint64_t local);
+uint64_t fleet_stack_local(uint64_t id);
+
+static inline uint32_t fleet_run_of(uint64_t id)
+{
+	return (uint32_t)(id >> FLEET_RUN_SHIFT);
+}
+
+/** A run's time as one of the fleet; 0 stays "unknown". */
+uint64_t fleet_time(int64_t offset_ns, uint64_t run_ns);
+
+/* fleet.c */
+
+/** Under fleet->lock. NULL: there is none. */
+struct fleet_run *fleet_find_run(struct kms_fleet *fleet, uint32_t number);
+
+/** Holds the source of a run, or of a target's run (*local: its number there). NULL with -ESRCH. */
+struct fleet_part *fleet_hold_run(struct kms_fleet *fleet, uint32_t number, struct kms_err *err);
+struct fleet_part *fleet_hold_target(struct kms_fleet *fleet, uint32_t target, uint32_t *local,
+				     struct kms_err *err);
+
+/** Holds the first run with a number above @after; NULL: there is none. */
+struct fleet_part *fleet_hold_next(struct kms_fleet *fleet, uint32_t after);
+void fleet_drop(struct kms_fleet *fleet, struct fleet_part *part);
+
+/** Waits until a part that is held was replaced, a few seconds; false: it was not. */
+bool fleet_wait_replaced(struct kms_fleet *fleet, const struct fleet_part *part);
+
+/** Offset of a run's times; false: nothing is known of it yet. */
+bool fleet_offset(struct kms_fleet *fleet, uint32_t run, int64_t *offset_ns);
+
+/* fleet_build.c */
+
+/**
+ * Fills the arrays and sums of a picture from its shares. Under fleet->lock.
+ * Errors: -ENOMEM; what is there is freed by fleet_picture_free()
+ */
+int fleet_build(struct kms_fleet *fleet, struct fleet_picture *picture);
+/** Frees the picture's own memory. */
+void fleet_picture_free(struct fleet_picture *picture);
+
+/* fleet_ops.c */
+
+/** Sets the functions of the view but acquire and release. */
+void fleet_ops_init(struct kms_fleet *fleet);
+
+#endif
