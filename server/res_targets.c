@@ -22,8 +22,10 @@ static void write_end(struct kms_json *json, const struct kms_view_target *targe
 		kms_json_null(json, "exit_signal");
 }
 
-static void write_target(struct kms_json *json, const struct kms_view_target *target)
+static void write_target(struct kms_exchange *x, const struct kms_view_target *target)
 {
+	struct kms_json *json = &x->json;
+
 	kms_json_object_begin(json, NULL);
 	kms_json_u64(json, "id", target->id);
 	kms_json_string(json, "name", target->name);
@@ -38,6 +40,7 @@ static void write_target(struct kms_json *json, const struct kms_view_target *ta
 	else
 		kms_json_null(json, "parent");
 	kms_json_string(json, "command", target->command);
+	kms_json_string(json, "file", target->file ? target->file : x->snapshot->file);
 	kms_json_object_end(json);
 }
 
@@ -55,7 +58,7 @@ void kms_res_targets(struct kms_exchange *x)
 		more = sent == x->query.limit;
 		if (more)
 			break;
-		write_target(&x->json, &s->target[i]);
+		write_target(x, &s->target[i]);
 		key[0] = s->target[i].id;
 		sent++;
 	}

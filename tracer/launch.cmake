@@ -1,8 +1,14 @@
 # Starting a program under trace: options, folders, the front and the tracer's process.
 target_sources(kms_tracer PRIVATE
+	daemon.c
+	daemon_front.c
+	daemon_join.c
+	daemon_name.c
+	daemon_run.c
 	launch.c
 	options.c
 	run.c
 	run_start.c
+	run_stay.c
 	run_tracer.c
 	session.c)

@@ -32,7 +32,8 @@ enum {
 	MIB = 1 << 20,
 	FILE_MIB = 32,     /* the smallest region has 20 */
 	ADDRESS_MIB = 512, /* the tracer takes 400, an eighth is for the region */
-	FILES = 16,        /* what front and tracer have open at a time, measured: 15 */
+	DAEMON_S = 20, /* a daemon that does not answer for so long: the program is not started */
+	FILES = 16,    /* what front and tracer have open at a time, measured: 15 */
 	N_HANDLED = sizeof(handled) / sizeof(handled[0]),
 };
 
@@ -126,13 +127,19 @@ static int wait_ready(struct kms_front *f, struct kms_err *err)
 	struct kms_run_message m;
 
 	while (hear_tracer(f, &m)) {
-		if (m.word == KMS_WORD_READY)
+		if (m.word == KMS_WORD_READY) {
+			snprintf(f->result->file, PATH_MAX, "%s", m.text);
 			return 0;
+		}
+		if (m.word == KMS_WORD_FOLDER)
+			snprintf(f->session.run_dir, PATH_MAX, "%s", m.text);
 		if (m.word == KMS_WORD_FAILED)
 			return kms_err_set(err, m.value < 0 ? m.value : -EIO, "%.*s",
 					   KMS_ERR_TEXT_BYTES - 1, m.text);
 	}
-	return kms_err_set(err, -EIO, "the tracer ended before it was ready");
+	return kms_err_set(err, -EIO, "the %s",
+			   f->config->by_daemon ? "daemon does not answer"
+						: "tracer ended before it was ready");
 }
 
 /* Lets the program begin; a positive result is the errno of a failed exec. */
@@ -165,7 +172,7 @@ static void wait_program(struct kms_front *f)
 		p[1].fd = f->tracer_fd;
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			break;
-		if (p[1].fd >= 0 && p[1].revents && !hear_tracer(f, &m)) {
+		if (p[1].fd >= 0 && p[1].revents && !hear_tracer(f, &m) && !f->done) {
 			f->result->tracer_lost = true;
 			say(f, "tracer lost: the program goes on untraced; what was stored until "
 			       "then is in the file");
@@ -196,7 +203,7 @@ static void finish_tracer(struct kms_front *f)
 		say(f, "tracer lost: the file misses at most the last second");
 	}
 	/* In the background it goes on as a child of init. */
-	if (f->done && !f->result->background)
+	if (f->done && !f->result->background && f->result->tracer_pid > 0)
 		reap(f->result->tracer_pid, NULL);
 }
 
@@ -280,6 +287,24 @@ static int prepare(struct kms_front *f, struct kms_err *err)
 	return result < 0 ? result : kms_launch_library(f->library, err);
 }
 
+/* The daemon says where the run's folder is, and where the trace. */
+static int start_by_daemon(struct kms_front *f, struct kms_err *err)
+{
+	int result = kms_front_start_program(f, err);
+
+	if (result == 0 && f->config->output)
+		result = kms_front_output_path(f, err);
+	if (result == 0)
+		result = kms_front_join_daemon(f, err);
+	if (result < 0)
+		return result;
+	kms_front_set_patience(f, DAEMON_S);
+	result = wait_ready(f, err);
+	if (result == 0)
+		kms_front_set_patience(f, 0);
+	return result == 0 ? kms_launch_link(f->library, f->session.run_dir, err) : result;
+}
+
 static int start_both(struct kms_front *f, struct kms_err *err)
 {
 	int result = kms_front_start_program(f, err);
@@ -327,7 +352,8 @@ static int run(struct kms_front *f, struct kms_err *err)
 {
 	int status = kms_launch_check(f->config->argv[0], f->program, err);
 
-	if (status == 0 && (prepare(f, err) < 0 || start_both(f, err) < 0)) {
+	if (status == 0 && (prepare(f, err) < 0 ||
+			    (f->config->by_daemon ? start_by_daemon : start_both)(f, err) < 0)) {
 		cancel(f);
 		status = KMS_RUN_FAILED;
 	} else if (status == 0) {

@@ -28,8 +28,8 @@ enum kms_run_status {
 
 /** What is known of a run, in part from its start and in part from its end. */
 struct kms_run_result {
-	pid_t pid; /* of the program */
-	pid_t tracer_pid;
+	pid_t pid;             /* of the program */
+	pid_t tracer_pid;      /* 0: the daemon */
 	int wait_status;       /* of the program, as waitpid() gives it; -1 not yet */
 	bool tracer_lost;      /* the tracer went away before it had finished the file */
 	bool background;       /* other processes of the tree live: the tracer goes on without us */
@@ -50,6 +50,7 @@ struct kms_run_config {
 	const char *const *settings; /* n_settings times NAME=VALUE, as for --set */
 	size_t n_settings;
 	bool first_only; /* --follow-fork no: only the program's own process */
+	bool by_daemon;  /* --daemon: the daemon of this user is the tracer */
 	/** In the tracer: starts the API server; NULL with err set if it cannot. The view is valid
 	 * until serve_stop has returned. */
 	void *(*serve_start)(void *arg, const struct kms_view *view, const char *socket_path,

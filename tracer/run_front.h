@@ -21,9 +21,9 @@ struct kms_front {
 	char library[PATH_MAX];
 	struct kms_options options;
 	struct kms_session session;
-	int go_fd;   /* to the program: path of the run's folder lets it begin */
-	int exec_fd; /* from the program: errno if it could not be executed */
-	int tracer_fd;
+	int go_fd;                /* to the program: path of the run's folder lets it begin */
+	int exec_fd;              /* from the program: errno if it could not be executed */
+	int tracer_fd;            /* to the tracer's process, or the daemon */
 	bool done;                /* the tracer said its last word */
 	struct sigaction sigchld; /* as the caller had it, and the program is to have it */
 };
@@ -36,6 +36,15 @@ int kms_front_start_program(struct kms_front *f, struct kms_err *err);
 
 /** Sets result->file, which carries the program's pid unless -o named one. Errors: -ENAMETOOLONG */
 int kms_front_output_path(struct kms_front *f, struct kms_err *err);
+
+/**
+ * Asks the daemon for a run; sets tracer_fd, the run's folder and result->socket.
+ * Errors: -ECONNREFUSED, -ENOENT: there is no daemon; what the daemon says; -ETIMEDOUT
+ */
+int kms_front_join_daemon(struct kms_front *f, struct kms_err *err);
+
+/** How long the tracer's next words are waited for; 0: for ever. */
+void kms_front_set_patience(struct kms_front *f, int seconds);
 
 /**
  * Forks the tracer's process; sets result->tracer_pid and tracer_fd.

@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/io.h"
 #include "tracer/launch.h"
 #include "tracer/run_front.h"
@@ -122,6 +125,57 @@ static void close_others(const struct kms_front *f, int fd)
 		next = (unsigned)kept[i] + 1;
 	}
 	(void)close_range(next, ~0u, 0);
+}
+
+/* Connected to run.sock of this user's daemon; negative errno. */
+static int connect_daemon(struct kms_err *err)
+{
+	KMS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[PATH_MAX];
+	int result = kms_session_daemon_path(KMS_SESSION_RUNS, path, err);
+
+	if (result < 0 && result != -ENOENT)
+		return result;
+	if (result == 0 && strlen(path) >= sizeof(address.sun_path))
+		return kms_err_set(err, -ENAMETOOLONG, "%s: too long for a socket's path", path);
+	kms_err_clear(err);
+	if (result == 0)
+		memcpy(address.sun_path, path, strlen(path) + 1);
+	if (result == 0 && fd < 0)
+		return kms_err_sys(err, -errno, "socket", NULL);
+	if (result == 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return kms_take_fd(&fd);
+	result = result ? result : -errno;
+	if (result == -ENOENT || result == -ECONNREFUSED)
+		return kms_err_set(err, result,
+				   "no daemon is running; `kmemscope daemon` starts one, or leave "
+				   "--daemon out");
+	return kms_err_sys(err, result, "cannot reach the daemon", path);
+}
+
+void kms_front_set_patience(struct kms_front *f, int seconds)
+{
+	const struct timeval patience = {.tv_sec = seconds};
+
+	(void)setsockopt(f->tracer_fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+}
+
+int kms_front_join_daemon(struct kms_front *f, struct kms_err *err)
+{
+	char command[COMMAND_BYTES];
+	int fd = connect_daemon(err);
+
+	if (fd < 0)
+		return fd;
+	f->tracer_fd = fd;
+	(void)kms_session_daemon_path("api.sock", f->result->socket, NULL); /* was found above */
+	command_line(f->config->argv, command);
+	if (kms_run_send(fd, KMS_WORD_JOIN, f->result->pid, f->config->argv[0]) < 0 ||
+	    kms_run_send(fd, KMS_WORD_COMMAND, 0, command) < 0 ||
+	    kms_run_send(fd, KMS_WORD_OUTPUT, f->config->first_only, f->result->file) < 0)
+		return kms_err_set(err, -EPIPE, "the daemon went away");
+	return 0;
 }
 
 static _Noreturn void tracer_process(struct kms_front *f, int fd)

@@ -5,26 +5,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tracer/run_stay.h"
 #include "tracer/run_wire.h"
 #include "tracer/session.h"
 #include "tracer/tracer.h"
-
-enum {
-	WAIT_MS = 50,
-	/* who ends with the first process, or a little later, is nobody to be left in the background */
-	GRACE_MS = 250,
-};
 
 int kms_run_send(int fd, uint32_t word, int32_t value, const char *text)
 {
@@ -72,17 +65,11 @@ void kms_run_silence(int fd)
 	}
 }
 
-/* What the loop below knows. */
 struct state {
 	const struct kms_run_tracer *run;
 	struct kms_tracer *tracer;
 	struct kms_view view; /* the server borrows it */
 	void *server;
-	int program_fd; /* says when the program is over if the front cannot; -1 without pidfds */
-	bool front_gone;
-	bool program_over;
-	bool cancelled;
-	bool in_background;
 };
 
 static void say(void *arg, const char *line)
@@ -90,81 +77,6 @@ static void say(void *arg, const char *line)
 	const struct kms_run_tracer *run = arg;
 
 	(void)kms_run_send(run->fd, KMS_WORD_SAY, 0, line);
-}
-
-static void program_over(struct state *s, int wait_status)
-{
-	if (s->program_over)
-		return;
-	s->program_over = true;
-	kms_tracer_exited(s->tracer, s->run->program, wait_status);
-}
-
-static void hear_message(struct state *s)
-{
-	struct kms_run_message m;
-
-	if (kms_run_receive(s->run->fd, &m) <= 0) {
-		s->front_gone = true;
-		return;
-	}
-	if (m.word == KMS_WORD_EXITED)
-		program_over(s, m.value);
-	s->cancelled |= m.word == KMS_WORD_CANCEL;
-}
-
-/* Waits a moment for what the front has to say, or, without it, for the program's end. */
-static void hear_front(struct state *s)
-{
-	struct pollfd p[2] = {
-		{.fd = s->front_gone ? -1 : s->run->fd,                        .events = POLLIN},
-		{.fd = s->front_gone && !s->program_over ? s->program_fd : -1, .events = POLLIN},
-	};
-
-	if (poll(p, 2, WAIT_MS) > 0 && p[0].revents)
-		hear_message(s);
-	if (p[1].revents || (s->front_gone && s->program_fd < 0 && kill(s->run->program, 0) < 0))
-		program_over(s, -1); /* how, only the front could say */
-}
-
-/* The first process is over: is anybody else left? Returns whether the run is over. */
-static bool after_program(struct state *s)
-{
-	enum kms_tracer_wait what = kms_tracer_wait(s->tracer, s->in_background ? 0 : GRACE_MS);
-
-	if (what == KMS_TRACER_OVER)
-		return true;
-	if (!s->in_background) {
-		s->in_background = true;
-		(void)kms_run_send(s->run->fd, KMS_WORD_BACKGROUND,
-				   (int32_t)kms_tracer_live(s->tracer), NULL);
-	}
-	return false;
-}
-
-/* A program that is not traced although it was started so. */
-static void say_untraced(const struct state *s, enum kms_tracer_wait what)
-{
-	static const char *const lines[] = {
-		[KMS_TRACER_MISSING] = "the program runs, but nothing of it is traced: its "
-				       "environment was cleared, or it is loaded in another way",
-		[KMS_TRACER_SILENT] = "the program runs, but has allocated nothing that is traced: "
-				      "it may have a malloc of its own",
-	};
-
-	if ((size_t)what < sizeof(lines) / sizeof(lines[0]) && lines[what] && !s->program_over)
-		say((void *)s->run, lines[what]);
-}
-
-static void stay(struct state *s)
-{
-	while (!s->cancelled) {
-		hear_front(s);
-		if (!s->program_over)
-			say_untraced(s, kms_tracer_wait(s->tracer, 0));
-		else if (after_program(s))
-			break;
-	}
 }
 
 static uint64_t wall_ns(void)
@@ -183,22 +95,6 @@ static void ignore_signals(void)
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
-}
-
-/* Two descriptors a process, and one more a region: a tree may have many. The others were meant for
- * the program. */
-static void raise_limits(void)
-{
-	static const unsigned resources[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA,
-					     RLIMIT_CPU};
-	struct rlimit limit;
-
-	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
-		if (getrlimit(resources[i], &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-			limit.rlim_cur = limit.rlim_max;
-			(void)setrlimit(resources[i], &limit); /* else as much as there is */
-		}
-	}
 }
 
 /* The tracer, the API, then what clients find. */
@@ -290,19 +186,27 @@ static int fail(struct state *s, const struct kms_err *err)
 
 int kms_run_tracer_main(const struct kms_run_tracer *run)
 {
-	struct state s = {.run = run, .program_fd = (int)syscall(SYS_pidfd_open, run->program, 0)};
+	struct state s = {.run = run};
+	struct kms_run_stay stay = {
+		.program = run->program,
+		.fd = run->fd,
+		.program_fd = (int)syscall(SYS_pidfd_open, run->program, 0),
+		.say = say,
+		.say_arg = (void *)run, /* only read */
+	};
 	struct kms_err err = KMS_ERR_INIT;
 	int result;
 
 	ignore_signals();
-	raise_limits();
+	kms_run_raise_limits();
 	if (start(&s, &err) < 0)
 		return fail(&s, &err);
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
 	kms_run_silence(STDERR_FILENO);
-	stay(&s);
+	stay.tracer = s.tracer;
+	kms_run_stay(&stay);
 	result = stop(&s, &err);
-	if (s.cancelled)
+	if (stay.cancelled)
 		unlink(run->output); /* of a program that never began */
 	if (result < 0)
 		say((void *)run, err.text);

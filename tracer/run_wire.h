@@ -17,6 +17,12 @@ enum kms_run_word {
 	KMS_WORD_DONE = 5,       /* tracer: the file is closed; value = 1 if it is not complete */
 	KMS_WORD_BACKGROUND = 6, /* tracer: value processes live on, it stays with them */
 	KMS_WORD_CANCEL = 7,     /* front: the program never started */
+	/* `run --daemon`: what the front says first, in this order, and the first answer */
+	KMS_WORD_JOIN = 8,    /* front: value = pid of the program, text = its name */
+	KMS_WORD_COMMAND = 9, /* front: text = its command line */
+	KMS_WORD_OUTPUT =
+		10, /* front: value = 1 for the first process alone; text = trace, "" any */
+	KMS_WORD_FOLDER = 11, /* daemon: text = folder of the run, for KMEMSCOPE_RUN */
 };
 
 enum {

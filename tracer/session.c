@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "tracer/images.h"
 #include "tracer/region.h"
@@ -30,6 +31,8 @@ enum {
 	JSON_BYTES = 64 << 10,
 	LOCK_TRIES = 200,
 	PAUSE_NS = 1000000,
+	DEPTH = 2, /* of folders below a session's: run, or one for each of the daemon's runs */
+	SAME_NAME = 1000,
 };
 
 #define SOCKET_NAME "api.sock"
@@ -89,30 +92,17 @@ int kms_session_root(char path[PATH_MAX], int create, struct kms_err *err)
 	return private_folder(path, err);
 }
 
-/*
- * A name that is one folder name, harmless on a terminal and in a command line, and so short that
- * the path of a socket below @root has room for it.
- */
-static int safe_name(const char *root, const char *program, pid_t pid, char out[NAME_BYTES],
-		     struct kms_err *err)
+/* PROG.PID as one folder name of at most @room bytes, harmless on a terminal and in a command line. */
+static void make_name(const char *program, pid_t pid, size_t room, char out[NAME_BYTES])
 {
 	static const char kept[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+._-";
 	const char *slash = strrchr(program, '/');
 	const char *base = slash ? slash + 1 : program;
 	char end[24];
-	size_t n = 0, room = sizeof(((struct sockaddr_un *)NULL)->sun_path);
-	size_t taken = strlen(root) +
-		       strlen("/"
-			      "/" SOCKET_NAME) +
-		       1 + (size_t)snprintf(end, sizeof(end), ".%ld", (long)pid);
+	size_t n = 0, taken = (size_t)snprintf(end, sizeof(end), ".%ld", (long)pid);
 
-	if (taken >= room)
-		return kms_err_set(err, -ENAMETOOLONG,
-				   "session folder %.128s: too long for a socket's path; set "
-				   "XDG_RUNTIME_DIR to a shorter one",
-				   root);
-	for (; n < PROGRAM_BYTES && n < room - taken && base[n]; n++)
+	for (; n < PROGRAM_BYTES && n + taken < room && base[n]; n++)
 		out[n] = base[n];
 	for (size_t i = 0; i < n; i++) {
 		if (!strchr(kept, out[i]))
@@ -123,7 +113,28 @@ static int safe_name(const char *root, const char *program, pid_t pid, char out[
 	if (!base[0] || base[0] == '.' || base[0] == '-')
 		out[0] = '_';
 	snprintf(out + n, NAME_BYTES - n, "%s", end);
+}
+
+/* The same, so short that the path of a socket below @root has room for it. */
+static int safe_name(const char *root, const char *program, pid_t pid, char out[NAME_BYTES],
+		     struct kms_err *err)
+{
+	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+	size_t taken = strlen(root) + strlen("/"
+					     "/" SOCKET_NAME);
+
+	if (taken + sizeof("x.4194304") > room)
+		return kms_err_set(err, -ENAMETOOLONG,
+				   "session folder %.128s: too long for a socket's path; set "
+				   "XDG_RUNTIME_DIR to a shorter one",
+				   root);
+	make_name(program, pid, room - taken - 1, out);
 	return 0;
+}
+
+static bool is_region_name(const char *name)
+{
+	return strncmp(name, KMS_REGION_PREFIX, sizeof(KMS_REGION_PREFIX) - 1) == 0;
 }
 
 /* A region that some process still has mapped, its maker or a child. */
@@ -132,7 +143,7 @@ static bool is_region_in_use(int folder_fd, const char *name)
 	int fd;
 	int held;
 
-	if (strncmp(name, KMS_REGION_PREFIX, sizeof(KMS_REGION_PREFIX) - 1) != 0)
+	if (!is_region_name(name))
 		return false;
 	fd = openat(folder_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
@@ -142,9 +153,26 @@ static bool is_region_in_use(int folder_fd, const char *name)
 	return held != 0; /* if the file system cannot tell, it stays */
 }
 
-/* Removes the files of a folder that is not entered further. @keep_living: a region of a process
- * that lives stays, for a tracer to come. */
-static bool empty_folder(int fd, bool keep_living)
+static bool empty_folder(int fd, bool keep_living, int depth);
+
+/* Whether an entry of a folder has gone. */
+static bool remove_entry(int dir_fd, const char *name, bool keep_living, int depth)
+{
+	KMS_AUTO_CLOSE int fd = -1;
+
+	if (keep_living && is_region_in_use(dir_fd, name))
+		return false;
+	if (unlinkat(dir_fd, name, 0) == 0)
+		return true;
+	if (depth > 0)
+		fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		(void)empty_folder(fd, keep_living, depth - 1); /* rmdir tells */
+	return unlinkat(dir_fd, name, AT_REMOVEDIR) == 0;
+}
+
+/* One pass over a folder: regions, or everything else. */
+static bool remove_entries(int fd, bool regions, bool keep_living, int depth)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -158,15 +186,26 @@ static bool empty_folder(int fd, bool keep_living)
 	}
 	rewinddir(dir);
 	while ((entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    is_region_name(entry->d_name) != regions)
 			continue;
-		if ((keep_living && is_region_in_use(fd, entry->d_name)) ||
-		    (unlinkat(fd, entry->d_name, 0) < 0 &&
-		     unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0))
+		if (!remove_entry(fd, entry->d_name, keep_living, depth))
 			empty = false;
 	}
 	closedir(dir);
 	return empty;
+}
+
+/*
+ * Removes the files of a folder and of those in it. @keep_living: a region of a process that lives
+ * stays, for a tracer to come, and with it what else lies there: the link to the library that its
+ * children are to load, the note that says where the trace is.
+ */
+static bool empty_folder(int fd, bool keep_living, int depth)
+{
+	if (!remove_entries(fd, true, keep_living, depth))
+		return false;
+	return remove_entries(fd, false, keep_living, depth);
 }
 
 /* A folder that stands under its name no longer has been cleaned away by another tracer. */
@@ -194,17 +233,6 @@ static int open_locked(int root_fd, const char *name)
 	return result < 0 ? result : fd;
 }
 
-/* The regions of a session without /dev/shm lie one folder deeper. */
-static void empty_run_folder(int dir_fd)
-{
-	int fd = open_locked(dir_fd, RUN_NAME);
-
-	if (fd < 0)
-		return;
-	(void)empty_folder(fd, true);
-	close(fd);
-}
-
 /* Folders without a lock belong to tracers that died. */
 static void clean(const char *root)
 {
@@ -219,8 +247,7 @@ static void clean(const char *root)
 		fd = open_locked(dirfd(dir), entry->d_name);
 		if (fd < 0)
 			continue;
-		empty_run_folder(fd);
-		if (empty_folder(fd, true))
+		if (empty_folder(fd, true, DEPTH))
 			unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
 		close(fd);
 	}
@@ -256,7 +283,7 @@ static int make_locked(const char *root, const char *name, char path[PATH_MAX], 
 	}
 	if (err)
 		kms_err_clear(err); /* of a try before */
-	(void)empty_folder(*fd, false);
+	(void)empty_folder(*fd, true, DEPTH);
 	return 0;
 }
 
@@ -297,6 +324,116 @@ int kms_session_create(struct kms_session *session, const char *program, pid_t p
 	if (result < 0)
 		kms_session_destroy(session);
 	return result;
+}
+
+/* The pid that a session says it has; 0 unknown. Its file may be anything. */
+static long session_pid(const char *dir)
+{
+	KMS_AUTO_FREE char *text = NULL;
+	char path[PATH_MAX];
+	size_t n;
+
+	if (path_join(path, dir, "session.json", NULL) < 0 ||
+	    kms_read_file(path, JSON_BYTES, &text, &n, NULL) < 0 ||
+	    strncmp(text, "{\"pid\":", strlen("{\"pid\":")) != 0)
+		return 0;
+	return strtol(text + strlen("{\"pid\":"), NULL, 10);
+}
+
+static int daemon_lives(const char *dir, struct kms_err *err)
+{
+	long pid = session_pid(dir);
+
+	kms_err_clear(err);
+	if (pid > 0)
+		kms_err_set(err, -EBUSY,
+			    "a daemon of this user is running already: pid %ld, session %s", pid,
+			    dir);
+	else
+		kms_err_set(err, -EBUSY, "a daemon of this user is running already: session %s",
+			    dir);
+	kms_err_subject(err, dir);
+	return -EBUSY;
+}
+
+static int link_join(const struct kms_session *session, struct kms_err *err)
+{
+	char path[PATH_MAX];
+	int result = path_join(path, session->dir, KMS_SESSION_JOIN, err);
+
+	if (result == 0 && symlink(session->run_dir, path) < 0)
+		result = kms_err_sys(err, -errno, "cannot make a link to the run folder", path);
+	return result;
+}
+
+int kms_session_create_daemon(struct kms_session *session, struct kms_err *err)
+{
+	char root[PATH_MAX], name[NAME_BYTES];
+	int result;
+
+	memset(session, 0, sizeof(*session));
+	session->dir_fd = session->run_fd = -1;
+	result = kms_session_root(root, 1, err);
+	if (result == 0) /* its length is checked as for the longest of the names of sockets */
+		result = safe_name(root, KMS_SESSION_DAEMON, 1, name, err);
+	if (result < 0)
+		return result;
+	result = make_locked(root, KMS_SESSION_DAEMON, session->dir, &session->dir_fd, err);
+	if (result == -EBUSY)
+		return daemon_lives(session->dir, err);
+	if (result == 0)
+		result = path_join(session->socket, session->dir, SOCKET_NAME, err);
+	snprintf(name, sizeof(name), "%s.%016" PRIx64, KMS_SESSION_DAEMON,
+		 kms_hash_bytes(session->dir, strlen(session->dir), 0));
+	if (result == 0)
+		result = make_run_folder(session, name, err);
+	if (result == 0)
+		result = link_join(session, err);
+	clean(root);
+	if (result < 0)
+		kms_session_destroy(session);
+	return result;
+}
+
+int kms_session_daemon_path(const char *name, char path[PATH_MAX], struct kms_err *err)
+{
+	char root[PATH_MAX];
+	int result = kms_session_root(root, 0, err);
+
+	if (result == 0 &&
+	    snprintf(path, PATH_MAX, "%s/%s/%s", root, KMS_SESSION_DAEMON, name) >= PATH_MAX)
+		result = kms_err_set(err, -ENAMETOOLONG, "path too long: %s", root);
+	return result;
+}
+
+int kms_session_run_folder(const struct kms_session *session, const char *program, pid_t pid,
+			   char path[PATH_MAX], struct kms_err *err)
+{
+	char name[NAME_BYTES];
+	size_t n;
+
+	make_name(program, pid, NAME_BYTES - 8, name);
+	n = strlen(name);
+	for (int i = 2; i < SAME_NAME; i++) {
+		int result = path_join(path, session->run_dir, name, err);
+
+		if (result < 0)
+			return result;
+		if (mkdir(path, 0700) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return kms_err_sys(err, -errno, "cannot make a run's folder", path);
+		snprintf(name + n, sizeof(name) - n, ".%d", i);
+	}
+	return kms_err_set(err, -EEXIST, "too many runs are called %s", name);
+}
+
+void kms_session_run_folder_end(const char *path)
+{
+	KMS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0 && empty_folder(fd, true, 0))
+		rmdir(path);
 }
 
 static void add_text(struct kms_buf *buf, const char *name, const char *value)
@@ -352,12 +489,12 @@ int kms_session_publish(const struct kms_session *session, const struct kms_sess
 void kms_session_destroy(struct kms_session *session)
 {
 	if (session->run_fd >= 0) {
-		(void)empty_folder(session->run_fd, true);
+		(void)empty_folder(session->run_fd, true, DEPTH);
 		rmdir(session->run_dir);
 		close(session->run_fd);
 	}
 	if (session->dir_fd >= 0) {
-		(void)empty_folder(session->dir_fd, false);
+		(void)empty_folder(session->dir_fd, true, DEPTH);
 		rmdir(session->dir);
 		close(session->dir_fd);
 	}

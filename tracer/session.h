@@ -11,6 +11,17 @@
  *	/dev/shm/kmemscope-UID/PROG.PID/     regions; in the session's folder without /dev/shm
  *
  * A live tracer holds an exclusive lock (flock) on both folders: a folder without one is stale.
+ *
+ * The daemon's session has a name without a pid, so that its socket is where it was after a restart:
+ *
+ *		daemon/api.sock          the API
+ *		daemon/run.sock          where `run --daemon` asks for a run
+ *		daemon/join              link to the daemon's run folder
+ *	/dev/shm/kmemscope-UID/daemon.HASH/          regions of processes that join by KMEMSCOPE_SOCKET
+ *	/dev/shm/kmemscope-UID/daemon.HASH/PROG.PID/ a run
+ *
+ * HASH is one of the session's path: who moves XDG_RUNTIME_DIR has a daemon of his own. What the
+ * processes of a dead daemon still use stays, for the next one.
  */
 #ifndef KMS_TRACER_SESSION_H
 #define KMS_TRACER_SESSION_H
@@ -29,6 +40,10 @@ struct kms_session {
 	int dir_fd; /* locked */
 	int run_fd; /* locked */
 };
+
+#define KMS_SESSION_DAEMON "daemon"
+#define KMS_SESSION_JOIN   "join"     /* allocator/port/join.c knows it, too */
+#define KMS_SESSION_RUNS   "run.sock" /* of the daemon's session */
 
 /** What session.json says. Shape: strings are borrowed for the call. */
 struct kms_session_info {
@@ -50,6 +65,24 @@ int kms_session_root(char path[PATH_MAX], int create, struct kms_err *err);
 /** Makes both folders and locks them; removes those that dead tracers left behind. */
 int kms_session_create(struct kms_session *session, const char *program, pid_t pid,
 		       struct kms_err *err);
+
+/**
+ * The same for the daemon of this user, which keeps what processes use.
+ * Errors: -EBUSY: there is one; err names its pid if it says so.
+ */
+int kms_session_create_daemon(struct kms_session *session, struct kms_err *err);
+
+/** Path of a file in the daemon's session folder, whether or not there is one. */
+int kms_session_daemon_path(const char *name, char path[PATH_MAX], struct kms_err *err);
+
+/**
+ * Makes a folder for a run of the daemon: PROG.PID, with a number behind it if there is one of that name.
+ */
+int kms_session_run_folder(const struct kms_session *session, const char *program, pid_t pid,
+			   char path[PATH_MAX], struct kms_err *err);
+
+/** Removes such a folder with what is in it; where processes still use regions in it, it stays as it is. */
+void kms_session_run_folder_end(const char *path);
 
 /** Writes session.json: from now on clients see the session. */
 int kms_session_publish(const struct kms_session *session, const struct kms_session_info *info,

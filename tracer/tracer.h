@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "schema/snapshot.h"
+#include "tracer/daemon.h"
 #include "tracer/file.h"
 #include "tracer/launch.h"
 #include "tracer/options.h"

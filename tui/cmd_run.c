@@ -20,6 +20,7 @@ struct run_values {
 	const char *log;
 	const char *suppressions;
 	bool quiet;
+	bool daemon;
 	bool no_color;
 	struct kms_opt_number guard_depth;
 	struct kms_opt_list set;
@@ -48,11 +49,11 @@ static const struct kms_opt options[] = {
 		     "leak suspects above so many bytes together are a finding"),
 	KMS_ROW_TEXT("suppressions", 0, AT(suppressions), "FILE",
 		     "known leaks, no findings: lines leak:PATTERN as of LeakSanitizer"),
+	KMS_ROW_FLAG("daemon", 0, AT(daemon), "the running `kmemscope daemon` is the tracer"),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
 	KMS_ROW_LATER("debug", 'd', "0.2"),
 	KMS_ROW_LATER("http", 0, "0.2"),
 	KMS_ROW_LATER("top", 0, "0.2"),
-	KMS_ROW_LATER("daemon", 0, "0.2"),
 	KMS_ROW_END,
 };
 
@@ -180,6 +181,7 @@ static int execute(struct run *run, char **argv)
 		.settings = run->settings,
 		.n_settings = run->n_settings,
 		.first_only = run->values->follow_fork == 1,
+		.by_daemon = run->values->daemon,
 		.info = &run->info,
 		.started = say_started,
 		.say = say_line,

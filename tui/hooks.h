@@ -37,9 +37,18 @@ struct kms_run_request {
 	const char *const *settings; /* NAME=VALUE */
 	size_t n_settings;
 	bool first_only;
+	bool by_daemon;            /* the daemon is the tracer */
 	struct kms_run_info *info; /* filled as far as it is known */
 	void (*started)(void *arg);
 	void (*say)(void *arg, const char *line);
+	void *arg;
+};
+
+/** How to run the daemon. Borrowed for the call; functions may be NULL. */
+struct kms_daemon_request {
+	const char *folder; /* for traces; NULL: the current one */
+	void (*started)(void *arg, const char *socket_path);
+	void (*say)(void *arg, const char *line); /* any thread */
 	void *arg;
 };
 
@@ -87,6 +96,9 @@ struct kms_hooks {
 
 	/* Runs a program under trace; returns the exit status for the shell, err set where 125 to 127 are ours. */
 	int (*run)(const struct kms_run_request *request, struct kms_err *err);
+
+	/* Runs the daemon until a signal ends it. */
+	int (*daemon)(const struct kms_daemon_request *request, struct kms_err *err);
 
 	/* Path of libkmem_malloc.so as `run` would load it; NULL: not found. Static. */
 	const char *(*library_path)(void);

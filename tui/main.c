@@ -162,6 +162,7 @@ static int run(const struct kms_run_request *request, struct kms_err *err)
 		.settings = request->settings,
 		.n_settings = request->n_settings,
 		.first_only = request->first_only,
+		.by_daemon = request->by_daemon,
 		.serve_start = serve_start,
 		.serve_stop = serve_stop,
 		.started = started,
@@ -181,6 +182,20 @@ static int run(const struct kms_run_request *request, struct kms_err *err)
 	return status;
 }
 
+static int run_daemon(const struct kms_daemon_request *request, struct kms_err *err)
+{
+	const struct kms_daemon_config config = {
+		.folder = request->folder,
+		.serve_start = serve_start,
+		.serve_stop = serve_stop,
+		.started = request->started,
+		.say = request->say,
+		.say_arg = request->arg,
+	};
+
+	return kms_daemon(&config, err);
+}
+
 static const char *library_path(void)
 {
 	static char path[PATH_MAX];
@@ -198,6 +213,7 @@ static const struct kms_hooks hooks = {
 	.sql = run_sql,
 	.session_root = session_root,
 	.run = run,
+	.daemon = run_daemon,
 	.library_path = library_path,
 #ifdef KMS_HAVE_DEMO
 	.demo_kernel = kms_demo_kernel_main,

@@ -19,6 +19,7 @@
 #include "allocator/heap.h"
 #include "allocator/port.h"
 #include "allocator/port/fronts.h"
+#include "allocator/port/join.h"
 #include "allocator/port/maps.h"
 #include "allocator/port/region_file.h"
 #include "allocator/region.h"
@@ -91,19 +92,21 @@ static bool heap_start(struct kms_heap *heap)
 {
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): in the first call, as a rule before any thread */
 	const char *options = getenv("KMEM_OPTIONS");
+	struct kms_join join;
 
 	if (!epoch_word_make(heap))
 		return false;
 	kms_control_defaults(heap);
+	kms_join_find(&join);
 	/* A library used alone stops the program at damage, as the original would; under a tracer
 	 * the report is what is wanted (DESIGN 4). */
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): as above */
-	if (getenv("KMEMSCOPE_RUN"))
+	if (join.folder[0])
 		heap->variable[KMS_VAR_PANIC] = 0;
 	if (options)
 		kms_control_parse(heap, options, complain);
-	if (!kms_region_file_make(heap))
+	if (!kms_region_file_make(heap, join.folder))
 		return false;
+	heap->region->stalled = join.is_unread;
 	if (!kms_heap_init(heap) || !kms_stack_start(heap))
 		return false;
 	kms_maps_start(heap);

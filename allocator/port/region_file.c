@@ -162,10 +162,8 @@ static void identify(struct kms_heap *heap, const uint64_t random[2])
 	r->command_string = command_string(heap);
 }
 
-bool kms_region_file_make(struct kms_heap *heap)
+bool kms_region_file_make(struct kms_heap *heap, const char *folder)
 {
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): in the first call, as a rule before any thread */
-	const char *folder = getenv("KMEMSCOPE_RUN");
 	struct kms_region_plan plan;
 	uint64_t random[2] = {0};
 	int saved_errno = errno;
@@ -175,8 +173,8 @@ bool kms_region_file_make(struct kms_heap *heap)
 		random[0] = kms_port_now_ns();
 	kms_region_plan_process(&plan, heap->variable[KMS_VAR_RING_BYTES]);
 	if (!plan_within(&plan, budget()))
-		folder = NULL;
-	while (folder && !memory && plan.rings >= RINGS_MIN) {
+		folder = "";
+	while (*folder && !memory && plan.rings >= RINGS_MIN) {
 		memory = map_file(folder, random[0], kms_region_bytes(&plan));
 		random[0]++;
 		if (!memory)

@@ -6,9 +6,9 @@
 #include "allocator/impl.h"
 
 /**
- * Makes the region, fills in its identity, claims the first slot. heap->shared says whether a
+ * Makes the region in a folder ("": in private memory), fills in its identity, claims the first slot. heap->shared says whether a
  * tracer can read it. The magic is stored later (kms_region_publish). False without memory.
  */
-bool kms_region_file_make(struct kms_heap *heap);
+bool kms_region_file_make(struct kms_heap *heap, const char *folder);
 
 #endif

@@ -19,7 +19,7 @@ refused 2 'there is no command nope' help nope
 refused 2 '"../stats" is no id' leaks --id ../stats
 refused 2 '"x y" is no id' stacks 'x y'
 refused 2 'one page of at most 1000' events --json --limit 2000
-for name in attach daemon top db whatis history report diff mark export replay doctor completion; do
+for name in attach top db whatis history report diff mark export replay doctor completion; do
 	refused 2 "kmemscope $name: comes with version 0.2" "$name" --any thing
 done
 
@@ -31,7 +31,11 @@ refused 125 'not "1000000000000"' run --guard-depth 1000000000000 -- ok
 refused 125 '--on-full must be one of drop|wait' run --on-full later -- ok
 refused 125 '--error-exitcode needs a number from 1 to 255' run --error-exitcode 0 -- ok
 refused 125 'cannot write to --log /nowhere/x: No such file' run --log /nowhere/x -- ok
-for option in '-d' '--http 8080' '--top' '--daemon'; do
+refused 2 'daemon: unknown option --any; --help lists them' daemon --any thing
+refused 2 'daemon: does not take "worker"' daemon worker
+refused 2 '--dir needs a value: --dir FOLDER' daemon --dir
+refused 1 'daemon: folder for traces: No such file' daemon --dir nowhere
+for option in '-d' '--http 8080' '--top'; do
 	# shellcheck disable=SC2086 # an option and its value
 	refused 125 'comes with version 0.2' run $option -- ok
 done

@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The daemon: who joins and how, many targets at once, one API over all of them, its end.
+
+usage: daemon.py alone|join|views|many|depth [SECONDS]      SECONDS: how long each of many works (1)
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+import kms  # noqa: E402
+
+WORKER = kms.BUILD / "test/system/worker"
+CHILDREN = kms.BUILD / "test/system/children"
+PACED = kms.BUILD / "test/system/paced"
+LIBRARY = kms.BUILD / "lib/libkmem_malloc.so"
+DEADLINE_S = 60
+TARGETS = 10
+RATE = 100000
+FORKS = 200
+FAILED, OURS = 1, 125
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP through a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("kmemscope", timeout=DEADLINE_S)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(DEADLINE_S)
+        self.sock.connect(str(self.path))
+
+
+class Daemon:
+    """A daemon of a workspace of its own."""
+
+    def __init__(self, workspace, *options):
+        self.workspace = workspace
+        self.folder = workspace.path / "traces"
+        self.folder.mkdir(exist_ok=True)
+        self.log = workspace.path / "daemon.log"
+        self.socket = workspace.runtime / "kmemscope/daemon/api.sock"
+        self.process = None
+        self.start(*options)
+
+    def start(self, *options):
+        with open(self.log, "ab") as log:
+            self.process = self.workspace.start(
+                [kms.KMEMSCOPE, "daemon", "--dir", self.folder, *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        kms.wait_for(self.is_published, DEADLINE_S, f"the daemon is there: {self.said()}")
+
+    def is_published(self):
+        session = self.workspace.session()
+        return session and session["pid"] == self.process.pid
+
+    def said(self):
+        return self.log.read_text()
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+    def joins(self):
+        """The environment of a program that joins."""
+        return {"LD_PRELOAD": str(LIBRARY), "KMEMSCOPE_SOCKET": str(self.socket)}
+
+    def run_argv(self, *argv, options=("-q",)):
+        return [kms.KMEMSCOPE, "run", "--daemon", *options, "--", *argv]
+
+    def ask(self, method, path, body=None):
+        connection = Connection(self.socket)
+        headers = {"Content-Type": "application/json"} if body else {}
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        document = json.loads(answer.read())
+        connection.close()
+        return answer.status, document
+
+    def get(self, path):
+        status, document = self.ask("GET", path)
+        if status != 200:
+            raise AssertionError(f"{path}: {status} {document}")
+        return document
+
+    def targets(self):
+        items, path = [], "/api/v1/targets?limit=1000"
+        while path:
+            page = self.get(path)
+            items += page["items"]
+            after = page["next_cursor"]
+            path = after and f"/api/v1/targets?limit=1000&cursor={after}"
+        return items
+
+    def target_of(self, pid):
+        """The newest target of a process, once it is there."""
+        return kms.wait_for(lambda: ([t for t in self.targets() if t["pid"] == pid] or [None])[-1],
+                            DEADLINE_S, f"pid {pid} is a target")
+
+    def wait_ended(self):
+        """Until no target lives, and every trace is finished."""
+        kms.wait_for(lambda: all(t["ended"] for t in self.targets()), DEADLINE_S, "all have ended")
+        kms.wait_for(lambda: not list(self.folder.glob("*.lock")), DEADLINE_S,
+                     "traces are finished")
+
+
+def alone(checks):
+    """One daemon a user; how it begins and ends; nothing is left."""
+    with kms.Workspace("daemon-alone") as workspace:
+        none = workspace.run([kms.KMEMSCOPE, "run", "--daemon", "--", "/bin/true"])
+        checks.that(none.status == OURS and b"no daemon is running" in none.stderr,
+                    "without a daemon", none)
+        daemon = Daemon(workspace)
+        second = workspace.run([kms.KMEMSCOPE, "daemon"])
+        checks.that(second.status == FAILED and
+                    f"pid {daemon.process.pid}".encode() in second.stderr,
+                    "a second one is refused and names the first", second)
+        stats = workspace.json("stats")
+        checks.equal((stats["live_bytes"], stats["ring"]["stored"]), (0, 0), "nothing joined yet")
+        checks.equal((daemon.get("/api/v1/leaks")["items"], daemon.targets()), ([], []), "lists")
+        checks.equal(daemon.ask("GET", "/api/v1/stats?target=1")[0], 404, "no such target")
+        checks.equal(daemon.end(signal.SIGINT), 0, f"its end: {daemon.said()}")
+        left = list((workspace.runtime / "kmemscope").glob("*"))
+        checks.equal(left, [], "folders that are left")
+        nowhere = workspace.run([kms.KMEMSCOPE, "daemon", "--dir", workspace.path / "nothing"])
+        checks.that(nowhere.status == FAILED and b"nothing" in nowhere.stderr, "no folder", nowhere)
+        if os.geteuid() == 0:
+            os.chown(workspace.runtime / "kmemscope", kms.NOBODY, kms.NOBODY)
+            foreign = workspace.run([kms.KMEMSCOPE, "daemon"])
+            checks.that(foreign.status == FAILED and b"XDG_RUNTIME_DIR" in foreign.stderr,
+                        "a session folder of somebody else", foreign)
+
+
+def check_runs(checks, workspace, daemon):
+    """`run --daemon` is the program's parent as `run` is."""
+    done = workspace.run(daemon.run_argv("/bin/sh", "-c", "cat; echo oops >&2; exit 7"),
+                         stdin=b"text")
+    checks.equal((done.status, done.stdout, done.stderr), (7, b"text", b"oops\n"), "streams, status")
+    done = workspace.run(daemon.run_argv("/bin/sh", "-c", "kill -9 $$"))
+    checks.equal(done.status, 128 + signal.SIGKILL, "a signal")
+    done = workspace.run(daemon.run_argv("/nonexistent/program"))
+    checks.equal(done.status, 127, "no such program")
+    trace = workspace.path / "named.kms"
+    done = workspace.run(daemon.run_argv(WORKER, 1000, options=("-o", trace)))
+    checks.that(done.status == 0 and b"2,0" in done.stderr and str(trace).encode() in done.stderr,
+                "summary, and the file's name", done)
+    checks.equal(workspace.event_counts(trace).get("alloc"), 1000, "events of a named trace")
+    checks.equal([t["exit_code"] for t in daemon.targets() if t["file"] == str(trace)], [0],
+                 "the daemon knows how it ended")
+
+
+def check_tree(checks, workspace, daemon):
+    """A tree that was started with KMEMSCOPE_SOCKET is one run, whatever it executes."""
+    script = ("for i in 1 2 3; do /bin/echo $i; done; "
+              "(/bin/sh -c '/bin/ls /nonexistent; exec /bin/date >/dev/null' &)")
+    child = workspace.start(["/bin/sh", "-c", script], env=daemon.joins())
+    out, _ = child.communicate(timeout=DEADLINE_S)
+    first = daemon.target_of(child.pid)
+    daemon.wait_ended()
+    names = sorted({t["command"].split()[0] for t in daemon.targets() if t["file"] == first["file"]})
+    checks.equal((child.returncode, out), (0, b"1\n2\n3\n"), "tree: as usual")
+    checks.equal(names, ["/bin/date", "/bin/echo", "/bin/ls", "/bin/sh"], "tree: one run")
+    checks.equal(first["parent"], None, "tree: its first process")
+
+
+def check_nobody(checks, workspace):
+    """Sockets that are none: the program runs, with one line."""
+    text = workspace.path / "text"
+    text.write_text("no socket")
+    cases = {"nothing": "/nonexistent/api.sock", "a file": str(text), "no path": "x", "empty": ""}
+    if os.geteuid() == 0:
+        foreign = workspace.path / "foreign"
+        (foreign / "join").mkdir(parents=True)
+        socket.socket(socket.AF_UNIX).bind(str(foreign / "api.sock"))
+        kms.give_to_nobody(foreign)
+        cases["somebody else's"] = str(foreign / "api.sock")
+    for title, path in cases.items():
+        done = workspace.run([WORKER, 1000], env={"LD_PRELOAD": str(LIBRARY),
+                                                  "KMEMSCOPE_SOCKET": path})
+        lines = done.stderr.decode().splitlines()
+        checks.equal((done.status, done.stdout), (0, b"done\n"), f"{title}: the program")
+        checks.that(len(lines) == (path != "") and all("not traced" in line for line in lines),
+                    f"{title}: one line", lines)
+        if title == "somebody else's":
+            checks.equal(list((foreign / "join").iterdir()), [], "nothing is put there")
+
+
+def join(checks):
+    with kms.Workspace("daemon-join") as workspace:
+        check_nobody(checks, workspace)
+        daemon = Daemon(workspace)
+        check_runs(checks, workspace, daemon)
+        check_tree(checks, workspace, daemon)
+        checks.equal(daemon.end(), 0, f"end: {daemon.said()}")
+        checks.equal({kms.integrity(t) for t in daemon.folder.glob("*.kms")}, {"ok"}, "files")
+
+
+def half(child):
+    if child.stdout.readline() != b"half\n":
+        raise AssertionError("the worker does not say half")
+
+
+def go_on(child):
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+
+
+def views(checks):
+    """The command line on the daemon, all and one target; the end while targets live."""
+    with kms.Workspace("daemon-views") as workspace:
+        daemon = Daemon(workspace)
+        sizes = (1000, 3000)
+        workers = [workspace.start([PACED, 20000, RATE, size, "hold"], env=daemon.joins())
+                   for size in sizes]
+        for worker in workers:
+            half(worker)
+        ids = [daemon.target_of(worker.pid)["id"] for worker in workers]
+        kms.wait_for(lambda: workspace.json("stats")["live_bytes"] == sum(sizes), DEADLINE_S,
+                     "both live sets are seen")
+        all_ = workspace.json("leaks", "daemon")
+        checks.equal((all_["total_bytes"], {leak["target"] for leak in all_["items"]}),
+                     (sum(sizes), set(ids)), "leaks of all")
+        checks.that(all(leak["stack"] for leak in all_["items"]), "stacks of all", all_)
+        for i, size in zip(ids, sizes):
+            one = workspace.json("leaks", "--target", str(i), "daemon")
+            checks.equal((one["total_bytes"], len(one["items"])), (size, 1), f"leaks of {i}")
+            caches = [c for c in workspace.items("caches", "--target", str(i), "daemon")
+                      if c["objects_live"]]
+            checks.equal([c["live_bytes"] for c in caches], [size], f"caches of {i}")
+            events = workspace.json("events", "--target", str(i), "--limit", "5", "daemon")["items"]
+            checks.equal({(e["target"], e["kind"]) for e in events if e["kind"] == "alloc"},
+                         {(i, "alloc")}, f"events of {i}")
+        lines = workspace.run([kms.KMEMSCOPE, "events", "--kind", "alloc", "--limit", "20000",
+                               "--format", "ndjson", "daemon"]).stdout.splitlines()
+        seqs = [int(json.loads(line)["seq"]) for line in lines]
+        checks.equal((seqs, len(seqs)), (sorted(set(seqs)), sum(20000 // 4 + 1 for _ in sizes)),
+                     "events of all: each once, in order")
+        checks.equal(daemon.end(), 0, f"end: {daemon.said()}")
+        for worker, size in zip(workers, sizes):
+            go_on(worker)
+            out, err = worker.communicate(timeout=DEADLINE_S)
+            checks.equal((worker.returncode, out, err), (0, b"10002 10000\n", b""),
+                         "the program goes on")
+            trace = daemon.folder / f"kmemscope.paced.{worker.pid}.kms"
+            stats = workspace.json("stats", trace)
+            checks.equal((stats["snapshot"]["finished"], stats["live_bytes"], stats["ring"]["lost"]),
+                         (True, size, 0), "its trace is finished as of then")
+
+
+def finish_workers(workers):
+    """What each counted itself."""
+    counts = {}
+    for pid, worker in workers.items():
+        out, err = worker.communicate(timeout=10 * DEADLINE_S)
+        if worker.returncode:
+            raise AssertionError(f"worker {pid}: {worker.returncode} {err}")
+        counts[pid] = tuple(map(int, out.split()))
+    return counts
+
+
+def many(checks, seconds):
+    """Ten targets with 100,000 events a second, one that dies, one that forks: nothing mixed up."""
+    events = int(RATE * seconds)
+    with kms.Workspace("daemon-many") as workspace:
+        daemon = Daemon(workspace)
+        workers, sizes = {}, {}
+        victim = workspace.start([PACED, 10 * events, RATE, 7], env=daemon.joins())
+        forker = workspace.start([CHILDREN, FORKS], env=daemon.joins())
+        for i in range(TARGETS):
+            child = workspace.start([PACED, events, RATE, 100 + i], env=daemon.joins())
+            workers[child.pid], sizes[child.pid] = child, 100 + i
+        daemon.target_of(victim.pid)
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait(DEADLINE_S)
+        counts = finish_workers(workers)
+        checks.equal(forker.communicate(timeout=DEADLINE_S)[0], b"done\n", "the one that forks")
+        daemon.wait_ended()
+        targets = daemon.targets()
+        runs = {t["file"] for t in targets}
+        checks.equal((len(runs), len(targets)), (TARGETS + 2, TARGETS + 2 + FORKS), "runs, targets")
+        stats = daemon.get("/api/v1/stats")
+        checks.equal(stats["ring"]["lost"], 0, "lost")
+        sums = {"allocs": 0, "frees": 0}
+        for pid, (allocs, frees) in counts.items():
+            target = [t for t in targets if t["pid"] == pid]
+            one = daemon.get(f"/api/v1/stats?target={target[0]['id']}")
+            checks.equal((len(target), one["allocs"], one["frees"]), (1, allocs, frees), f"pid {pid}")
+            trace = target[0]["file"]
+            checks.equal(workspace.sql(trace, "SELECT count(*), min(size), max(size), sum(target) "
+                                              "FROM events WHERE kind = 'alloc'"),
+                         [[str(allocs), str(sizes[pid]), str(sizes[pid]), str(allocs)]],
+                         f"pid {pid}: its file has its events and no others")
+        family = [t for t in targets if t["file"] == daemon.target_of(forker.pid)["file"]]
+        checks.equal((len(family), {t["parent"] for t in family}), (
+            FORKS + 1, {None, daemon.target_of(forker.pid)["id"]}), "children are in one run")
+        for target in targets:
+            one = daemon.get(f"/api/v1/stats?target={target['id']}")
+            sums = {name: sums[name] + one[name] for name in sums}
+        checks.equal({name: stats[name] for name in sums}, sums, "sums are sums over all targets")
+        checks.equal(daemon.end(), 0, f"end: {daemon.said()}")
+
+
+def depth(checks):
+    """Two clients set the depth at the same time, and again and again: each is in force in the end."""
+    with kms.Workspace("daemon-depth") as workspace:
+        daemon = Daemon(workspace)
+        workers = [workspace.start([PACED, 1000, RATE, 64, "hold"], env=daemon.joins())
+                   for _ in range(2)]
+        for worker in workers:
+            half(worker)
+        ids = [daemon.target_of(worker.pid)["id"] for worker in workers]
+        statuses = []
+
+        def client(value):
+            for _ in range(20):
+                statuses.append(daemon.ask("PATCH", "/api/v1/guard", {"depth": value})[0])
+
+        threads = [threading.Thread(target=client, args=(value,)) for value in (512, 1024)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        checks.equal((len(statuses), set(statuses) <= {200, 202}), (40, True), f"{statuses}")
+        checks.equal(statuses[-1], 202, "nobody has taken it up: they do not allocate")
+        for worker in workers:
+            go_on(worker)
+        for worker in workers:
+            worker.stdout.readline()
+
+        def settled():
+            rows = {g["target"]: g for g in daemon.get("/api/v1/guard")["items"]}
+            return all(rows[i]["depth"] in (512, 1024) and not rows[i]["pending"] for i in ids)
+
+        kms.wait_for(settled, DEADLINE_S, "one of the two is in force in each")
+        daemon.end()
+
+
+TESTS = {"alone": alone, "join": join, "views": views, "depth": depth}
+
+
+def main():
+    checks = kms.Checks()
+    name = sys.argv[1]
+    if name == "many":
+        many(checks, float(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    else:
+        TESTS[name](checks)
+    return checks.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

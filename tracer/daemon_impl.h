@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The daemon's parts; private to daemon*.c. */
+#ifndef KMS_TRACER_DAEMON_IMPL_H
+#define KMS_TRACER_DAEMON_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "tracer/daemon.h"
+#include "tracer/file.h"
+#include "tracer/fleet.h"
+#include "tracer/image.h"
+#include "tracer/session.h"
+#include "tracer/tracer.h"
+
+enum kms_daemon_bounds {
+	DAEMON_RUNS_MAX = 1000,
+	DAEMON_COMMAND_BYTES = 4096,
+	DAEMON_NAME_BYTES = 256,
+};
+
+/** One run. Of its thread until is_over, then of the main thread. */
+struct daemon_run {
+	struct kms_list link; /* under daemon->lock */
+	struct kms_daemon *daemon;
+	pthread_t thread;
+	atomic_bool is_over; /* the thread has done its work */
+	bool is_joined;
+	int fd; /* to the front; -1: there is none */
+	pid_t pid;
+	bool first_only;
+	char name[DAEMON_NAME_BYTES]; /* of the program */
+	char command[DAEMON_COMMAND_BYTES];
+	char run_dir[PATH_MAX];
+	char output[PATH_MAX];     /* trace; "" before it is known */
+	char first[PATH_MAX];      /* trace of the first daemon that had it; "" this is the first */
+	char continues[PATH_MAX];  /* trace of the last one before us, "" none */
+	struct kms_tracer *tracer; /* these three under daemon->lock */
+	uint32_t taken;            /* regions moved to it */
+	bool is_closing;           /* it takes no more */
+	uint32_t number;           /* in the fleet; 0 not there */
+	struct kms_file *file;     /* when it is over: what is shown of it */
+	uint64_t ended_ns;
+	int result; /* of finishing the trace */
+};
+
+/** A region in the join folder, whose run is not decided yet. */
+struct daemon_join {
+	struct kms_list link;
+	char name[KMS_IMAGE_NAME_BYTES];
+	uint64_t since_ns;   /* when it was seen */
+	uint64_t unknown_ns; /* since when no run is known to be its; 0 not asked */
+};
+
+struct kms_daemon {
+	const struct kms_daemon_config *config;
+	struct kms_session session;
+	struct kms_fleet *fleet;
+	struct kms_view view; /* the server borrows it */
+	void *server;
+	char folder[PATH_MAX]; /* for traces */
+	int signal_fd, listen_fd, notify_fd, wake_fd;
+	atomic_bool ending;
+	struct kms_list joins; /* of the main thread */
+	pthread_mutex_t lock;  /* guards runs, and each run's tracer pointer */
+	struct kms_list runs;
+	size_t n_runs;
+};
+
+/** A line for the user. */
+void daemon_say(struct kms_daemon *daemon, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* daemon_run.c */
+
+/**
+ * Begins a run in a thread of its own. The members before tracer that are known are set; a run with a
+ * front says itself what is not. The run is the daemon's from then on, also on failure.
+ * Errors: -EAGAIN, -ENOSPC
+ */
+int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct kms_err *err);
+
+/** A run without anything. NULL without memory. */
+struct daemon_run *daemon_run_new(void);
+
+/** Frees what is not needed any more: threads that have ended, runs that are not to be shown. */
+void daemon_runs_tidy(struct kms_daemon *daemon);
+
+/** Ends every run and waits for it. Returns the first failure. */
+int daemon_runs_end(struct kms_daemon *daemon, struct kms_err *err);
+
+/** Moves a region of the join folder to the run that has this process. False: no live run has it. */
+bool daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name);
+
+/** Something may have changed in the processes of runs: all tracers look now. */
+void daemon_runs_wake(struct kms_daemon *daemon);
+
+/** Runs that may take regions, and those of them that have no tracer yet. */
+void daemon_runs_count(struct kms_daemon *daemon, size_t *live, size_t *starting);
+
+/* daemon_front.c */
+
+/** Listens on run.sock. Errors: -EADDRINUSE, -ENAMETOOLONG, ... */
+int daemon_listen(struct kms_daemon *daemon, struct kms_err *err);
+/** Takes a front that has connected. */
+void daemon_accept(struct kms_daemon *daemon);
+/** What a front says first; the run's thread. False: it is none of ours, or gone. */
+bool daemon_front_hear(struct daemon_run *run);
+
+/* daemon_join.c */
+
+/** Watches the join folder and notes what is in it. */
+int daemon_join_begin(struct kms_daemon *daemon, struct kms_err *err);
+void daemon_join_end(struct kms_daemon *daemon);
+/** Notes what has appeared. */
+void daemon_join_read(struct kms_daemon *daemon);
+/** Moves one region to a run's folder. Errors: what renameat(2) says */
+int daemon_join_move(struct kms_daemon *daemon, const char *name, const char *run_dir);
+/** Moves regions to their runs. Returns in how many ms to do it again; -1: nothing waits. */
+int daemon_join_route(struct kms_daemon *daemon);
+
+/* daemon_name.c */
+
+/** Path of a trace for a run in the daemon's folder: no file has it. */
+void daemon_name_trace(const struct kms_daemon *daemon, struct daemon_run *run);
+
+#endif
