@@ -169,6 +169,8 @@ static void undo_alloc(struct fork *fork, const struct kms_past *past)
 		return;
 	close_block(fork, live);
 	undo_entry(live, past);
+	if (past->flags & KMS_LIVE_WAS_OPEN) /* nothing is known of the address any more */
+		live->flags = KMS_LIVE_WAS_OPEN;
 }
 
 static void undo_free(struct fork *fork, const struct kms_past *past)
