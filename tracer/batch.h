@@ -58,6 +58,7 @@ struct kms_batch_slot {
 	uint32_t target;
 	uint32_t image;
 	struct kms_slot slot;
+	bool guard_pending; /* a depth was asked for that the slot has not answered: it is in slot.guard */
 	uint32_t n_cache_stats;
 	struct kms_cache_stat *cache_stat; /* by cache index */
 	struct kms_counter *counter;       /* summed over this target's rings, by cache index */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "schema/variables.h"
 #include "tracer/batch_build.h"
 #include "tracer/image_impl.h"
 
@@ -130,6 +131,22 @@ static void say_lost_children(struct kms_image *image, const struct kms_slot *sl
 	image->env->say(image->env->say_arg, line);
 }
 
+/* A depth that was asked for and not taken up: who looks now sees that it is on its way. */
+static int note_request(struct kms_image *image, uint32_t index, struct kms_batch_slot *out)
+{
+	uint64_t depth;
+	uint64_t seq;
+	bool is_requested;
+	int result = kms_control_requested(&image->control, index, KMS_VAR_GUARD_DEPTH, &depth,
+					   &is_requested, &seq);
+
+	if (result || !is_requested || seq == out->slot.acked_seq)
+		return result;
+	out->guard_pending = depth != out->slot.guard.depth_requested;
+	out->slot.guard.depth_requested = depth;
+	return 0;
+}
+
 static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *batch,
 		    struct kms_err *err)
 {
@@ -150,6 +167,8 @@ static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *b
 	if (!result)
 		result = copy(image, KMS_SEC_CACHE_STAT, (uint64_t)index * KMS_MAX_CACHES,
 			      out->cache_stat, n * sizeof(*out->cache_stat), err);
+	if (!result && note_request(image, index, out))
+		result = kms_err_set(err, -EFAULT, "slot %u: its memory is gone", index);
 	if (!result)
 		result = check_slot(&out->slot, index, err);
 	if (!result)

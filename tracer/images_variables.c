@@ -118,6 +118,7 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 			(void)kms_err_set(err, result, "the memory of target %u is gone", target);
 			break;
 		}
+		image->slot[slot].counters_ns = 0; /* the next picture shows what was asked for */
 		kms_err_clear(err);
 	}
 	(void)pthread_mutex_unlock(&images->lock);

@@ -122,6 +122,7 @@ struct kms_model_slot {
 	uint64_t fork_ns;
 	uint64_t lost_unringed, lost_faults, lost_children, waits, waited_ns;
 	struct kms_guard_stat guard;
+	bool guard_pending;
 	uint64_t acked_depth; /* effective kmem_guard_depth as acknowledged */
 };
 

@@ -196,6 +196,7 @@ int kms_model_target_slot(struct kms_model *model, const struct kms_batch_slot *
 		.waits = slot->waits,
 		.waited_ns = slot->waited_ns,
 		.guard = slot->guard,
+		.guard_pending = news->guard_pending,
 		.acked_depth = slot->ack[KMS_VAR_GUARD_DEPTH].value,
 	};
 	model->counts.children_lost |= slot->lost_children != 0;

@@ -103,7 +103,11 @@ static struct kms_view_guard guard_view(const struct kms_model *model,
 					const struct kms_model_target *target)
 {
 	const struct kms_guard_stat *s = &target->slot_copy.guard;
-	struct kms_view_guard view = {.target = target->id, .s = *s, .pending = s->used > s->depth};
+	/* pending: asked for and not taken up, or taken up and not yet drained */
+	struct kms_view_guard view = {.target = target->id,
+				      .s = *s,
+				      .pending = target->slot_copy.guard_pending ||
+						 s->used > s->depth};
 	uint64_t now = kms_model_target_now(model, target);
 
 	if (s->used && s->frees > s->oldest_free_nr)
