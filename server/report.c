@@ -66,7 +66,7 @@ static const char *last_part(const char *path)
 }
 
 /* "function (file:line)", "function (module+0xoff)" or what there is. */
-static void add_frame(struct kms_buf *out, const struct kms_view_frame *frame)
+void kms_report_frame(struct kms_buf *out, const struct kms_view_frame *frame)
 {
 	if (frame->function)
 		add_name(out, frame->function);
@@ -93,7 +93,7 @@ static bool is_ours(const struct kms_view_frame *frame)
 }
 
 /* The first frame outside the allocator; nothing for a stack that is not known. */
-static void add_caller(struct kms_buf *out, struct kms_stacks *stacks, uint64_t stack_id,
+void kms_report_caller(struct kms_buf *out, struct kms_stacks *stacks, uint64_t stack_id,
 		       const char *before)
 {
 	const struct kms_view_stack *stack = kms_stacks_get(stacks, stack_id, NULL);
@@ -103,7 +103,7 @@ static void add_caller(struct kms_buf *out, struct kms_stacks *stacks, uint64_t 
 		i++;
 	if (i < stack->n_frames) {
 		kms_buf_add_str(out, before);
-		add_frame(out, &stack->frame[i]);
+		kms_report_frame(out, &stack->frame[i]);
 	}
 }
 
@@ -121,7 +121,7 @@ static void add_stack(struct kms_buf *out, struct kms_stacks *stacks, uint64_t s
 	}
 	for (size_t i = 0; i < stack->n_frames; i++) {
 		kms_buf_addf(out, "    #%-2zu ", i);
-		add_frame(out, &stack->frame[i]);
+		kms_report_frame(out, &stack->frame[i]);
 		kms_buf_add_str(out, stack->frame[i].inlined ? " [inlined]\n" : "\n");
 	}
 	if (stack->cut)
@@ -224,7 +224,7 @@ void kms_report_headline(struct kms_buf *out, struct kms_stacks *stacks,
 	const struct kms_fault *raw = &fault->raw;
 
 	kms_buf_addf(out, "BUG: %s", kms_fault_kind_name(raw->kind));
-	add_caller(out, stacks, fault->stack_id, " in ");
+	kms_report_caller(out, stacks, fault->stack_id, " in ");
 	if (raw->kind < KMS_FAULT_KINDS && sayings[raw->kind]) {
 		kms_buf_add_str(out, ": ");
 		sayings[raw->kind](out, raw);
@@ -382,16 +382,16 @@ static void add_bytes(struct kms_buf *out, const struct kms_fault *raw)
 		add_dump_row(out, raw, row + 16 * i, count);
 }
 
-static void add_owner(struct kms_buf *out, struct kms_stacks *stacks,
+void kms_report_owner(struct kms_buf *out, struct kms_stacks *stacks,
 		      const struct kms_view_owner *owner, size_t number)
 {
 	kms_buf_addf(out, "  %zu. %" PRIu64 " byte%s, thread %" PRIu32 ", allocated at %s", number,
 		     owner->bytes, plural(owner->bytes), owner->thread,
 		     moment(owner->alloc_ns).text);
-	add_caller(out, stacks, owner->alloc_stack_id, " in ");
+	kms_report_caller(out, stacks, owner->alloc_stack_id, " in ");
 	if (owner->free_ns) {
 		kms_buf_addf(out, ", freed at %s", moment(owner->free_ns).text);
-		add_caller(out, stacks, owner->free_stack_id, " in ");
+		kms_report_caller(out, stacks, owner->free_stack_id, " in ");
 	} else {
 		kms_buf_add_str(out, ", still live");
 	}
@@ -405,7 +405,7 @@ static void add_owners(struct kms_buf *out, struct kms_stacks *stacks,
 		return;
 	kms_buf_addf(out, "\nowners of the address, newest first (%zu):\n", fault->n_owners);
 	for (size_t i = 0; i < fault->n_owners && i < max_owners; i++)
-		add_owner(out, stacks, &fault->owner[i], i + 1);
+		kms_report_owner(out, stacks, &fault->owner[i], i + 1);
 	if (fault->n_owners > max_owners)
 		kms_buf_addf(out, "  and %zu older ones: kmemscope faults --id %" PRIu32 "\n",
 			     fault->n_owners - max_owners, fault->id);

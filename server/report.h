@@ -20,6 +20,17 @@
 void kms_report_headline(struct kms_buf *out, struct kms_stacks *stacks,
 			 const struct kms_view_fault *fault);
 
+/** A frame: "function (file:line)", "function (module+0xoff)" or what there is. */
+void kms_report_frame(struct kms_buf *out, const struct kms_view_frame *frame);
+
+/** @before and the first frame outside the allocator; nothing for a stack that is not known. */
+void kms_report_caller(struct kms_buf *out, struct kms_stacks *stacks, uint64_t stack_id,
+		       const char *before);
+
+/** One line about an owner of an address, "  2. 48 bytes, thread 7, allocated at ... in ...". */
+void kms_report_owner(struct kms_buf *out, struct kms_stacks *stacks,
+		      const struct kms_view_owner *owner, size_t number);
+
 /** The whole report; of the address's owners at most @max_owners, and how many more there are. */
 void kms_report_fault(struct kms_buf *out, struct kms_stacks *stacks,
 		      const struct kms_view_fault *fault, size_t max_owners);

@@ -6,50 +6,17 @@
 #include "base/fmt.h"
 #include "base/hash.h"
 #include "server/exchange.h"
+#include "server/suspect.h"
 #include "server/write.h"
-
-enum {
-	SUSPECT_SCORE = 50, /* half of what the evidence can say */
-};
 
 static const char *const state_names[KMS_LEAK_STATES] = {"open", "suppressed", "expected", "fixed"};
 
-/* Adds one clause of the evidence in words. */
-static void add_clause(struct kms_buf *text, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void add_clause(struct kms_buf *text, const char *fmt, ...)
-{
-	va_list args;
-
-	if (text->used_bytes)
-		kms_buf_add_str(text, "; ");
-	va_start(args, fmt);
-	kms_buf_addv(text, fmt, args);
-	va_end(args);
-}
-
-/* The same words wherever the suspect is shown. */
 static void write_words(struct kms_json *json, const struct kms_view_leak *leak)
 {
-	const struct kms_view_evidence *e = &leak->evidence;
 	struct kms_buf text;
 
 	kms_buf_init(&text, 1024);
-	if (e->at_exit)
-		add_clause(&text, "still live when the program ended");
-	if (e->never_freed)
-		add_clause(&text, "no block from here was ever freed");
-	else if (e->freed)
-		add_clause(&text, "%s of %s blocks from here were freed",
-			   kms_fmt_count(e->freed).text, kms_fmt_count(leak->allocs).text);
-	if (e->growth_bytes_per_s >= 1)
-		add_clause(&text, "grows by %s/s",
-			   kms_fmt_bytes((uint64_t)e->growth_bytes_per_s).text);
-	if (e->age_over_lifetime >= 1)
-		add_clause(&text,
-			   "median age is %.3g times the 99th percentile of its past lifetimes",
-			   e->age_over_lifetime);
+	kms_suspect_words(&text, leak);
 	kms_json_string(json, "words", kms_buf_text(&text));
 	kms_buf_deinit(&text);
 }
@@ -68,12 +35,6 @@ static void write_evidence(struct kms_json *json, const struct kms_view_leak *le
 	kms_json_object_end(json);
 }
 
-/* Every site with live blocks is in the list; these are worth a look. */
-static bool is_suspect(const struct kms_view_leak *leak)
-{
-	return leak->score >= SUSPECT_SCORE && (!leak->state || strcmp(leak->state, "open") == 0);
-}
-
 static void write_members(struct kms_exchange *x, const struct kms_view_leak *leak)
 {
 	struct kms_json *json = &x->json;
@@ -81,7 +42,7 @@ static void write_members(struct kms_exchange *x, const struct kms_view_leak *le
 	kms_json_string(json, "id", leak->id);
 	kms_json_u64(json, "target", leak->target);
 	kms_json_double(json, "score", leak->score);
-	kms_json_bool(json, "suspect", is_suspect(leak));
+	kms_json_bool(json, "suspect", kms_is_suspect(leak));
 	kms_json_u64(json, "bytes", leak->bytes);
 	kms_json_u64(json, "count", leak->count);
 	kms_json_u64(json, "allocs", leak->allocs);
@@ -168,7 +129,7 @@ static uint64_t write_totals(struct kms_exchange *x)
 		if (!matches(&s->leak[i], &x->query))
 			continue;
 		add_row(&all, &s->leak[i]);
-		if (is_suspect(&s->leak[i]))
+		if (kms_is_suspect(&s->leak[i]))
 			add_row(&suspects, &s->leak[i]);
 	}
 	kms_json_object_begin(json, NULL);
