@@ -14,8 +14,11 @@
 #include "server/server.h"
 #include "server/stacks.h"
 
+struct kms_ddb_sessions;
+
 struct kms_server {
 	const struct kms_view *view;
+	struct kms_ddb_sessions *sessions; /* prompts that remember */
 	char version[32];
 };
 
@@ -45,6 +48,7 @@ struct kms_route {
 	const char *pattern;
 	uint32_t params; /* KMS_PARAM_BIT set; others are refused */
 	kms_handler_fn *handle;
+	bool reads_too; /* not a GET, but may read only: the handler looks at in->read_only */
 };
 
 /** The table; ends with a row of NULLs. */
@@ -103,5 +107,6 @@ kms_handler_fn kms_res_blocks, kms_res_whatis, kms_res_history, kms_res_slabs;
 kms_handler_fn kms_res_timeline, kms_res_marks, kms_res_marks_post, kms_res_diff, kms_res_audit;
 kms_handler_fn kms_res_variables, kms_res_variable, kms_res_variable_patch;
 kms_handler_fn kms_res_loss, kms_res_stream;
+kms_handler_fn kms_res_db;
 
 #endif

@@ -27,16 +27,16 @@
 
 #define GET(path, params, handle)                                                                  \
 	{                                                                                          \
-		"GET", path, params, handle                                                        \
+		"GET", path, params, handle, false                                                 \
 	}
 #define PATCH(path, params, handle)                                                                \
 	{                                                                                          \
-		"PATCH", path, params, handle                                                      \
+		"PATCH", path, params, handle, false                                               \
 	}
 
 #define POST(path, params, handle)                                                                 \
 	{                                                                                          \
-		"POST", path, params, handle                                                       \
+		"POST", path, params, handle, false                                                \
 	}
 
 const struct kms_route kms_routes[] = {
@@ -70,5 +70,6 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/variables", TARGET, kms_res_variables),
 	GET("/api/v1/variables/{name}", TARGET, kms_res_variable),
 	PATCH("/api/v1/variables/{name}", TARGET, kms_res_variable_patch),
+	{"POST",  "/api/v1/db", TARGET, kms_res_db, true},
 	{0},
 };

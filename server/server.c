@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "server/db_session.h"
 #include "server/exchange.h"
 
 int kms_server_create(const struct kms_view *view, const char *version, struct kms_server **out,
@@ -16,8 +17,13 @@ int kms_server_create(const struct kms_view *view, const char *version, struct k
 {
 	struct kms_server *server = calloc(1, sizeof(*server));
 
-	if (!server)
+	if (server)
+		server->sessions = malloc(sizeof(*server->sessions));
+	if (!server || !server->sessions) {
+		free(server);
 		return kms_err_set(err, -ENOMEM, "no memory for the server");
+	}
+	kms_ddb_sessions_init(server->sessions);
 	server->view = view;
 	snprintf(server->version, sizeof(server->version), "%s", version);
 	*out = server;
@@ -26,6 +32,10 @@ int kms_server_create(const struct kms_view *view, const char *version, struct k
 
 void kms_server_destroy(struct kms_server *server)
 {
+	if (server) {
+		kms_ddb_sessions_deinit(server->sessions);
+		free(server->sessions);
+	}
 	free(server);
 }
 
@@ -150,7 +160,7 @@ static void dispatch(struct kms_exchange *x)
 	}
 	if (!check_query(x))
 		return;
-	if (x->in->read_only && strcmp(x->route->method, "GET") != 0)
+	if (x->in->read_only && strcmp(x->route->method, "GET") != 0 && !x->route->reads_too)
 		kms_problem(x, KMS_PROBLEM_FORBIDDEN, "who asks may read only");
 	else
 		x->route->handle(x);

@@ -182,6 +182,25 @@ def variables_and_marks_can_be_written(document):
         check(ask("POST", "/api/v1/marks", bad)[0] == 400, f"POST mark {bad}")
 
 
+def prompt_lines_are_answered(document):
+    valid = validator(document, "DbAnswer")
+    for line, failed in [("show guard", False), ("w kmem_guard_depth 0t30000", False), ("w kmem_guard_depth 1000000000000", True),
+                         ("nonsense", True), ("", False), ("?", False), ("quit", False), ("show all pools", False)]:
+        status, media_type, _, body = ask("POST", "/api/v1/db", json.dumps({"line": line, "session": "contract"}))
+        check((status, media_type) == (200, "application/json"), f"db {line}: {status} {media_type}")
+        answer = json.loads(body)
+        for error in valid.iter_errors(answer):
+            failures.append(f"db {line}: {error.json_path}: {error.message[:200]}")
+        check((answer["error"] is not None) == failed, f"db {line}: {answer['error']}")
+        check(answer["stop"] == (line == "quit"), f"db {line}: stop {answer['stop']}")
+    for bad in ["{}", "[]", '{"line": 1}', '{"line": "a", "lines": 1}', '{"line": "a", "line": "b"}', '{"line": "a", "session": ""}',
+                '{"line": "a", "session": "a b"}', '{"line": "a", "session": "' + 65 * "x" + '"}', '{"session": "a"}']:
+        status, _, _, body = ask("POST", "/api/v1/db", bad)
+        check(status == 400, f"POST db {bad}: {status}")
+    check(ask("POST", "/api/v1/db?target=77", '{"line": "show guard"}')[0] == 404, "db of a target that is not there")
+    check(ask("GET", "/api/v1/db")[0] == 405, "GET db")
+
+
 def finished_runs_refuse_writes():
     os.environ["API_TOOL_FINISHED"] = "1"
     for method, target, body in [("PATCH", "/api/v1/guard", '{"depth": 1}'), ("PATCH", "/api/v1/variables/kmem_size", '{"value": 1}'),
@@ -229,6 +248,7 @@ def main():
     pages_are_the_whole()
     guard_can_be_changed(document)
     variables_and_marks_can_be_written(document)
+    prompt_lines_are_answered(document)
     finished_runs_refuse_writes()
     figures_are_right()
     for failure in failures:

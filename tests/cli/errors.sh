@@ -19,7 +19,7 @@ refused 2 'there is no command nope' help nope
 refused 2 '"../stats" is no id' leaks --id ../stats
 refused 2 '"x y" is no id' stacks 'x y'
 refused 2 'one page of at most 1000' events --json --limit 2000
-for name in attach top db whatis history report diff mark export replay doctor completion; do
+for name in attach top whatis history report diff mark export replay doctor completion; do
 	refused 2 "kmemscope $name: comes with version 0.2" "$name" --any thing
 done
 

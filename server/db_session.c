@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Prompts that remember: see db_session.h. */
+#include "server/db_session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void kms_ddb_sessions_init(struct kms_ddb_sessions *sessions)
+{
+	memset(sessions, 0, sizeof(*sessions));
+	pthread_mutex_init(&sessions->lock, NULL);
+}
+
+void kms_ddb_sessions_deinit(struct kms_ddb_sessions *sessions)
+{
+	pthread_mutex_destroy(&sessions->lock);
+}
+
+/* The place of an id; KMS_DDB_SESSIONS: it has none. */
+static size_t find(const struct kms_ddb_sessions *sessions, const char *id)
+{
+	size_t i = 0;
+
+	while (i < KMS_DDB_SESSIONS && strcmp(sessions->item[i].id, id) != 0)
+		i++;
+	return i;
+}
+
+void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id,
+			   struct kms_ddb_state *state)
+{
+	size_t i;
+
+	(void)pthread_mutex_lock(&sessions->lock);
+	i = find(sessions, id);
+	if (i < KMS_DDB_SESSIONS)
+		*state = sessions->item[i].state;
+	else
+		kms_ddb_state_init(state);
+	(void)pthread_mutex_unlock(&sessions->lock);
+}
+
+void kms_ddb_sessions_store(struct kms_ddb_sessions *sessions, const char *id,
+			    const struct kms_ddb_state *state)
+{
+	size_t oldest = 0;
+	size_t i;
+
+	(void)pthread_mutex_lock(&sessions->lock);
+	i = find(sessions, id);
+	if (i == KMS_DDB_SESSIONS) {
+		for (size_t j = 1; j < KMS_DDB_SESSIONS; j++)
+			if (sessions->item[j].used < sessions->item[oldest].used)
+				oldest = j;
+		i = oldest;
+		snprintf(sessions->item[i].id, sizeof(sessions->item[i].id), "%s", id);
+	}
+	sessions->item[i].state = *state;
+	sessions->item[i].used = ++sessions->clock;
+	(void)pthread_mutex_unlock(&sessions->lock);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Answers by pages: see pager.h. */
+#include "tui/pager.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+static const char more[] = "--db_more--";
+
+/* One key, as soon as it is pressed; 0: there is no more to read. */
+static char read_key(void)
+{
+	struct termios before;
+	struct termios raw;
+	char key = 0;
+	ssize_t n;
+
+	if (tcgetattr(STDIN_FILENO, &before) < 0)
+		return 0;
+	raw = before;
+	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* signals stay: ^C still ends us */
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+	n = read(STDIN_FILENO, &key, 1);
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
+	return n == 1 ? key : 0;
+}
+
+/* How many lines may follow; 0: no more are wanted. */
+static int ask(FILE *to, int page)
+{
+	char key;
+
+	fputs(more, to);
+	fflush(to);
+	do
+		key = read_key();
+	while (key && !strchr(" \r\nqQ", key));
+	fprintf(to, "\r%*s\r", (int)strlen(more), "");
+	if (key == ' ')
+		return page;
+	return key == '\n' || key == '\r' ? 1 : 0;
+}
+
+static void write_line(FILE *to, const char *line, size_t n)
+{
+	char c;
+
+	for (size_t i = 0; i < n; i++) {
+		c = line[i];
+		fputc((unsigned char)c < ' ' && c != '\t' ? '?' : c == 0x7f ? '?' : c, to);
+	}
+	fputc('\n', to);
+}
+
+void kms_page(FILE *to, const char *output, const char *error, int lines)
+{
+	int page = lines > 1 ? lines - 1 : lines;
+	int left = page;
+	size_t n;
+
+	for (; *output; output += n + (output[n] == '\n')) {
+		n = strcspn(output, "\n");
+		if (lines > 0 && left == 0) {
+			left = ask(to, page);
+			if (left == 0)
+				break;
+		}
+		write_line(to, output, n);
+		left--;
+	}
+	if (error)
+		write_line(to, error, strlen(error));
+}
