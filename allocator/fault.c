@@ -9,6 +9,7 @@
 #include "allocator/region.h"
 #include "allocator/slab.h"
 #include "allocator/text.h"
+#include "allocator/umem.h"
 
 enum {
 	AROUND_BYTES = 64, /* memory shown before and behind the address */
@@ -98,6 +99,8 @@ static void fill_bytes(const struct kms_heap *heap, struct kms_fault *f,
 
 	if (span->state == KMS_SPAN_GUARD && !kms_guard_readable(heap, f->address, &low, &high))
 		return;
+	if (kms_umem_owns(heap, f->address) && !kms_umem_readable(heap, f->address, &low, &high))
+		return;
 	if (span->state == KMS_SPAN_FREE || f->address < low || f->address >= high)
 		return;
 	start = f->address > low + AROUND_BYTES ? f->address - AROUND_BYTES : low;
@@ -110,23 +113,31 @@ static void fill_bytes(const struct kms_heap *heap, struct kms_fault *f,
 	__builtin_memcpy(f->bytes, (const void *)(uintptr_t)start, end - start);
 }
 
-static void fill_place(struct kms_local *t, struct kms_fault *f)
+/* @gone: a block that was freed and whose pages may be anybody's, or NULL. */
+static void fill_gone(struct kms_fault *f, const struct kms_gone *gone)
+{
+	if (!gone)
+		return;
+	f->block = gone->block;
+	f->block_bytes = gone->size;
+	f->alloc_stack = gone->alloc_stack;
+	f->free_stack = gone->free_stack;
+	f->block_state = KMS_BLOCK_FREE;
+	f->cache = gone->cache;
+}
+
+static void fill_place(struct kms_local *t, struct kms_fault *f, const struct kms_gone *gone)
 {
 	struct kms_place place;
-	const struct kms_gone *gone;
 
 	f->cache = KMS_NO_INDEX;
+	if (gone) {
+		fill_gone(f, gone);
+		return;
+	}
 	kms_place_find(t->heap, f->block ? f->block : f->address, &place);
 	if (!place.span) {
-		gone = kms_heap_gone(t->heap, f->address);
-		if (gone) {
-			f->block = gone->block;
-			f->block_bytes = gone->size;
-			f->alloc_stack = gone->alloc_stack;
-			f->free_stack = gone->free_stack;
-			f->block_state = KMS_BLOCK_FREE;
-			f->cache = t->heap->large_malloc_cache;
-		}
+		fill_gone(f, kms_heap_gone(t->heap, f->address));
 		return;
 	}
 	f->cache = place.span->cache;
@@ -197,7 +208,7 @@ uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 	f->stack = finding->stack;
 	if (!f->stack && finding->frame)
 		f->stack = kms_stack_capture(t->stack, finding->frame);
-	fill_place(t, f);
+	fill_place(t, f, finding->gone);
 	if (f->cache == KMS_NO_INDEX)
 		f->cache = f->argument_cache;
 	f->policy = policy_of(t->heap, kind);

@@ -19,8 +19,9 @@ struct kms_finding {
 	uint64_t expected, found;
 	uint32_t stack; /* of the access; 0: captured from @frame */
 	const struct kms_frame *frame;
-	uint32_t argument_cache; /* KMS_NO_INDEX */
-	const char *text;        /* the original's message, or NULL */
+	uint32_t argument_cache;     /* KMS_NO_INDEX */
+	const struct kms_gone *gone; /* the block at fault, if it is no block any more; else NULL */
+	const char *text;            /* the original's message, or NULL */
 };
 
 /** Where a pointer points. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* KMEM_GUARD compiled out (option KMS_GUARD=OFF): a depth other than 0 is refused. */
 #include "allocator/guard.h"
+#include "allocator/port.h"
 
 uint64_t kms_guard_round_depth(uint64_t depth)
 {
@@ -75,6 +76,12 @@ void kms_guard_fork_lock(struct kms_heap *heap)
 void kms_guard_fork_unlock(struct kms_heap *heap)
 {
 	(void)heap;
+}
+
+/* There is no handler for it. */
+int kms_port_catch_traps(void)
+{
+	return -1;
 }
 
 void kms_guard_drain(struct kms_local *t)

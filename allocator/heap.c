@@ -122,12 +122,11 @@ bool kms_heap_init(struct kms_heap *heap)
 	return heap->gone && malloc_caches(heap) && kmem_caches(heap) && large_caches(heap);
 }
 
-void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t size,
-			    uint32_t alloc_stack, uint32_t free_stack)
+void kms_heap_remember_free(struct kms_heap *heap, const struct kms_gone *gone)
 {
 	uint32_t n = __atomic_fetch_add(&heap->gone_next, 1, __ATOMIC_RELAXED);
 
-	heap->gone[n % KMS_GONE_ENTRIES] = (struct kms_gone){block, size, alloc_stack, free_stack};
+	heap->gone[n % KMS_GONE_ENTRIES] = *gone;
 }
 
 const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block)

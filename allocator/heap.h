@@ -43,8 +43,7 @@ struct kms_cache *kms_heap_aligned_cache(struct kms_heap *heap, unsigned align_s
 					 unsigned stride_shift);
 
 /** Keeps a freed large block in mind, for the report of its second free. */
-void kms_heap_remember_free(struct kms_heap *heap, uintptr_t block, uint64_t size,
-			    uint32_t alloc_stack, uint32_t free_stack);
+void kms_heap_remember_free(struct kms_heap *heap, const struct kms_gone *gone);
 const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block);
 
 #endif

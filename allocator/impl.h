@@ -8,7 +8,7 @@
  *   2 cache.lock          depot and slabs of one cache
  *   3 heap.arena_lock     page runs, spans
  *   4 heap.meta_lock      memory of the allocator's own structures
- * The guard has its own lock (guard.h), taken between 1 and 3. Nobody calls out of the allocator or
+ * The guard has its own lock (guard.h), taken between 1 and 3; so has ddi_umem (umem.h). Nobody calls out of the allocator or
  * emits an event with lock 2, 3 or 4 held.
  */
 #ifndef KMS_ALLOCATOR_IMPL_H
@@ -148,6 +148,7 @@ struct kms_ring_writer {
 
 struct kms_heap;
 struct kms_stack;
+struct kms_umems;
 struct pool_cache; /* pool.h */
 
 /**
@@ -227,6 +228,7 @@ struct kms_gone {
 	uintptr_t block;
 	uint64_t size;
 	uint32_t alloc_stack, free_stack;
+	uint32_t cache;
 };
 
 struct kms_guard;
@@ -293,6 +295,7 @@ struct kms_heap {
 	uint32_t large_malloc_cache, large_kmem_cache;
 	uint32_t own_calls;            /* there are blocks that only their own calls give back */
 	struct pool_cache *dead_pools; /* destroyed, through .next; under control_lock */
+	struct kms_umems *umems;       /* NULL until the first ddi_umem_alloc (umem.h) */
 	struct kms_guard *guard;       /* NULL until the first depth */
 	struct kms_stacks *stacks;
 };

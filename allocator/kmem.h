@@ -189,6 +189,66 @@ KMEM_API void pool_cache_sethiwat(pool_cache_t pc, int n);
  */
 KMEM_API void pool_cache_sethardlimit(pool_cache_t pc, int n, const char *warning, int rate_s);
 
+/*
+ * ddi_umem_alloc(9F): page-aligned, zeroed memory behind a cookie, in whole pages, that another
+ * address space can map.
+ */
+
+/** Stands for a buffer; a valid one is never NULL. */
+typedef void *ddi_umem_cookie_t;
+
+/** Flags of ddi_umem_alloc; values of illumos' sys/sunddi.h. */
+#define DDI_UMEM_SLEEP    0x0 /* waits for memory; with PAGEABLE it may fail all the same */
+#define DDI_UMEM_NOSLEEP  0x1 /* may return NULL */
+#define DDI_UMEM_PAGEABLE 0x2 /* not locked in physical memory */
+
+/**
+ * Zeroed memory of @size bytes rounded up to whole pages, all of which may be used. *@cookiep is set
+ * to NULL first, and to the buffer's cookie on success. Without DDI_UMEM_PAGEABLE the memory is
+ * locked as far as the process may lock memory; what is short is a figure of the process. A forked
+ * child shares the memory with its parent, and locks it again.
+ *
+ * Locks:  DDI_UMEM_SLEEP may block; not from interrupt context, nor with a lock held, nor between
+ *         kmem_suspend_enter and kmem_suspend_leave
+ * Errors: NULL for size 0 and for a size that cannot be rounded, with any flags; without memory
+ *         with NOSLEEP or PAGEABLE. Unknown flags, wrong context: a fault
+ * Source: ddi_umem_alloc(9F)
+ */
+KMEM_API void *ddi_umem_alloc(size_t size, int flags, ddi_umem_cookie_t *cookiep);
+
+/**
+ * Gives the whole buffer back. Who has mapped it elsewhere keeps what was in it. NULL is allowed;
+ * from any context.
+ *
+ * Errors: a cookie freed before, the buffer's address, anything else: a fault
+ * Source: ddi_umem_alloc(9F)
+ */
+KMEM_API void ddi_umem_free(ddi_umem_cookie_t cookie);
+
+/** How another process maps a buffer: mmap(NULL, bytes, ..., MAP_SHARED, fd, offset). */
+struct ddi_umem_map {
+	int fd; /* the caller's to pass on and to close; close-on-exec */
+	uint64_t offset;
+	size_t bytes;
+};
+
+/**
+ * What devmap_umem_setup(9F) is for: *@map says how to map the buffer of @cookie. The descriptor
+ * reaches this buffer and no other.
+ *
+ * Shape:  @protection: PROT_READ, or PROT_READ | PROT_WRITE: what it can be mapped for
+ * Errors: -EINVAL wrong protection, no such cookie (a fault, too); -ENODEV: no descriptor was left
+ *         when the buffer was made, or the program has closed it; else as open
+ */
+KMEM_API int ddi_umem_export(ddi_umem_cookie_t cookie, int protection, struct ddi_umem_map *map);
+
+/**
+ * Marks of a suspend and its resume (DDI_SUSPEND, DDI_RESUME) on this thread: ddi_umem_alloc between
+ * them is a fault. They nest.
+ */
+KMEM_API void kmem_suspend_enter(void);
+KMEM_API void kmem_suspend_leave(void);
+
 /** Context levels, for kmem_context_enter; same values as enum kms_level of schema/record.h. */
 enum kmem_context {
 	KMEM_CONTEXT_TASK = 0,

@@ -10,6 +10,7 @@
 #include "allocator/kmem_front.h"
 #include "allocator/port/process.h"
 #include "allocator/region.h"
+#include "allocator/umem.h"
 #include "allocator/verify.h"
 
 static void *get(size_t size, km_flag_t flags, bool intr, struct kms_request_info *info)
@@ -154,8 +155,10 @@ size_t kmem_roundup_size(size_t size)
 static void set_level(struct kms_local *t, uint32_t level)
 {
 	const uint64_t numbers[5] = {t->thread_index, level};
+	uint32_t previous = t->level;
 
 	t->level = level;
+	kms_umem_level(t->heap, previous, level);
 	if (!t->trace)
 		return;
 	kms_enter(t);

@@ -141,19 +141,17 @@ void *kms_large_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 	return p;
 }
 
-bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info)
+static struct kms_side *side_of(const struct kms_span *span)
 {
-	struct kms_span *span = kms_span_of(t->heap, (uintptr_t)p);
-	struct kms_side *side;
-	uint64_t size;
+	return (struct kms_side *)(uintptr_t)span->side_address;
+}
 
-	if (!span || span->state != KMS_SPAN_LARGE ||
-	    (uintptr_t)p != span->base + span->first_bytes)
-		return false;
-	side = (struct kms_side *)(uintptr_t)span->side_address;
-	if (side->state != KMS_BLOCK_LIVE)
-		return false;
-	size = kms_side_size(span, side);
+void kms_large_retire(struct kms_local *t, struct kms_span *span, struct kms_request_info *info)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)(span->base + span->first_bytes);
+	struct kms_side *side = side_of(span);
+	uint64_t size = kms_side_size(span, side);
+
 	kms_fault_check_zones(t, span, p, side, &info->frame, KMS_ACCESS_FREE);
 	if (t->trace)
 		(void)kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, info->node,
@@ -163,9 +161,35 @@ bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info)
 	t->counter[span->cache].free_bytes += size;
 	tell_span(t, span, false);
 	count_span(t, span->cache, -1, span->pages);
+	side->free_stack = info->node;
 	side->state = KMS_BLOCK_FREE;
-	kms_heap_remember_free(t->heap, (uintptr_t)p, size, side->alloc_stack, info->node);
-	side_put(t->heap, side);
-	kms_arena_free(t->heap, span);
+}
+
+void kms_large_release(struct kms_heap *heap, struct kms_span *span)
+{
+	struct kms_side *side = side_of(span);
+	const struct kms_gone gone = {
+		.block = (uintptr_t)(span->base + span->first_bytes),
+		.size = kms_side_size(span, side),
+		.alloc_stack = side->alloc_stack,
+		.free_stack = side->free_stack,
+		.cache = span->cache,
+	};
+
+	kms_heap_remember_free(heap, &gone);
+	side_put(heap, side);
+	kms_arena_free(heap, span);
+}
+
+bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info)
+{
+	struct kms_span *span = kms_span_of(t->heap, (uintptr_t)p);
+
+	if (!span || span->state != KMS_SPAN_LARGE ||
+	    (uintptr_t)p != span->base + span->first_bytes ||
+	    side_of(span)->state != KMS_BLOCK_LIVE)
+		return false;
+	kms_large_retire(t, span, info);
+	kms_large_release(t->heap, span);
 	return true;
 }

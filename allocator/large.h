@@ -15,6 +15,10 @@ void *kms_large_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 /** Frees @p if it is a live large block; false if it is not one. */
 bool kms_large_free(struct kms_local *t, void *p, struct kms_request_info *info);
 
+/** The two halves of a free: the block is checked and recorded as free; its pages go. */
+void kms_large_retire(struct kms_local *t, struct kms_span *span, struct kms_request_info *info);
+void kms_large_release(struct kms_heap *heap, struct kms_span *span);
+
 /** Bytes from the block's start to the end of its pages. */
 size_t kms_large_room(const struct kms_span *span);
 

@@ -6,6 +6,7 @@
 #include "allocator/port.h"
 #include "allocator/region.h"
 #include "allocator/sizeclass.h"
+#include "allocator/umem.h"
 
 enum {
 	ASK_LOCALS = 64,
@@ -152,6 +153,7 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 	t->tid = kms_port_tid();
 	t->thread_index = thread_entry(heap, t->tid);
 	t->level = KMS_LEVEL_TASK;
+	t->suspended = 0;
 	t->busy = 0;
 	kms_stack_init(t->stack, heap->stacks);
 	kms_ring_reset(t->ring);
@@ -164,6 +166,7 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 /* NOLINTNEXTLINE(misc-no-recursion): a nested one has none of its own */
 void kms_local_put(struct kms_local *t)
 {
+	kms_umem_level(t->heap, t->level, KMS_LEVEL_TASK);
 	kms_enter(t);
 	kms_cache_flush_local(t);
 	kms_ring_close(t);
@@ -274,4 +277,5 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 		announce(t);
 	}
 	kms_guard_after_fork(heap);
+	kms_umem_after_fork(heap);
 }

@@ -38,6 +38,35 @@ void *kms_port_meta(size_t bytes);
  */
 int kms_port_populate(void *start, size_t bytes);
 
+/** What the port keeps of memory that other address spaces can map. */
+struct kms_shared {
+	int fd; /* -1: not shared */
+	uint64_t device, inode;
+};
+
+/**
+ * Lays zeroed memory that can be mapped elsewhere over pages of an opened reservation. Negative
+ * where that is not possible: the pages are as they were then.
+ */
+int kms_port_share(void *start, size_t bytes, struct kms_shared *shared);
+
+/** Takes it away again: the pages are private and zero. Mappings elsewhere keep what they have. */
+void kms_port_unshare(void *start, size_t bytes, struct kms_shared *shared);
+
+/** A way for others to map it: a new descriptor, close-on-exec, the caller's; or a negative error. */
+int kms_port_shared_fd(const struct kms_shared *shared, bool writable);
+
+/** Keeps pages in physical memory; returns for how many bytes from @start the system allowed it. */
+size_t kms_port_pin(void *start, size_t bytes);
+void kms_port_unpin(void *start, size_t bytes);
+
+/** Makes pages of an opened reservation inaccessible, or readable and writable again. */
+int kms_port_close_pages(void *start, size_t bytes);
+int kms_port_open_pages(void *start, size_t bytes);
+
+/** Accesses to closed pages are told to kms_umem_trap from now on; negative if that cannot be. */
+int kms_port_catch_traps(void);
+
 /** Monotonic time in ns. */
 uint64_t kms_port_now_ns(void);
 

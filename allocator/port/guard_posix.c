@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "allocator/port.h"
 #include "allocator/preload/signals.h"
 #include "schema/region.h"
 
@@ -43,6 +44,14 @@ const struct kms_guard_ops *kms_port_guard_backend(unsigned index)
 	};
 
 	return index < sizeof(backends) / sizeof(backends[0]) ? backends[index] : NULL;
+}
+
+int kms_port_catch_traps(void)
+{
+	int result = kms_signals_start();
+
+	kms_signals_thread();
+	return result;
 }
 
 size_t kms_port_guard_reserve_bytes(void)

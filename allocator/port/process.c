@@ -24,6 +24,7 @@
 #include "allocator/port/region_file.h"
 #include "allocator/region.h"
 #include "allocator/text.h"
+#include "allocator/umem.h"
 
 extern char **environ;
 
@@ -129,6 +130,7 @@ static void fork_prepare(void)
 			kms_port_lock(&heap->cache[i]->lock);
 	}
 	kms_guard_fork_lock(heap);
+	kms_umem_fork_lock(heap);
 	kms_port_lock(&heap->arena_lock);
 	kms_port_lock(&heap->meta_lock);
 }
@@ -139,6 +141,7 @@ static void fork_unlock(void)
 
 	kms_port_unlock(&heap->meta_lock);
 	kms_port_unlock(&heap->arena_lock);
+	kms_umem_fork_unlock(heap);
 	kms_guard_fork_unlock(heap);
 	for (uint32_t i = heap->n_caches; i-- > 0;) {
 		if (heap->cache[i])

@@ -12,6 +12,7 @@
 #include "allocator/port.h"
 #include "allocator/port/process.h"
 #include "allocator/port/unwind_posix.h"
+#include "allocator/umem.h"
 
 enum {
 	FAULT_WRITE = 2, /* bit of the page fault's error code */
@@ -60,7 +61,9 @@ static bool report(struct kms_local *t, uintptr_t address, const greg_t *regs)
 	kms_enter(t);
 	if (t->heap->variable[KMS_VAR_TRACE] == 2)
 		stack = kms_stack_capture_exact(t->stack, &frame);
-	resume = kms_guard_trap(t, address, regs[REG_ERR] & FAULT_WRITE, stack);
+	resume = kms_guard_owns(t->heap, address)
+			 ? kms_guard_trap(t, address, regs[REG_ERR] & FAULT_WRITE, stack)
+			 : kms_umem_trap(t, address, regs[REG_ERR] & FAULT_WRITE, stack);
 	kms_leave(t);
 	return resume;
 }
@@ -74,7 +77,7 @@ static bool guard_trap(int sig, const siginfo_t *info, const ucontext_t *context
 	struct kms_local *t;
 	bool resume;
 
-	if (!kms_guard_owns(heap, address))
+	if (!kms_guard_owns(heap, address) && !kms_umem_owns(heap, address))
 		return false;
 	if (trapping) {
 		put_mailbox(heap, sig, address, (uint64_t)regs[REG_RIP]);
