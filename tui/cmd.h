@@ -12,6 +12,7 @@ typedef int kms_cmd_fn(struct kms_cli *cli, void *values, char **args, int n_arg
 
 kms_cmd_fn kms_cmd_leaks, kms_cmd_faults, kms_cmd_caches, kms_cmd_guard, kms_cmd_stats;
 kms_cmd_fn kms_cmd_targets, kms_cmd_sites, kms_cmd_stacks, kms_cmd_events;
+kms_cmd_fn kms_cmd_whatis, kms_cmd_history, kms_cmd_mark, kms_cmd_diff;
 kms_cmd_fn kms_cmd_status, kms_cmd_version, kms_cmd_help, kms_cmd_later;
 
 /* Rows of the commands with options of their own. */

@@ -26,14 +26,6 @@ struct call {
 	kms_show_fn *show;
 };
 
-static const char *number_text(const struct kms_opt_number *number, char text[24])
-{
-	if (!number->given)
-		return NULL;
-	snprintf(text, 24, "%" PRIu64, number->value);
-	return text;
-}
-
 /* The request of a call: --limit and the like as parameters. */
 static char *request_of(const struct call *call)
 {
@@ -42,9 +34,9 @@ static char *request_of(const struct call *call)
 	char target[24];
 	char min_bytes[24];
 	const char *pairs[] = {
-		"target",    call->takes_target ? number_text(&values->target, target) : NULL,
-		"limit",     call->takes_limit ? number_text(&values->limit, limit) : NULL,
-		"min_bytes", number_text(&values->min_bytes, min_bytes),
+		"target",    call->takes_target ? kms_opt_text(&values->target, target) : NULL,
+		"limit",     call->takes_limit ? kms_opt_text(&values->limit, limit) : NULL,
+		"min_bytes", kms_opt_text(&values->min_bytes, min_bytes),
 		"sum",       call->sum && !values->json ? "1" : NULL,
 		NULL,
 	};
@@ -52,36 +44,6 @@ static char *request_of(const struct call *call)
 	if (call->takes_limit && !pairs[3] && !values->json)
 		pairs[3] = call->default_limit;
 	return kms_view_target(call->path, pairs);
-}
-
-/* What a reader of the text must know, on stderr; JSON says it itself. */
-static void warn(const struct call *call, const cJSON *document)
-{
-	const cJSON *snapshot = kms_json_member(document, "snapshot");
-	uint64_t lost = kms_json_number(snapshot, "lost");
-
-	if (*kms_json_text(snapshot, "tracer_lost"))
-		kms_cli_error(call->cli, "%s; what came later is missing",
-			      kms_json_text(snapshot, "tracer_lost"));
-	if (lost)
-		kms_cli_error(call->cli, "%" PRIu64 " event%s lost: figures may be wrong", lost,
-			      lost == 1 ? " is" : "s are");
-}
-
-static void print_reply(const struct call *call, const struct kms_reply *reply,
-			const cJSON *document)
-{
-	struct kms_text text;
-
-	if (call->values->json) {
-		kms_cli_write(call->cli->out, reply->body, reply->body_bytes);
-		return;
-	}
-	kms_text_init(&text, call->cli);
-	text.color &= !call->values->no_color;
-	call->show(&text, document, call->values);
-	kms_text_print(&text, call->cli->out);
-	warn(call, document);
 }
 
 /* Asks, prints, and leaves the document in *document for what follows. Returns an exit status. */
@@ -103,7 +65,7 @@ static int show(const struct call *call, struct kms_client *client, cJSON **docu
 		return kms_cli_fail(call->cli, &err, kms_view_status(&err));
 	*document = cJSON_ParseWithLength(reply.body, reply.body_bytes);
 	if (*document)
-		print_reply(call, &reply, *document);
+		kms_view_print(call->cli, call->values, &reply, *document, call->show);
 	else
 		kms_cli_error(call->cli, "the answer is not JSON");
 	free(reply.body);
@@ -231,9 +193,9 @@ static int judge_leaks(const struct call *call, struct kms_client *client)
 
 	if (!values->leak_threshold.given && !values->error_exitcode.given)
 		return KMS_EXIT_OK;
-	target = kms_view_target(
-		call->path,
-		(const char *[]){"limit", "1", "target", number_text(&values->target, text), NULL});
+	target = kms_view_target(call->path,
+				 (const char *[]){"limit", "1", "target",
+						  kms_opt_text(&values->target, text), NULL});
 	ret = target ? kms_client_json(client, target, &leaks, &err) : -1;
 	free(target);
 	if (ret < 0)
@@ -281,7 +243,7 @@ static int show_unsuppressed(const struct call *call, const struct kms_suppressi
 		return kms_cli_fail(call->cli, &err, kms_view_status(&err));
 	reply.body = values->json ? cJSON_PrintUnformatted(document) : NULL;
 	reply.body_bytes = reply.body ? strlen(reply.body) : 0;
-	print_reply(call, &reply, document);
+	kms_view_print(call->cli, values, &reply, document, call->show);
 	free(reply.body);
 	status = kms_view_strict(values, document);
 	if ((values->leak_threshold.given || values->error_exitcode.given) &&

@@ -70,6 +70,9 @@ static const struct kms_opt event_options[] = {
 	KMS_ROW_END,
 };
 
+static const struct kms_opt history_options[] = {KMS_VIEW_OPTIONS, KMS_VIEW_TARGET, KMS_VIEW_LIMIT,
+						 KMS_ROW_END};
+
 static const char source_args[] = "[SESSION|FILE.kms]";
 
 static const char source_help[] =
@@ -80,6 +83,18 @@ static const char source_help[] =
 	&(const struct kms_command)                                                                \
 	{                                                                                          \
 		name, summary, source_args, source_help, 0, 1, false, KMS_EXIT_USAGE, options,     \
+			sizeof(struct kms_view_values), function                                   \
+	}
+
+static const char diff_help[] =
+	"A and B are marks, by number or name (see `kmemscope mark`); A may be the word begin, B the\n"
+	"word now. Without SESSION or FILE: the only live session, else the newest *.kms here.\n";
+
+/* A view that takes other arguments before its source. */
+#define VIEW_OF(name, summary, arguments, n, help, options, function)                              \
+	&(const struct kms_command)                                                                \
+	{                                                                                          \
+		name, summary, arguments, help, n, (n) + 1, false, KMS_EXIT_USAGE, options,        \
 			sizeof(struct kms_view_values), function                                   \
 	}
 
@@ -104,6 +119,14 @@ const struct kms_command *const kms_commands[] = {
 	&(const struct kms_command){"stacks",  "the frames of a stack id",               "ID [SESSION|FILE.kms]",
 				    source_help,									1, 2, false, KMS_EXIT_USAGE, plain_options,
 				    sizeof(struct kms_view_values),																 kms_cmd_stacks},
+	VIEW_OF("whatis", "the block that an address lies in, or lay in", "ADDR [SESSION|FILE.kms]",
+		1, source_help, target_options, kms_cmd_whatis),
+	VIEW_OF("history", "every owner that an address had", "ADDR [SESSION|FILE.kms]", 1,
+		source_help, history_options, kms_cmd_history),
+	VIEW_OF("mark", "mark this moment of a live session", "NAME [SESSION]", 1, source_help,
+		plain_options, kms_cmd_mark),
+	VIEW_OF("diff", "what each site gained between two marks", "A B [SESSION|FILE.kms]", 2,
+		diff_help, history_options, kms_cmd_diff),
 	&kms_command_sql,
 	&kms_command_daemon,
 	&kms_command_db,
@@ -118,11 +141,7 @@ const struct kms_command *const kms_commands[] = {
 				    NULL,									       0, 1, false, KMS_EXIT_USAGE, no_options,    0,                              kms_cmd_help  },
 	LATER("attach"),
 	LATER("top"),
-	LATER("whatis"),
-	LATER("history"),
 	LATER("report"),
-	LATER("diff"),
-	LATER("mark"),
 	LATER("export"),
 	LATER("replay"),
 	LATER("doctor"),

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,4 +65,65 @@ int kms_view_strict(const struct kms_view_values *values, const cJSON *document)
 	if (*kms_json_text(snapshot, "tracer_lost"))
 		return KMS_EXIT_TARGET_LOST;
 	return kms_json_number(snapshot, "lost") ? KMS_EXIT_EVENTS_LOST : KMS_EXIT_OK;
+}
+
+const char *kms_opt_text(const struct kms_opt_number *number, char text[24])
+{
+	if (!number->given)
+		return NULL;
+	snprintf(text, 24, "%" PRIu64, number->value);
+	return text;
+}
+
+/* What a reader of the text must know, on stderr; JSON says it itself. */
+static void warn(struct kms_cli *cli, const cJSON *document)
+{
+	const cJSON *snapshot = kms_json_member(document, "snapshot");
+	uint64_t lost = kms_json_number(snapshot, "lost");
+
+	if (*kms_json_text(snapshot, "tracer_lost"))
+		kms_cli_error(cli, "%s; what came later is missing",
+			      kms_json_text(snapshot, "tracer_lost"));
+	if (lost)
+		kms_cli_error(cli, "%" PRIu64 " event%s lost: figures may be wrong", lost,
+			      lost == 1 ? " is" : "s are");
+}
+
+void kms_view_print(struct kms_cli *cli, const struct kms_view_values *values,
+		    const struct kms_reply *reply, const cJSON *document, kms_show_fn *show)
+{
+	struct kms_text text;
+
+	if (values->json) {
+		kms_cli_write(cli->out, reply->body, reply->body_bytes);
+		return;
+	}
+	kms_text_init(&text, cli);
+	text.color &= !values->no_color;
+	show(&text, document, values);
+	kms_text_print(&text, cli->out);
+	warn(cli, document);
+}
+
+int kms_view_ask(struct kms_cli *cli, const struct kms_view_values *values,
+		 struct kms_client *client, const struct kms_view_request *request)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_reply reply;
+	cJSON *document;
+	int status = KMS_EXIT_FAILED;
+
+	if (kms_client_request(client, request->method, request->target, request->body, &reply,
+			       &err) < 0)
+		return kms_cli_fail(cli, &err, kms_view_status(&err));
+	document = cJSON_ParseWithLength(reply.body, reply.body_bytes);
+	if (document) {
+		kms_view_print(cli, values, &reply, document, request->show);
+		status = kms_view_strict(values, document);
+	} else {
+		kms_cli_error(cli, "the answer is not JSON");
+	}
+	free(reply.body);
+	cJSON_Delete(document);
+	return status;
 }

@@ -50,6 +50,7 @@ typedef void kms_show_fn(struct kms_text *text, const cJSON *document,
 kms_show_fn kms_show_leaks, kms_show_leak, kms_show_faults, kms_show_fault;
 kms_show_fn kms_show_caches, kms_show_targets, kms_show_sites, kms_show_stack;
 kms_show_fn kms_show_stats, kms_show_guard;
+kms_show_fn kms_show_whatis, kms_show_history, kms_show_mark, kms_show_diff;
 
 /** How suspects are shown; all zero: all of them, whole. */
 struct kms_suspects {
@@ -78,6 +79,24 @@ char *kms_view_target(const char *path, const char *const *pairs);
 
 /** Opens the source that a command's arguments name, or says why not. Returns 0 or an exit status. */
 int kms_view_open(struct kms_cli *cli, char **args, int n_args, struct kms_client **client);
+
+/** The value of an option as a parameter; NULL if it was not given. */
+const char *kms_opt_text(const struct kms_opt_number *number, char text[24]);
+
+/** Prints an answer: its body with --json, else by @show, with what else must be known on stderr. */
+void kms_view_print(struct kms_cli *cli, const struct kms_view_values *values,
+		    const struct kms_reply *reply, const cJSON *document, kms_show_fn *show);
+
+/** A request and how its answer is shown. */
+struct kms_view_request {
+	const char *method, *target;
+	const char *body; /* JSON, NULL none */
+	kms_show_fn *show;
+};
+
+/** Asks and prints, or says what went wrong. Returns an exit status. */
+int kms_view_ask(struct kms_cli *cli, const struct kms_view_values *values,
+		 struct kms_client *client, const struct kms_view_request *request);
 
 /** The exit status for a failed request. */
 int kms_view_status(const struct kms_err *err);

@@ -19,9 +19,16 @@ refused 2 'there is no command nope' help nope
 refused 2 '"../stats" is no id' leaks --id ../stats
 refused 2 '"x y" is no id' stacks 'x y'
 refused 2 'one page of at most 1000' events --json --limit 2000
-for name in attach top whatis history report diff mark export replay doctor completion; do
+for name in attach top report export replay doctor completion; do
 	refused 2 "kmemscope $name: comes with version 0.2" "$name" --any thing
 done
+
+refused 2 '"xyz" is no address; addresses are hexadecimal' whatis xyz
+refused 2 '"0x" is no address' history 0x
+refused 2 'needs' whatis
+refused 2 'needs' diff a
+refused 1 'there is no mark nothing; /api/v1/marks lists them' diff begin nothing
+refused 1 'finished trace; marks can be set while it runs' mark here run.kms
 
 # run: our own failures are 125
 refused 125 'needs an argument' run

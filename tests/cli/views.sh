@@ -20,6 +20,14 @@ shows 'make_node (uaf.c:10)' sites
 shows 'python3.11+0x2010' stacks 15
 shows '0x7f3c00040040    41  malloc-48' events --kind free --limit 3
 grep -q '42 events are lost' <("$CLI" leaks 2>&1 >/dev/null) || fail "lost events are not mentioned"
+shows '0x7f3c00040045 is 5 bytes into a live block of 41 bytes' whatis 7f3c00040045
+shows '0x7f3c00040045 is 5 bytes into a freed block in the guard FIFO' whatis 0x7f3c00040045
+shows 'drop_node (uaf.c:20)' whatis --target 2 0x7f3c00040045 run.kms
+shows '0x1: no block was seen there' whatis 1
+shows '0x7f3c00040080 had 40 owners, newest first' history 7f3c00040081
+shows '37 more: --limit N shows them' history --limit 3 7f3c00040081
+shows '+504 B in -18 blocks from start (1.0 s) to now' diff 1 now
+shows 'from the begin to start (3.0 s)' diff begin start
 run caches
 grep -Eq '^malloc-48 +48 +3009 ' out || fail "caches: sums over the targets"
 run caches --target 2
@@ -31,6 +39,14 @@ for view in leaks faults caches guard stats targets sites; do
 	API_TOOL_FINISHED=1 "$TEST/api_tool" get GET "/api/v1/$view" >expected 2>/dev/null
 	cmp -s out expected || fail "$view --json is not the API's body"
 	python3 -m json.tool out >/dev/null || fail "$view --json is no JSON"
+done
+
+for view in whatis:/api/v1/whatis/0x7f3c00040045:7f3c00040045 history:/api/v1/history/0x7f3c00040080:0x7f3c00040080 \
+	diff:/api/v1/diff?a=1'&'b=2:1:2; do
+	IFS=: read -r name target first second <<<"$view"
+	run "$name" --json "$first" ${second:+"$second"} run.kms
+	API_TOOL_FINISHED=1 "$TEST/api_tool" get GET "$target" >expected 2>/dev/null
+	cmp -s out expected || fail "$name --json is not the API's body"
 done
 
 # pages of events in every format are the whole
@@ -73,6 +89,8 @@ shows '"finished":false' stats --json app.4242
 shows '"finished":false' stats --json "$XDG_RUNTIME_DIR/kmemscope/app.4242/api.sock"
 shows '"finished":true' stats --json run.kms
 refused 1 'did you mean app.4242?' stats app.424
+shows 'mark 4, here, at ' mark here app.4242
+shows '"name":"here"' mark --json here
 shows 'app.4242' status
 shows 'python3 app.py --port 8080' status
 shows '"session":"app.4242"' status --json
