@@ -169,7 +169,8 @@ static void undo_alloc(struct fork *fork, const struct kms_past *past)
 		return;
 	close_block(fork, live);
 	undo_entry(live, past);
-	if (past->flags & KMS_LIVE_WAS_OPEN) /* nothing is known of the address any more */
+	/* nothing is known of the address any more; a guarded one's slot had other addresses, too */
+	if (past->flags & KMS_LIVE_WAS_OPEN && !(live->flags & KMS_ATTR_GUARDED))
 		live->flags = KMS_LIVE_WAS_OPEN;
 }
 
