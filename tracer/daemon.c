@@ -122,17 +122,24 @@ static int publish(struct kms_daemon *daemon, struct kms_err *err)
 static int start(struct kms_daemon *daemon, struct kms_err *err)
 {
 	int result = find_folder(daemon, err);
+	struct kms_list found;
 
 	if (!result)
 		result = kms_session_create_daemon(&daemon->session, err);
 	if (result)
 		return result;
-	daemon->fleet = kms_fleet_create(0);
-	daemon->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	kms_list_init(&found);
+	daemon_adopt_find(daemon, &found);
+	daemon->fleet = kms_fleet_create(daemon_adopt_begin_ns(&found));
 	if (!daemon->fleet)
-		return kms_err_set(err, -ENOMEM, "no memory for the daemon");
-	if (daemon->wake_fd < 0)
-		return kms_err_sys(err, -errno, "eventfd", NULL);
+		result = kms_err_set(err, -ENOMEM, "no memory for the daemon");
+	else if (daemon->wake_fd < 0)
+		result = kms_err_sys(err, -EMFILE, "eventfd", NULL);
+	if (result) {
+		daemon_adopt_forget(&found);
+		return result;
+	}
+	daemon_adopt(daemon, &found);
 	result = daemon_listen(daemon, err);
 	if (!result)
 		result = daemon_join_begin(daemon, err);
@@ -231,7 +238,8 @@ int kms_daemon(const struct kms_daemon_config *config, struct kms_err *err)
 	if (!daemon)
 		return kms_err_set(err, -ENOMEM, "no memory for the daemon");
 	daemon->config = config;
-	daemon->listen_fd = daemon->notify_fd = daemon->wake_fd = -1;
+	daemon->listen_fd = daemon->notify_fd = -1;
+	daemon->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	daemon->session.dir_fd = daemon->session.run_fd = -1;
 	kms_list_init(&daemon->runs);
 	kms_list_init(&daemon->joins);

@@ -29,9 +29,13 @@ struct daemon_run {
 	pthread_t thread;
 	atomic_bool is_over; /* the thread has done its work */
 	bool is_joined;
-	int fd; /* to the front; -1: there is none */
+	int fd;     /* to the front; -1: there is none */
+	int dir_fd; /* of run_dir, locked; -1 */
 	pid_t pid;
 	bool first_only;
+	bool is_adopted;          /* of a daemon that died: its regions have been read before */
+	uint64_t started_mono_ns; /* a moment at which the process lived; 0 unknown */
+	uint64_t started_wall_ns;
 	char name[DAEMON_NAME_BYTES]; /* of the program */
 	char command[DAEMON_COMMAND_BYTES];
 	char run_dir[PATH_MAX];
@@ -121,6 +125,24 @@ void daemon_join_read(struct kms_daemon *daemon);
 int daemon_join_move(struct kms_daemon *daemon, const char *name, const char *run_dir);
 /** Moves regions to their runs. Returns in how many ms to do it again; -1: nothing waits. */
 int daemon_join_route(struct kms_daemon *daemon);
+
+/* daemon_adopt.c */
+
+/** Runs in the folders of a dead daemon that somebody still needs; folders that nobody does go. */
+void daemon_adopt_find(struct kms_daemon *daemon, struct kms_list *found);
+/** A moment before they began; now if there are none. */
+uint64_t daemon_adopt_begin_ns(const struct kms_list *found);
+/** Leaves them where they are; the list is empty then. */
+void daemon_adopt_forget(struct kms_list *found);
+/** Takes them over; the list is empty then. */
+void daemon_adopt(struct kms_daemon *daemon, struct kms_list *found);
+
+/* daemon_note.c */
+
+/** Leaves a note in the run's folder for the next daemon. */
+void daemon_note_write(const struct daemon_run *run);
+/** Reads it: pid, name, command, first, continues, started. False: there is none that makes sense. */
+bool daemon_note_read(struct daemon_run *run);
 
 /* daemon_name.c */
 

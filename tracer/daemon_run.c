@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tracer/daemon_impl.h"
@@ -67,17 +66,25 @@ static int start(struct daemon_run *run, struct kms_err *err)
 		.command = run->command,
 		.first_pid = run->pid,
 		.first_only = run->first_only,
+		.continues = run->continues[0] ? run->continues : NULL,
 		.say = say,
 		.say_arg = run,
 	};
 	struct kms_tracer *tracer;
 	int result = 0;
 
+	if (!run->is_adopted) {
+		run->started_mono_ns = kms_mono_ns();
+		run->started_wall_ns = kms_wall_ns();
+	}
 	if (!run->run_dir[0])
 		result = kms_session_run_folder(&daemon->session, run->name, run->pid, run->run_dir,
 						err);
 	if (result)
 		return result;
+	run->dir_fd = kms_session_run_folder_lock(run->run_dir);
+	if (run->dir_fd < 0)
+		return kms_err_sys(err, run->dir_fd, "lock a run's folder", run->run_dir);
 	if (!run->output[0])
 		daemon_name_trace(daemon, run);
 	tracer = kms_tracer_start(&config, err);
@@ -89,6 +96,7 @@ static int start(struct daemon_run *run, struct kms_err *err)
 		return result;
 	}
 	set_tracer(run, tracer);
+	daemon_note_write(run);
 	return 0;
 }
 
@@ -98,7 +106,12 @@ static void tell_started(struct daemon_run *run)
 		(void)kms_run_send(run->fd, KMS_WORD_FOLDER, 0, run->run_dir);
 		(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
 	}
-	daemon_say(run->daemon, "%s (pid %ld) into %s", run->name, (long)run->pid, run->output);
+	if (run->continues[0])
+		daemon_say(run->daemon, "%s (pid %ld) goes on in %s, which continues %s", run->name,
+			   (long)run->pid, run->output, run->continues);
+	else
+		daemon_say(run->daemon, "%s (pid %ld) into %s", run->name, (long)run->pid,
+			   run->output);
 }
 
 static void tell_failed(struct daemon_run *run, const struct kms_err *err)
@@ -171,12 +184,17 @@ static void stay(struct daemon_run *run)
 		.tracer = run->tracer,
 		.program = run->pid,
 		.fd = run->fd,
-		.program_fd = (int)syscall(SYS_pidfd_open, run->pid, 0),
+		.program_fd = kms_process_watch(run->pid, run->started_mono_ns),
 		.stop = &run->daemon->ending,
 		.say = say,
 		.say_arg = run,
 	};
 
+	/* the first process of a run that was taken over may be gone, and its pid another's */
+	if (stay.program_fd == -ESRCH && run->fd < 0) {
+		stay.program_over = true;
+		kms_tracer_exited(run->tracer, run->pid, -1);
+	}
 	do {
 		taken = run->taken; /* what comes now may come too late for the tracer's last look */
 		kms_run_stay(&stay);
@@ -204,6 +222,8 @@ static void *run_thread(void *arg)
 	(void)close_run(run, run->taken); /* also where it never began */
 	if (run->run_dir[0])
 		kms_session_run_folder_end(run->run_dir);
+	if (run->dir_fd >= 0)
+		close(run->dir_fd);
 	if (run->fd >= 0)
 		close(run->fd);
 	run->ended_ns = kms_mono_ns();
@@ -218,7 +238,7 @@ struct daemon_run *daemon_run_new(void)
 
 	if (run) {
 		kms_list_init(&run->link);
-		run->fd = -1;
+		run->fd = run->dir_fd = -1;
 	}
 	return run;
 }

@@ -428,6 +428,11 @@ int kms_session_run_folder(const struct kms_session *session, const char *progra
 	return kms_err_set(err, -EEXIST, "too many runs are called %s", name);
 }
 
+int kms_session_run_folder_lock(const char *path)
+{
+	return open_locked(AT_FDCWD, path);
+}
+
 void kms_session_run_folder_end(const char *path)
 {
 	KMS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -81,6 +81,9 @@ int kms_session_daemon_path(const char *name, char path[PATH_MAX], struct kms_er
 int kms_session_run_folder(const struct kms_session *session, const char *program, pid_t pid,
 			   char path[PATH_MAX], struct kms_err *err);
 
+/** Locks such a folder, so that others see that its regions are read. The caller closes. Errors: -EWOULDBLOCK, ... */
+int kms_session_run_folder_lock(const char *path);
+
 /** Removes such a folder with what is in it; where processes still use regions in it, it stays as it is. */
 void kms_session_run_folder_end(const char *path);
 

@@ -19,6 +19,7 @@ struct kms_store;
 struct kms_store_config {
 	const char *path;         /* final path; -o semantics of DESIGN 7 */
 	const char *command;      /* of the run, for meta */
+	const char *continues;    /* for meta: path of the trace that this one goes on from; NULL */
 	uint64_t commit_ns;       /* longest time between commits (default 250 ms) */
 	uint64_t retention_bytes; /* 0: default */
 	int zstd_level;           /* default 1; negative is faster */

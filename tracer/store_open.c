@@ -133,6 +133,8 @@ static int write_first_meta(sqlite3 *db, const struct kms_store_config *config, 
 	if (rc == SQLITE_DONE)
 		rc = KMS_RUN(stmt, KMS_TEXT("command"),
 			     KMS_TEXT(config->command ? config->command : ""));
+	if (rc == SQLITE_DONE && config->continues)
+		rc = KMS_RUN(stmt, KMS_TEXT("continues"), KMS_TEXT(config->continues));
 	(void)sqlite3_finalize(stmt); /* says again what step said */
 	return rc == SQLITE_DONE ? 0 : kms_db_err(err, db, rc, "cannot write trace");
 }
@@ -261,7 +263,7 @@ static int store_alloc(const struct kms_store_config *config, struct kms_store *
 	store->lock_fd = store->spare_fd = -1;
 	store->config = *config;
 	store->config.path = store->path;
-	store->config.command = NULL; /* was the caller's */
+	store->config.command = store->config.continues = NULL; /* were the caller's */
 	if (!store->config.commit_ns)
 		store->config.commit_ns = DEFAULT_COMMIT_NS;
 	if (!store->config.retention_bytes)

@@ -258,6 +258,7 @@ static struct kms_tracer *new_tracer(const struct kms_tracer_config *config)
 	if (!tracer)
 		return NULL;
 	tracer->config = *config;
+	tracer->missing_said = config->continues != NULL; /* it may be idle for long */
 	tracer->started_ns = kms_mono_ns();
 	consumer_init(tracer, &tracer->to_store);
 	consumer_init(tracer, &tracer->to_model);
@@ -297,8 +298,10 @@ static void free_tracer(struct kms_tracer *tracer)
 static int make_parts(struct kms_tracer *tracer, struct kms_err *err)
 {
 	const struct kms_tracer_config *config = &tracer->config;
-	struct kms_store_config store = {
-		.path = tracer->output, .command = config->command, .commit_ns = store_commit_ns};
+	struct kms_store_config store = {.path = tracer->output,
+					 .command = config->command,
+					 .continues = config->continues,
+					 .commit_ns = store_commit_ns};
 	struct kms_model_config model = {.file = tracer->output};
 	struct kms_images_config images = {.dir = tracer->run_dir,
 					   .first_pid = config->first_pid,

@@ -31,9 +31,11 @@ struct kms_tracer_config {
 	const char *run_dir; /* folder in which targets make their regions */
 	const char *output;  /* path of the trace */
 	const char *command; /* of the run, for the file */
-	pid_t first_pid;     /* the program's process; 0 unknown */
-	bool first_only;     /* leave every other process out */
-	size_t queue_bytes;  /* copies held at most; 0: 64 MiB */
+	const char
+		*continues; /* trace of a tracer before us that this one goes on from; NULL none */
+	pid_t first_pid;    /* the program's process; 0 unknown */
+	bool first_only;    /* leave every other process out */
+	size_t queue_bytes; /* copies held at most; 0: 64 MiB */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
 };
