@@ -327,6 +327,7 @@ struct kms_fleet *kms_fleet_create(uint64_t zero_wall_ns)
 	fleet->zero_wall_ns = zero_wall_ns ? zero_wall_ns : kms_wall_ns();
 	fleet->none.s.wall_ns = fleet->zero_wall_ns;
 	fleet->none.s.incomplete = true;
+	kms_name_pool_init(&fleet->names);
 	fleet_ops_init(fleet);
 	fleet->ops.acquire = view_acquire;
 	fleet->ops.release = view_release;
@@ -339,6 +340,8 @@ void kms_fleet_destroy(struct kms_fleet *fleet)
 		return;
 	forget_newest(fleet);
 	fleet_ids_deinit(fleet);
+	fleet_history_deinit(fleet);
+	kms_name_pool_deinit(&fleet->names);
 	(void)pthread_cond_destroy(&fleet->unused); /* nobody waits or holds any more */
 	(void)pthread_mutex_destroy(&fleet->lock);
 	(void)pthread_mutex_destroy(&fleet->build_lock);

@@ -63,6 +63,25 @@ uint32_t fleet_id_of(struct kms_fleet *fleet, struct fleet_run *run, enum fleet_
 	return all->n;
 }
 
+bool fleet_id_set(struct fleet_run *run, enum fleet_id_kind kind, uint32_t local, uint32_t id)
+{
+	if (!local || local > FLEET_LOCAL_MAX || !grow_local(&run->ids[kind], local))
+		return false;
+	run->ids[kind].global[local - 1] = id;
+	return true;
+}
+
+uint32_t fleet_id_local(const struct fleet_run *run, enum fleet_id_kind kind, uint32_t id)
+{
+	const struct fleet_local_ids *ids = &run->ids[kind];
+
+	for (uint32_t i = 0; id && i < ids->room; i++) {
+		if (ids->global[i] == id)
+			return i + 1;
+	}
+	return 0;
+}
+
 bool fleet_id_find(const struct kms_fleet *fleet, enum fleet_id_kind kind, uint32_t id,
 		   struct fleet_id *out)
 {

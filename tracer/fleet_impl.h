@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "schema/variables.h"
 #include "tracer/fleet.h"
+#include "tracer/name_pool.h"
 
 enum kms_fleet_bounds {
 	FLEET_NODE_BITS = 22, /* KMS_MAX_NODES */
@@ -77,6 +78,12 @@ struct fleet_picture {
 	struct kms_view_owner *owner; /* of all faults */
 };
 
+/** A mark that was set in all live runs. */
+struct fleet_mark {
+	uint64_t time_ns; /* of the fleet */
+	char name[128];
+};
+
 /** A value that every process is to have, those that come later too. */
 struct fleet_later {
 	bool is_set;
@@ -97,6 +104,9 @@ struct kms_fleet {
 	uint64_t zero_wall_ns;
 	uint64_t last_seq, last_time_ns, peak_bytes; /* of pictures so far: they never go back */
 	struct fleet_later later[KMS_VARIABLE_COUNT];
+	struct kms_name_pool names; /* of caches, for rows that outlive their run */
+	struct fleet_mark *mark;    /* set in all runs at once; index = number - 1 */
+	uint32_t n_marks;
 	kms_fleet_attach_fn *attach;
 	void *attach_arg;
 	struct fleet_picture none; /* where there is no memory for another one */
@@ -109,6 +119,10 @@ uint32_t fleet_id_of(struct kms_fleet *fleet, struct fleet_run *run, enum fleet_
 		     uint32_t local);
 /** The number that it has; 0 none. */
 uint32_t fleet_id_known(const struct fleet_run *run, enum fleet_id_kind kind, uint32_t local);
+/** Gives a run's thing a number that others have, too. False without memory, or for no number. */
+bool fleet_id_set(struct fleet_run *run, enum fleet_id_kind kind, uint32_t local, uint32_t id);
+/** What in a run has this number; 0 nothing. */
+uint32_t fleet_id_local(const struct fleet_run *run, enum fleet_id_kind kind, uint32_t id);
 /** What a number stands for. False: nothing. */
 bool fleet_id_find(const struct kms_fleet *fleet, enum fleet_id_kind kind, uint32_t id,
 		   struct fleet_id *out);
@@ -161,5 +175,26 @@ void fleet_picture_free(struct fleet_picture *picture);
 
 /** Sets the functions of the view but acquire and release. */
 void fleet_ops_init(struct kms_fleet *fleet);
+
+/** One call of a view's function for one run: with what is in job, about one of its targets, 0 all. */
+typedef int fleet_call_fn(const struct kms_view *view, uint32_t target, void *job,
+			  struct kms_err *err);
+
+/** Calls for a part that is held; once more for the file that follows if that is just being made. */
+int fleet_call_part(struct kms_fleet *fleet, struct fleet_part *part, uint32_t target,
+		    fleet_call_fn *call, void *job, struct kms_err *err);
+
+/** Calls for one target of the fleet. Errors: -ESRCH; what the call says */
+int fleet_call_target(struct kms_fleet *fleet, uint32_t target, fleet_call_fn *call, void *job,
+		      struct kms_err *err);
+
+/** -ENOTSUP, said. */
+int fleet_not_offered(struct kms_err *err);
+
+/* fleet_query.c, fleet_history.c: add their functions to the view. */
+
+void fleet_query_init(struct kms_fleet *fleet);
+void fleet_history_init(struct kms_fleet *fleet);
+void fleet_history_deinit(struct kms_fleet *fleet);
 
 #endif

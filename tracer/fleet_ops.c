@@ -9,7 +9,7 @@
 
 #include "tracer/fleet_impl.h"
 
-static int not_offered(struct kms_err *err)
+int fleet_not_offered(struct kms_err *err)
 {
 	return kms_err_set(err, -ENOTSUP, "this is not to be had from this run: it is over");
 }
@@ -140,28 +140,23 @@ static bool localise(const struct events *e, uint32_t local_target, struct kms_e
 	       !((int64_t)q->to_ns >= 0 && (int64_t)q->to_ns < e->offset_ns);
 }
 
-/* The events of one run. While its file is being finished they are to be had from nobody: wait. */
+static int ask_events(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
+{
+	struct events *e = arg;
+	struct kms_event_query query;
+
+	if (!localise(e, target, &query))
+		return 0;
+	return view->ops->events(view->ctx, &query, emit_event, e, err);
+}
+
 static int events_of_run(struct events *e, struct fleet_part *part, uint32_t local_target,
 			 struct kms_err *err)
 {
-	const struct kms_view *view = &part->source.view;
-	struct kms_event_query query;
-	int result;
-
 	e->run = part->run;
-	if (!fleet_offset(e->fleet, e->run, &e->offset_ns) || !localise(e, local_target, &query))
+	if (!fleet_offset(e->fleet, e->run, &e->offset_ns))
 		return 0;
-	result = view->ops->events(view->ctx, &query, emit_event, e, err);
-	if (result != -EAGAIN || !fleet_wait_replaced(e->fleet, part))
-		return result;
-	part = fleet_hold_run(e->fleet, e->run, err);
-	if (!part)
-		return -ESRCH;
-	kms_err_clear(err);
-	view = &part->source.view;
-	result = view->ops->events(view->ctx, &query, emit_event, e, err);
-	fleet_drop(e->fleet, part);
-	return result;
+	return fleet_call_part(e->fleet, part, local_target, ask_events, e, err);
 }
 
 static int events_of_all(struct events *e, struct kms_err *err)
@@ -201,11 +196,26 @@ static int op_events(void *ctx, const struct kms_event_query *query,
 	return result;
 }
 
-/* One call of a view's function for one run: with what is in job, about one of its targets, 0 all. */
-typedef int call_fn(const struct kms_view *view, uint32_t target, void *job, struct kms_err *err);
+int fleet_call_part(struct kms_fleet *fleet, struct fleet_part *part, uint32_t target,
+		    fleet_call_fn *call, void *job, struct kms_err *err)
+{
+	int result = call(&part->source.view, target, job, err);
 
-static int call_target(struct kms_fleet *fleet, uint32_t target, call_fn *call, void *job,
-		       struct kms_err *err)
+	/* its file is being finished, and will then answer in its place */
+	if (result != -EAGAIN || !fleet_wait_replaced(fleet, part))
+		return result;
+	part = fleet_hold_run(fleet, part->run, err);
+	if (!part)
+		return -ESRCH;
+	if (err)
+		kms_err_clear(err);
+	result = call(&part->source.view, target, job, err);
+	fleet_drop(fleet, part);
+	return result;
+}
+
+int fleet_call_target(struct kms_fleet *fleet, uint32_t target, fleet_call_fn *call, void *job,
+		      struct kms_err *err)
 {
 	uint32_t local;
 	struct fleet_part *part = fleet_hold_target(fleet, target, &local, err);
@@ -213,13 +223,13 @@ static int call_target(struct kms_fleet *fleet, uint32_t target, call_fn *call, 
 
 	if (!part)
 		return -ESRCH;
-	result = call(&part->source.view, local, job, err);
+	result = fleet_call_part(fleet, part, local, call, job, err);
 	fleet_drop(fleet, part);
 	return result;
 }
 
 /* Of all live runs. Those where nobody lives any more do not count; -ESRCH if that is so in all. */
-static int call_all(struct kms_fleet *fleet, call_fn *call, void *job, struct kms_err *err)
+static int call_all(struct kms_fleet *fleet, fleet_call_fn *call, void *job, struct kms_err *err)
 {
 	int result = kms_err_set(err, -ESRCH, "no target lives");
 	struct fleet_part *part;
@@ -247,10 +257,11 @@ static int call_all(struct kms_fleet *fleet, call_fn *call, void *job, struct km
 	return result;
 }
 
-static int call(struct kms_fleet *fleet, uint32_t target, call_fn *fn, void *job,
+static int call(struct kms_fleet *fleet, uint32_t target, fleet_call_fn *fn, void *job,
 		struct kms_err *err)
 {
-	return target ? call_target(fleet, target, fn, job, err) : call_all(fleet, fn, job, err);
+	return target ? fleet_call_target(fleet, target, fn, job, err)
+		      : call_all(fleet, fn, job, err);
 }
 
 /* Reading and writing a variable. */
@@ -272,7 +283,7 @@ static int get_variable(const struct kms_view *view, uint32_t target, void *arg,
 	int result;
 
 	if (!view->ops->variable_get)
-		return not_offered(err);
+		return fleet_not_offered(err);
 	result = view->ops->variable_get(view->ctx, target, job->variable, &requested, &effective,
 					 &pending, err);
 	if (result)
@@ -305,7 +316,7 @@ static int set_variable(const struct kms_view *view, uint32_t target, void *arg,
 	const struct variable_job *job = arg;
 
 	if (!view->ops->variable_set)
-		return not_offered(err);
+		return fleet_not_offered(err);
 	return view->ops->variable_set(view->ctx, job->who, target, job->variable, job->value, err);
 }
 
@@ -338,7 +349,7 @@ struct plain_job {
 		const struct plain_job *job = arg;                                                 \
                                                                                                    \
 		if (!view->ops->name)                                                              \
-			return not_offered(err);                                                   \
+			return fleet_not_offered(err);                                             \
 		return view->ops->name(view->ctx, job->who, target, err);                          \
 	}                                                                                          \
 	static int op_##name(void *ctx, const char *who, uint32_t target, struct kms_err *err)     \
@@ -376,4 +387,6 @@ void fleet_ops_init(struct kms_fleet *fleet)
 		.detach = op_detach,
 		.attach = op_attach,
 	};
+	fleet_query_init(fleet);
+	fleet_history_init(fleet);
 }

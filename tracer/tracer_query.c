@@ -25,7 +25,7 @@ enum {
 
 static int over(struct kms_err *err)
 {
-	return kms_err_set(err, -ESRCH, "the run is over");
+	return kms_err_set(err, -EAGAIN, "the trace is being finished; ask again");
 }
 
 static bool blocks_step(void *arg, void *model, uint64_t until_ns)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The daemon: who joins and how, many targets at once, one API over all of them, its end.
 
-usage: daemon.py alone|join|views|many|depth [SECONDS]      SECONDS: how long each of many works (1)
+usage: daemon.py alone|join|views|many|depth|killed [SECONDS]      SECONDS: how long each of many works (1)
 """
 
 import http.client
@@ -346,7 +346,67 @@ def depth(checks):
         daemon.end()
 
 
-TESTS = {"alone": alone, "join": join, "views": views, "depth": depth}
+def depths(daemon, ids):
+    """Requested, in force and pending of each target, as the API says it."""
+    rows = {g["target"]: g for g in daemon.get("/api/v1/guard")["items"]}
+    return [i in rows and (rows[i]["depth_requested"], rows[i]["depth"], rows[i]["pending"])
+            for i in ids]
+
+
+def killed(checks):
+    """The daemon dies between a request and its answer: nothing is stuck, the next one goes on."""
+    with kms.Workspace("daemon-killed") as workspace:
+        daemon = Daemon(workspace)
+        argv = [PACED, 20000, RATE, 1000, "hold"]
+        workers = [workspace.start(argv, env=daemon.joins()), workspace.start(argv, env=daemon.joins()),
+                   workspace.start(daemon.run_argv(*argv, options=()))]
+        for worker in workers:
+            half(worker)
+        kms.wait_for(lambda: len(daemon.targets()) == len(workers), DEADLINE_S, "all have joined")
+        pids = [t["pid"] for t in daemon.targets()]
+        files = {t["pid"]: pathlib.Path(t["file"]) for t in daemon.targets()}
+        checks.equal(daemon.ask("PATCH", "/api/v1/guard", {"depth": 512})[0], 202, "request")
+        daemon.end(signal.SIGKILL)
+        checks.that(all(worker.poll() is None for worker in workers), "the programs go on")
+        for pid, file in files.items():
+            said = workspace.json("stats", file)["snapshot"]["tracer_lost"] or ""
+            checks.that("was lost" in said, f"{file.name} says that its tracer was lost", said)
+        alone_ = workspace.start([PACED, 20000, RATE, 1000, "hold"], env=daemon.joins())
+        half(alone_)
+
+        daemon.start()
+        kms.wait_for(lambda: len(daemon.targets()) == len(workers) + 1, DEADLINE_S,
+                     f"the next daemon has all of them, and one that began without: {daemon.said()}")
+        targets = {t["pid"]: t for t in daemon.targets()}
+        checks.equal(set(targets), {*pids, alone_.pid}, "the same processes")
+        ids = [targets[pid]["id"] for pid in pids]
+        kms.wait_for(lambda: depths(daemon, ids) == [(512, 0, True)] * len(ids), DEADLINE_S,
+                     f"what was asked for is still pending: {daemon.said()}")
+        for pid in pids:
+            old, new = files[pid], pathlib.Path(targets[pid]["file"])
+            checks.equal(new.name, old.name.replace(".kms", ".2.kms"), "name of the new file")
+            checks.equal(workspace.sql(new, "SELECT value FROM meta WHERE key = 'continues'"),
+                         [[str(old)]], "it says what it continues")
+        for worker in [*workers, alone_]:
+            go_on(worker)
+        for worker in [*workers, alone_]:
+            out, err = worker.communicate(timeout=DEADLINE_S)
+            checks.equal((worker.returncode, out), (0, b"10002 10000\n"), f"end of a program: {err}")
+        daemon.wait_ended()
+        for pid in pids:
+            new = targets[pid]["file"]
+            stats = workspace.json("stats", new)
+            checks.equal((stats["snapshot"]["finished"], stats["ring"]["lost"], stats["faults"]),
+                         (True, 0, 0), f"{new} is complete")
+            guard = workspace.json("guard", new)
+            checks.equal((guard["depth"], guard["pending"]), (512, False), "the request was taken up")
+            counts = workspace.event_counts(new)
+            checks.that(counts["alloc"] >= 5001 and counts["alloc"] == counts["free"] + 1 and
+                        counts["alloc"] < 10002, "events from where the first one stopped", counts)
+        daemon.end()
+
+
+TESTS = {"alone": alone, "killed": killed, "join": join, "views": views, "depth": depth}
 
 
 def main():
