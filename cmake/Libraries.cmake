@@ -24,6 +24,7 @@ set(KMS_LIBRARIES
 	"dw|libdw|libdw-dev|tracer"
 	"elf|libelf|libelf-dev|tracer"
 	"microhttpd|libmicrohttpd|libmicrohttpd-dev|server"
+	"zlib|zlib|zlib1g-dev|server"
 	"cjson|libcjson|libcjson-dev|server tui"
 	"curl|libcurl|libcurl4-openssl-dev|tui")
 

@@ -20,6 +20,7 @@ struct kms_server {
 	const struct kms_view *view;
 	struct kms_ddb_sessions *sessions; /* prompts that remember */
 	char version[32];
+	char *web_root; /* NULL: the page in the program */
 };
 
 /**
@@ -60,7 +61,11 @@ enum kms_problem {
 	KMS_PROBLEM_BAD_PARAMETER,
 	KMS_PROBLEM_BAD_CURSOR,
 	KMS_PROBLEM_BAD_BODY,
+	KMS_PROBLEM_UNAUTHORIZED,
 	KMS_PROBLEM_FORBIDDEN,
+	KMS_PROBLEM_READ_ONLY,
+	KMS_PROBLEM_FOREIGN_HOST,
+	KMS_PROBLEM_CROSS_SITE,
 	KMS_PROBLEM_NO_RESOURCE,
 	KMS_PROBLEM_NO_TARGET,
 	KMS_PROBLEM_NO_ITEM,
@@ -73,6 +78,7 @@ enum kms_problem {
 	KMS_PROBLEM_INTERNAL,
 	KMS_PROBLEM_NOT_OFFERED,
 	KMS_PROBLEM_NOT_READY,
+	KMS_PROBLEM_TOO_MANY,
 	KMS_PROBLEMS,
 };
 
@@ -87,6 +93,9 @@ void kms_problem_at(struct kms_exchange *x, enum kms_problem problem, const char
 /** A problem document without a route: for what the HTTP front itself refuses. */
 void kms_server_refuse(const struct kms_request_in *in, enum kms_problem problem,
 		       const char *detail, struct kms_response *out);
+
+/** Answers with a file of the web page, if the path is one. False: it is none, nothing was done. */
+bool kms_serve_page(struct kms_exchange *x, size_t path_bytes);
 
 /** Who asks, for the audit; never NULL. */
 static inline const char *kms_exchange_who(const struct kms_exchange *x)
@@ -108,5 +117,6 @@ kms_handler_fn kms_res_timeline, kms_res_marks, kms_res_marks_post, kms_res_diff
 kms_handler_fn kms_res_variables, kms_res_variable, kms_res_variable_patch;
 kms_handler_fn kms_res_loss, kms_res_stream;
 kms_handler_fn kms_res_db;
+kms_handler_fn kms_res_session, kms_res_session_post, kms_res_metrics;
 
 #endif

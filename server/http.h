@@ -15,12 +15,15 @@
 #include <microhttpd.h>
 
 #include "base/buf.h"
+#include "server/exchange.h"
 #include "server/server.h"
 #include "server/stream.h"
+#include "server/tcp.h"
 
 enum kms_http_limits {
 	KMS_HTTP_WORKERS = 3,
-	KMS_HTTP_CONNECTIONS = 64,
+	KMS_HTTP_LISTENERS = 2,    /* the Unix socket, a TCP port */
+	KMS_HTTP_CONNECTIONS = 64, /* of a listener */
 	KMS_HTTP_IDLE_SECONDS = 15,
 	KMS_HTTP_MEMORY_BYTES = 32 << 10, /* of a connection: request line and headers */
 	KMS_HTTP_DRAIN_MS = 1000,         /* kms_http_stop() waits so long for answers to be sent */
@@ -35,12 +38,13 @@ enum kms_http_stage {
 
 struct kms_http_request {
 	struct kms_http *http;
-	struct kms_http_request *next; /* in the workers' queue */
+	struct kms_http_listener *listener; /* that it came in at */
+	struct kms_http_request *next;      /* in the workers' queue */
 	struct MHD_Connection *connection;
 	enum kms_http_stage stage;
 	bool counted; /* in kms_work.under_way */
 	char *target;
-	char who[64]; /* in.who */
+	char who[96]; /* in.who */
 	struct kms_buf body;
 	struct kms_request_in in;
 	struct kms_response response;
@@ -58,12 +62,19 @@ struct kms_work {
 	pthread_t thread[KMS_HTTP_WORKERS];
 };
 
+/** A socket that is listened on, with a polling thread of its own. */
+struct kms_http_listener {
+	struct kms_http *http;
+	struct MHD_Daemon *daemon;
+	struct kms_tcp *tcp; /* borrowed; NULL: the Unix socket */
+};
+
 struct kms_http {
 	const struct kms_server *server;
-	struct MHD_Daemon *daemon;
 	struct kms_work work;
 	struct kms_stream stream;
-	int fd;
+	unsigned int n_listeners;
+	struct kms_http_listener listener[KMS_HTTP_LISTENERS];
 	char path[108];
 };
 
@@ -85,7 +96,19 @@ void kms_work_completed(struct kms_work *work);
  */
 struct MHD_Response *kms_http_stream_response(struct kms_http_request *request);
 
-/* libmicrohttpd's callbacks; cls is the struct kms_http. */
+/** Why a request is refused. */
+struct kms_http_refusal {
+	enum kms_problem problem;
+	const char *detail; /* static */
+};
+
+/**
+ * Finds out who asks and whether he may: request->in gets who, read_only and access. False: refused.
+ * Called when the headers are there.
+ */
+bool kms_http_admit(struct kms_http_request *request, struct kms_http_refusal *refusal);
+
+/* libmicrohttpd's callbacks; cls is the struct kms_http_listener. */
 void *kms_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connection);
 enum MHD_Result kms_http_on_request(void *cls, struct MHD_Connection *connection, const char *url,
 				    const char *method, const char *version,

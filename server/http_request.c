@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One HTTP request, from its first line to its response: see http.h. */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/fmt.h"
 #include "server/exchange.h"
@@ -18,7 +14,8 @@ void *kms_http_on_uri(void *cls, const char *uri, struct MHD_Connection *connect
 
 	if (!request)
 		return NULL;
-	request->http = cls;
+	request->listener = cls;
+	request->http = request->listener->http;
 	request->connection = connection;
 	request->target = strdup(uri);
 	kms_buf_init(&request->body, KMS_REQUEST_BODY_BYTES);
@@ -29,35 +26,18 @@ void kms_http_on_completed(void *cls, struct MHD_Connection *connection, void **
 			   enum MHD_RequestTerminationCode code)
 {
 	struct kms_http_request *request = *con_cls;
-	struct kms_http *http = cls;
-
+	(void)cls;
 	(void)connection;
 	(void)code;
 	if (!request)
 		return;
 	if (request->counted)
-		kms_work_completed(&http->work);
+		kms_work_completed(&request->http->work);
 	kms_response_deinit(&request->response);
 	kms_buf_deinit(&request->body);
 	free(request->target);
 	free(request);
 	*con_cls = NULL;
-}
-
-/* Whether the other end is this user or root, and who; the kernel says, not the client. */
-static bool peer_is_allowed(struct kms_http_request *request)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
-
-	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
-		return false;
-	snprintf(request->who, sizeof(request->who), "uid %u pid %d", (unsigned int)peer.uid,
-		 (int)peer.pid);
-	request->in.who = request->who;
-	return peer.uid == geteuid() || peer.uid == 0;
 }
 
 /* Headers that say how long the body is. */
@@ -106,30 +86,57 @@ static struct MHD_Response *make_response(struct kms_http_request *request)
 	return response;
 }
 
+/* A header of a response; one that does not fit into memory is left out: the response is still right. */
+static void add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+	if (value && value[0])
+		(void)MHD_add_response_header(response, name, value);
+}
+
+/* What browsers are told about every answer. */
+static void add_policy(struct MHD_Response *response, const struct kms_response *out)
+{
+	static const char *const fixed[][2] = {
+		{"X-Content-Type-Options",       "nosniff"    },
+		{"Referrer-Policy",              "no-referrer"},
+		{"Cross-Origin-Opener-Policy",   "same-origin"},
+		{"Cross-Origin-Resource-Policy", "same-origin"},
+	};
+	/* only what the page itself brings: no script of a name, no request elsewhere, no frame */
+	static const char content[] =
+		"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		add_header(response, fixed[i][0], fixed[i][1]);
+	if (!out->page)
+		return;
+	add_header(response, "Content-Security-Policy", content);
+	add_header(response, "Permissions-Policy",
+		   "camera=(), microphone=(), geolocation=(), usb=()");
+	add_header(response, MHD_HTTP_HEADER_VARY, "Accept-Encoding");
+}
+
 static enum MHD_Result queue_response(struct kms_http_request *request)
 {
-	static const struct {
-		const char *name, *value;
-	} fixed[] = {
-		{MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
-		{"X-Content-Type-Options",      "nosniff" },
-	};
 	struct MHD_Response *response = make_response(request);
 	const struct kms_response *out = &request->response;
 	enum MHD_Result ret;
 
 	if (!response)
 		return MHD_NO;
-	/* A header that does not fit into memory is left out; the response is still right. */
-	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, out->content_type);
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		(void)MHD_add_response_header(response, fixed[i].name, fixed[i].value);
-	if (out->etag[0])
-		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, out->etag);
-	if (out->link[0])
-		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_LINK, out->link);
-	if (out->allow[0])
-		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, out->allow);
+	add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, out->content_type);
+	add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
+		   out->cache_control ? out->cache_control : "no-store");
+	add_policy(response, out);
+	add_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, out->content_encoding);
+	add_header(response, MHD_HTTP_HEADER_ETAG, out->etag);
+	add_header(response, MHD_HTTP_HEADER_LINK, out->link);
+	add_header(response, MHD_HTTP_HEADER_ALLOW, out->allow);
+	add_header(response, MHD_HTTP_HEADER_SET_COOKIE, out->cookie);
+	if (out->status == MHD_HTTP_UNAUTHORIZED)
+		add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+			   "Bearer realm=\"kmemscope\"");
 	ret = MHD_queue_response(request->connection, (unsigned int)out->status, response);
 	MHD_destroy_response(response);
 	return ret;
@@ -154,6 +161,7 @@ static const char *header(struct kms_http_request *request, const char *name)
 static enum MHD_Result begin(struct kms_http_request *request, const char *method)
 {
 	struct framing framing = {0};
+	struct kms_http_refusal refusal;
 
 	request->in.method = method;
 	request->in.target = request->target;
@@ -161,9 +169,9 @@ static enum MHD_Result begin(struct kms_http_request *request, const char *metho
 	request->in.accept = header(request, MHD_HTTP_HEADER_ACCEPT);
 	request->in.content_type = header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
 	request->in.if_none_match = header(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
-	if (!peer_is_allowed(request))
-		return refuse(request, KMS_PROBLEM_FORBIDDEN,
-			      "only the user who runs the tracer, and root, may ask");
+	request->in.accept_encoding = header(request, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+	if (!kms_http_admit(request, &refusal))
+		return refuse(request, refusal.problem, refusal.detail);
 	MHD_get_connection_values(request->connection, MHD_HEADER_KIND, see_header, &framing);
 	if (framing.bad_length || framing.lengths + framing.encodings > 1)
 		return refuse(request, KMS_PROBLEM_BAD_REQUEST,

@@ -65,7 +65,8 @@ struct MHD_Response *kms_http_stream_response(struct kms_http_request *request)
 
 	if (ret < 0) {
 		kms_response_deinit(&request->response);
-		kms_server_refuse(&request->in, KMS_PROBLEM_NOT_READY,
+		kms_server_refuse(&request->in,
+				  ret == -EBUSY ? KMS_PROBLEM_TOO_MANY : KMS_PROBLEM_NOT_READY,
 				  ret == -EBUSY ? "16 streams are open, and no more are served"
 						: "the tracer is ending",
 				  &request->response);

@@ -76,30 +76,6 @@ static void write_page(struct kms_exchange *x, const struct table *table)
 	kms_write_list_end(x, total, more, last);
 }
 
-/* Sums the rows of one name into one row without a target. The caller frees *rows. */
-static int sum_by_name(const struct kms_exchange *x, struct kms_view_cache **rows, size_t *n_rows)
-{
-	const struct kms_snapshot *s = x->snapshot;
-	struct kms_view_cache *sums = calloc(s->n_caches + 1, sizeof(*sums));
-	size_t n = 0;
-	size_t at;
-
-	if (!sums)
-		return -1;
-	for (size_t i = 0; i < s->n_caches; i++) {
-		if (x->query.target && x->query.target != s->cache[i].target)
-			continue;
-		for (at = 0; at < n && strcmp(sums[at].name, s->cache[i].name) != 0; at++)
-			;
-		if (at == n)
-			sums[n++].name = s->cache[i].name;
-		kms_sum_cache(&sums[at], &s->cache[i]);
-	}
-	*rows = sums;
-	*n_rows = n;
-	return 0;
-}
-
 /* The target of a summed row is null, but the filter has been applied already. */
 static void write_sums(struct kms_exchange *x)
 {
@@ -107,7 +83,7 @@ static void write_sums(struct kms_exchange *x)
 	size_t n_rows;
 	uint32_t target = x->query.target;
 
-	if (sum_by_name(x, &rows, &n_rows) < 0) {
+	if (kms_sum_caches(x->snapshot, x->query.target, &rows, &n_rows) < 0) {
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "out of memory");
 		return;
 	}

@@ -42,6 +42,7 @@
 const struct kms_route kms_routes[] = {
 	GET("/healthz", 0, kms_res_healthz),
 	GET("/readyz", 0, kms_res_readyz),
+	GET("/metrics", TARGET, kms_res_metrics),
 	GET("/openapi.json", 0, kms_res_openapi),
 	GET("/api/v1/targets", PAGE, kms_res_targets),
 	GET("/api/v1/stats", TARGET, kms_res_stats),
@@ -55,6 +56,8 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/faults/{id}", 0, kms_res_fault),
 	GET("/api/v1/events", TARGET | PAGE | EVENTS, kms_res_events),
 	GET("/api/v1/sites", TARGET | PAGE | MIN_BYTES, kms_res_sites),
+	GET("/api/v1/session", 0, kms_res_session),
+	POST("/api/v1/session", 0, kms_res_session_post),
 	GET("/api/v1/loss", TARGET, kms_res_loss),
 	GET("/api/v1/stream", TARGET | STREAM, kms_res_stream),
 	GET("/api/v1/stacks/{id}", 0, kms_res_stack),

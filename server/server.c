@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/hash.h"
+#include "server/asset.h"
 #include "server/db_session.h"
 #include "server/exchange.h"
 
@@ -35,8 +37,22 @@ void kms_server_destroy(struct kms_server *server)
 	if (server) {
 		kms_ddb_sessions_deinit(server->sessions);
 		free(server->sessions);
+		free(server->web_root);
 	}
 	free(server);
+}
+
+int kms_server_set_web_root(struct kms_server *server, const char *folder, struct kms_err *err)
+{
+	struct stat st;
+
+	if (stat(folder, &st) < 0)
+		return kms_err_sys(err, -errno, "cannot serve the page from", folder);
+	if (!S_ISDIR(st.st_mode))
+		return kms_err_sys(err, -ENOTDIR, "cannot serve the page from", folder);
+	server->web_root = realpath(folder, NULL);
+	return server->web_root ? 0
+				: kms_err_sys(err, -errno, "cannot serve the page from", folder);
 }
 
 bool kms_server_route(size_t index, const char **method, const char **pattern)
@@ -73,6 +89,19 @@ static bool match_path(const char *pattern, const char *path, size_t n, char *ar
 	return kms_url_decode(path + fixed, part, false, arg, arg_bytes) == 0;
 }
 
+bool kms_server_is_page(const struct kms_server *server, const struct kms_request_in *in)
+{
+	size_t path_bytes = strcspn(in->target, "?");
+	char arg[256];
+
+	if (strcmp(in->method, "GET") != 0 && strcmp(in->method, "HEAD") != 0)
+		return false;
+	for (const struct kms_route *route = kms_routes; route->method; route++)
+		if (match_path(route->pattern, in->target, path_bytes, arg, sizeof(arg)))
+			return false;
+	return server->web_root || kms_asset_find(in->target, path_bytes);
+}
+
 /* Finds the route; a path that exists for other methods only is 405 with their names. */
 static const struct kms_route *find_route(struct kms_exchange *x, size_t path_bytes)
 {
@@ -94,7 +123,7 @@ static const struct kms_route *find_route(struct kms_exchange *x, size_t path_by
 	if (used)
 		kms_problem(x, KMS_PROBLEM_METHOD, "%s takes %s, not %s", path, allow,
 			    x->in->method);
-	else
+	else if (!kms_serve_page(x, path_bytes))
 		kms_problem(x, KMS_PROBLEM_NO_RESOURCE,
 			    "nothing is at %s; /openapi.json lists what there is", path);
 	return NULL;
@@ -161,7 +190,7 @@ static void dispatch(struct kms_exchange *x)
 	if (!check_query(x))
 		return;
 	if (x->in->read_only && strcmp(x->route->method, "GET") != 0 && !x->route->reads_too)
-		kms_problem(x, KMS_PROBLEM_FORBIDDEN, "who asks may read only");
+		kms_problem(x, KMS_PROBLEM_READ_ONLY, "%s may read only", kms_exchange_who(x));
 	else
 		x->route->handle(x);
 }
@@ -171,11 +200,12 @@ static void set_etag(struct kms_exchange *x)
 {
 	struct kms_response *out = x->out;
 
-	if (out->status != 200 || out->stream.period_ms || !x->route ||
-	    strcmp(x->route->method, "GET") != 0)
+	if (out->status != 200 || out->stream.period_ms || (!out->page && !x->route) ||
+	    (x->route && strcmp(x->route->method, "GET") != 0))
 		return;
-	snprintf(out->etag, sizeof(out->etag), "\"%016" PRIx64 "\"",
-		 kms_hash_bytes(out->body, out->body_bytes, 0));
+	if (!out->etag[0])
+		snprintf(out->etag, sizeof(out->etag), "\"%016" PRIx64 "\"",
+			 kms_hash_bytes(out->body, out->body_bytes, 0));
 	if (!x->in->if_none_match || strcmp(x->in->if_none_match, out->etag) != 0)
 		return;
 	out->status = 304;
@@ -196,7 +226,7 @@ static void out_of_memory(struct kms_response *out)
 /* Hands the body over, or says why there is none. Documents end in a line feed, for those who read them with cat. */
 static void finish(struct kms_exchange *x)
 {
-	if (x->body.used_bytes && x->body.text[x->body.used_bytes - 1] != '\n')
+	if (!x->out->page && x->body.used_bytes && x->body.text[x->body.used_bytes - 1] != '\n')
 		kms_buf_add_char(&x->body, '\n');
 	if (kms_buf_status(&x->body) == -E2BIG)
 		kms_problem(x, KMS_PROBLEM_INTERNAL,

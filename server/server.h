@@ -16,8 +16,10 @@
 #include "base/err.h"
 #include "schema/snapshot.h"
 
+struct kms_access;
 struct kms_server;
 struct kms_http;
+struct kms_tcp;
 
 enum kms_server_limits {
 	KMS_REQUEST_BODY_BYTES = 64 << 10,   /* a larger request body is refused with 413 */
@@ -39,8 +41,10 @@ struct kms_request_in {
 	const char *body; /* body_bytes bytes, no NUL needed */
 	size_t body_bytes;
 	const char *who; /* the peer, for the audit: "uid 0 pid 7", "token"; NULL: this process */
-	bool read_only;  /* the peer may not change anything */
-	bool can_stream; /* the caller goes on with kms_response.stream */
+	const char *accept_encoding;
+	struct kms_access *access; /* where clients log in (access.h); NULL: nowhere */
+	bool read_only;            /* the peer may not change anything */
+	bool can_stream;           /* the caller goes on with kms_response.stream */
 };
 
 /** What a client of the stream subscribes to. */
@@ -67,6 +71,10 @@ struct kms_response {
 	char allow[32];                 /* value of an Allow header, with status 405 */
 	size_t moment_at, moment_bytes; /* piece of the body that says only when it is of */
 	struct kms_stream_spec stream;  /* the body follows as events, if in->can_stream */
+	bool page;                      /* a file of the web page: scripts of its own run in it */
+	const char *cache_control;      /* static; NULL: no-store */
+	const char *content_encoding;   /* static; NULL: none */
+	char cookie[160];               /* value of a Set-Cookie header */
 };
 
 /**
@@ -78,6 +86,14 @@ struct kms_response {
  */
 int kms_server_create(const struct kms_view *view, const char *version, struct kms_server **out,
 		      struct kms_err *err);
+
+/**
+ * Serves the web page from a folder instead of the one in the program, for working on it. Before the
+ * server serves anything.
+ *
+ * Errors: -ENOTDIR and the like; -ENOMEM
+ */
+int kms_server_set_web_root(struct kms_server *server, const char *folder, struct kms_err *err);
 
 /** Ends a server. No call may be under way, no kms_http may serve it. NULL is allowed. */
 void kms_server_destroy(struct kms_server *server);
@@ -93,6 +109,9 @@ void kms_server_handle(const struct kms_server *server, const struct kms_request
 /** Frees what a response holds; it may be used again. */
 void kms_response_deinit(struct kms_response *response);
 
+/** Whether a request is for a file of the web page, which holds nothing of a run. */
+bool kms_server_is_page(const struct kms_server *server, const struct kms_request_in *in);
+
 /** Method and path pattern ("/api/v1/leaks/{id}") of route @index; false behind the last. Static. */
 bool kms_server_route(size_t index, const char **method, const char **pattern);
 
@@ -107,6 +126,42 @@ bool kms_server_route(size_t index, const char **method, const char **pattern);
  */
 int kms_http_start(const struct kms_server *server, const char *socket_path, struct kms_http **out,
 		   struct kms_err *err);
+
+/**
+ * Listens on a TCP port of this machine, for kms_http_serve_tcp(), in this process or a child of it.
+ *
+ * Shape:  where is [ADDR:]PORT: 8080, 127.0.0.1:8080, localhost:8080, [::1]:8080; port 0 is any that
+ *         is free. An address that other machines can reach is refused unless @expose.
+ * Owner:  the caller ends it with kms_tcp_close()
+ * Errors: -EINVAL, -EPERM (address not allowed), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES; err says what
+ *         to do
+ */
+int kms_tcp_open(const char *where, bool expose, struct kms_tcp **out, struct kms_err *err);
+
+/**
+ * Addresses of the page; static in tcp. The one with a login is a secret: it opens the page, with all
+ * rights, once.
+ */
+const char *kms_tcp_url(const struct kms_tcp *tcp);
+const char *kms_tcp_login_url(const struct kms_tcp *tcp);
+
+/** The listening descriptor, to be kept open in a child that serves. */
+int kms_tcp_fd(const struct kms_tcp *tcp);
+
+/** Stops listening in this process; a child goes on. */
+void kms_tcp_release(struct kms_tcp *tcp);
+
+/** Releases and frees. NULL is allowed. */
+void kms_tcp_close(struct kms_tcp *tcp);
+
+/**
+ * Serves on a TCP port too. Clients there need a token: `token` (everything) and `token-read` (no
+ * changes) are written to the folder of the Unix socket, mode 0600, beside `http.url`.
+ *
+ * Owner:  tcp must outlive http
+ * Errors: what the file system says, -ENOMEM
+ */
+int kms_http_serve_tcp(struct kms_http *http, struct kms_tcp *tcp, struct kms_err *err);
 
 /** Answers what is under way, closes every connection, removes the socket. NULL is allowed. */
 void kms_http_stop(struct kms_http *http);

@@ -2,6 +2,8 @@
 /* Sums over targets: see sum.h. */
 #include "server/sum.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
@@ -125,4 +127,29 @@ void kms_sum_stats(const struct kms_snapshot *snapshot, uint32_t target,
 	for (size_t i = 0; i < snapshot->n_faults; i++)
 		stats->faults += snapshot->fault[i].target == target;
 	add_rings(snapshot, target, stats);
+}
+
+int kms_sum_caches(const struct kms_snapshot *snapshot, uint32_t target,
+		   struct kms_view_cache **rows, size_t *n_rows)
+{
+	struct kms_view_cache *sums = calloc(snapshot->n_caches + 1, sizeof(*sums));
+	const struct kms_view_cache *row;
+	size_t n = 0;
+	size_t at;
+
+	if (!sums)
+		return -ENOMEM;
+	for (size_t i = 0; i < snapshot->n_caches; i++) {
+		row = &snapshot->cache[i];
+		if (target && target != row->target)
+			continue;
+		for (at = 0; at < n && strcmp(sums[at].name, row->name) != 0; at++)
+			;
+		if (at == n)
+			sums[n++].name = row->name;
+		kms_sum_cache(&sums[at], row);
+	}
+	*rows = sums;
+	*n_rows = n;
+	return 0;
 }

@@ -6,6 +6,7 @@
 #define KMS_SERVER_SUM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "schema/snapshot.h"
@@ -39,6 +40,16 @@ void kms_sum_cache(struct kms_view_cache *sum, const struct kms_view_cache *row)
  */
 void kms_sum_stats(const struct kms_snapshot *snapshot, uint32_t target,
 		   struct kms_view_stats *stats, bool *peak_known);
+
+/**
+ * Sums cache rows of one name into one row, whose target is 0.
+ *
+ * Shape:  target 0: rows of all targets; names are the snapshot's
+ * Owner:  the caller frees *rows
+ * Errors: -ENOMEM
+ */
+int kms_sum_caches(const struct kms_snapshot *snapshot, uint32_t target,
+		   struct kms_view_cache **rows, size_t *n_rows);
 
 /** Whether a target still runs or stands still. */
 bool kms_target_is_live(const struct kms_snapshot *snapshot, uint32_t target);

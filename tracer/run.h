@@ -58,6 +58,7 @@ struct kms_run_config {
 	/** In the tracer, at its end: with what serve_start returned. */
 	void (*serve_stop)(void *server);
 	void *serve_arg;
+	int serve_fd; /* stays open in the tracer for serve_start, a socket perhaps; 0 none */
 	/** In the front, before the program's first instruction: pid, file and socket are known. */
 	void (*started)(void *arg, const struct kms_run_result *result);
 	/** In the front: one line for the user, without its end. */

@@ -112,7 +112,9 @@ static int by_number(const void *a, const void *b)
  * stay open through it. Only standard error does, until it is ready. */
 static void close_others(const struct kms_front *f, int fd)
 {
-	int kept[] = {STDERR_FILENO, fd, f->session.dir_fd, f->session.run_fd};
+	/* 0 and 1 are silenced below: a number of theirs is as good as none */
+	int kept[] = {STDERR_FILENO, fd, f->session.dir_fd, f->session.run_fd,
+		      f->config->serve_fd > 0 ? f->config->serve_fd : STDERR_FILENO};
 	size_t n = sizeof(kept) / sizeof(kept[0]);
 	unsigned next = STDERR_FILENO;
 
@@ -122,7 +124,8 @@ static void close_others(const struct kms_front *f, int fd)
 	for (size_t i = 0; i < n; i++) {
 		if ((unsigned)kept[i] > next)
 			(void)close_range(next, (unsigned)kept[i] - 1, 0);
-		next = (unsigned)kept[i] + 1;
+		if ((unsigned)kept[i] >= next)
+			next = (unsigned)kept[i] + 1;
 	}
 	(void)close_range(next, ~0u, 0);
 }

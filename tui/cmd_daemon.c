@@ -4,16 +4,19 @@
 
 #include "base/buf.h"
 #include "tui/cmd.h"
+#include "tui/http_options.h"
 
 struct daemon_values {
 	const char *dir;
 	bool quiet;
+	struct kms_http_options http;
 };
 
 #define AT(member) offsetof(struct daemon_values, member)
 
 static const struct kms_opt options[] = {
 	KMS_ROW_TEXT("dir", 0, AT(dir), "FOLDER", "where traces go (the current folder)"),
+	KMS_HTTP_OPTIONS(struct daemon_values),
 	KMS_ROW_FLAG("quiet", 'q', AT(quiet), "print nothing of our own but errors"),
 	KMS_ROW_END,
 };
@@ -38,7 +41,7 @@ static void say_line(void *arg, const char *line)
 	kms_buf_deinit(&text);
 }
 
-static void say_started(void *arg, const char *socket_path)
+static void say_started(void *arg, const char *socket_path, const char *url)
 {
 	struct daemon_call *call = arg;
 
@@ -49,6 +52,8 @@ static void say_started(void *arg, const char *socket_path)
 		"kmemscope daemon: programs join by `kmemscope run --daemon -- PROGRAM`, or with "
 		"KMEMSCOPE_SOCKET=%s\n",
 		socket_path, socket_path);
+	if (url)
+		fprintf(call->cli->err, "kmemscope daemon: page %s\n", url);
 	(void)fflush(call->cli->err); /* as above */
 }
 
@@ -57,6 +62,7 @@ static int run_daemon(struct kms_cli *cli, void *v, char **args, int n_args)
 	struct daemon_call call = {.cli = cli, .values = v};
 	const struct kms_daemon_request request = {
 		.folder = call.values->dir,
+		.http = call.values->http,
 		.started = say_started,
 		.say = say_line,
 		.arg = &call,

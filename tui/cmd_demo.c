@@ -9,6 +9,7 @@
 
 #include "base/fmt.h"
 #include "tui/cmd.h"
+#include "tui/http_options.h"
 #include "tui/view.h"
 
 enum {
@@ -24,6 +25,7 @@ struct demo_values {
 	const char *bugs;
 	const char *journal;
 	const char *output;
+	struct kms_http_options http;
 };
 
 #define AT(member) offsetof(struct demo_values, member)
@@ -43,6 +45,7 @@ static const struct kms_opt options[] = {
 	KMS_ROW_TEXT("output", 'o', AT(output), "FILE", "trace file (kmemscope.demo.PID.kms)"),
 	KMS_ROW_FLAG("json", 0, AT(json), "bodies of /stats, /faults and /leaks as one object"),
 	KMS_ROW_FLAG("kernel-only", 0, AT(kernel_only), "the kernel alone, not traced"),
+	KMS_HTTP_OPTIONS(struct demo_values),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
 	KMS_ROW_LATER("qemu", 0, "0.3"),
 	KMS_ROW_END,
@@ -117,6 +120,8 @@ static void say_started(void *arg)
 		(int)demo->info.pid, demo->info.file);
 	if (demo->info.socket[0])
 		fprintf(demo->cli->err, "kmemscope demo: API socket %s\n", demo->info.socket);
+	if (demo->info.url[0])
+		fprintf(demo->cli->err, "kmemscope demo: page %s\n", demo->info.url);
 }
 
 static int trace_kernel(struct demo *demo)
@@ -126,6 +131,7 @@ static int trace_kernel(struct demo *demo)
 	struct kms_run_request request = {
 		.argv = demo->argv,
 		.output = values->output,
+		.http = values->http,
 		.info = &demo->info,
 		.started = values->json ? NULL : say_started,
 		.arg = demo,

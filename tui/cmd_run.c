@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "tui/cmd.h"
+#include "tui/http_options.h"
 #include "tui/summary.h"
 #include "tui/suppress.h"
 
@@ -28,6 +29,7 @@ struct run_values {
 	int follow_fork; /* index of yes|no */
 	struct kms_opt_number error_exitcode;
 	struct kms_opt_number leak_threshold;
+	struct kms_http_options http;
 };
 
 #define AT(member) offsetof(struct run_values, member)
@@ -50,9 +52,9 @@ static const struct kms_opt options[] = {
 	KMS_ROW_TEXT("suppressions", 0, AT(suppressions), "FILE",
 		     "known leaks, no findings: lines leak:PATTERN as of LeakSanitizer"),
 	KMS_ROW_FLAG("daemon", 0, AT(daemon), "the running `kmemscope daemon` is the tracer"),
+	KMS_HTTP_OPTIONS(struct run_values),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
 	KMS_ROW_LATER("debug", 'd', "0.2"),
-	KMS_ROW_LATER("http", 0, "0.2"),
 	KMS_ROW_LATER("top", 0, "0.2"),
 	KMS_ROW_END,
 };
@@ -92,6 +94,10 @@ static void say_started(void *arg)
 	say_line(run, line);
 	if (run->info.socket[0]) {
 		snprintf(line, sizeof(line), "API socket %s", run->info.socket);
+		say_line(run, line);
+	}
+	if (run->info.url[0]) {
+		snprintf(line, sizeof(line), "page %s", run->info.url);
 		say_line(run, line);
 	}
 }
@@ -182,6 +188,7 @@ static int execute(struct run *run, char **argv)
 		.n_settings = run->n_settings,
 		.first_only = run->values->follow_fork == 1,
 		.by_daemon = run->values->daemon,
+		.http = run->values->http,
 		.info = &run->info,
 		.started = say_started,
 		.say = say_line,
@@ -233,8 +240,12 @@ static const char help[] =
 	"The exit status is the program's own, or 128 + its signal; 125, 126 and 127 are ours:\n"
 	"we failed, the program cannot be executed, there is none. --error-exitcode N wins.\n"
 	"While it runs:  kmemscope leaks        afterwards:  kmemscope leaks FILE.kms\n"
+	"--http prints an address that logs one browser in, once; scripts send the header\n"
+	"Authorization: Bearer TOKEN, with the token in the file `token` beside the API socket\n"
+	"(`token-read`: may change nothing).\n"
 	"Examples:\n"
 	"  kmemscope run -- ./server --port 8080\n"
+	"  kmemscope run --http 0 -- ./server          # prints http://127.0.0.1:PORT/#token=...\n"
 	"  kmemscope run --guard-depth 30000 --set kmem_poison=1 -- ./test_suite\n"
 	"  kmemscope run -q --error-exitcode 9 --leak-threshold 64K -- ./test_suite   # in CI\n";
 

@@ -30,6 +30,13 @@ struct kms_ask {
 	const char *body;   /* JSON; NULL none */
 };
 
+/** Where the API is served beside its Unix socket. */
+struct kms_http_options {
+	const char *where;    /* [ADDR:]PORT; NULL: nowhere */
+	bool expose;          /* addresses that other machines can reach are meant */
+	const char *web_root; /* folder of the page; NULL: the one in the program */
+};
+
 /** What to run. Borrowed for the call. */
 struct kms_run_request {
 	char *const *argv;
@@ -37,7 +44,8 @@ struct kms_run_request {
 	const char *const *settings; /* NAME=VALUE */
 	size_t n_settings;
 	bool first_only;
-	bool by_daemon;            /* the daemon is the tracer */
+	bool by_daemon; /* the daemon is the tracer */
+	struct kms_http_options http;
 	struct kms_run_info *info; /* filled as far as it is known */
 	void (*started)(void *arg);
 	void (*say)(void *arg, const char *line);
@@ -47,7 +55,9 @@ struct kms_run_request {
 /** How to run the daemon. Borrowed for the call; functions may be NULL. */
 struct kms_daemon_request {
 	const char *folder; /* for traces; NULL: the current one */
-	void (*started)(void *arg, const char *socket_path);
+	struct kms_http_options http;
+	/** url: of the page, with a login that is good once; NULL without a port. */
+	void (*started)(void *arg, const char *socket_path, const char *url);
 	void (*say)(void *arg, const char *line); /* any thread */
 	void *arg;
 };
@@ -62,6 +72,7 @@ struct kms_run_info {
 	bool store_failed;
 	char file[PATH_MAX];
 	char socket[PATH_MAX];
+	char url[160]; /* of the page, with a login that is good once; "" without a port */
 };
 
 /** Receives the result of a query, row by row; non-zero ends it. A value is NULL for SQL's NULL. */

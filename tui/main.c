@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "schema/region.h"
 #include "server/server.h"
@@ -90,6 +91,32 @@ static int session_root(char path[PATH_MAX], struct kms_err *err)
 	return kms_session_root(path, 0, err);
 }
 
+/* Where the API is served: made where errors can be told, used in the tracer's process. */
+struct serving {
+	struct kms_tcp *tcp; /* NULL: on no port */
+	const char *web_root;
+};
+
+static void serving_close(struct serving *serving)
+{
+	kms_tcp_close(serving->tcp);
+}
+
+static int serving_open(struct serving *serving, const struct kms_http_options *http,
+			struct kms_err *err)
+{
+	*serving = (struct serving){.web_root = http->web_root};
+	if (http->web_root && access(http->web_root, R_OK | X_OK) < 0)
+		return kms_err_set(err, -errno, "cannot serve the page from %s: %s", http->web_root,
+				   strerrordesc_np(errno));
+	if (http->where)
+		return kms_tcp_open(http->where, http->expose, &serving->tcp, err);
+	if (http->expose || http->web_root)
+		return kms_err_set(err, -EINVAL, "%s needs --http",
+				   http->expose ? "--http-expose-unencrypted" : "--web-root");
+	return 0;
+}
+
 /* The API of a live run, in the tracer's process. */
 struct served {
 	struct kms_server *server;
@@ -99,16 +126,24 @@ struct served {
 static void *serve_start(void *arg, const struct kms_view *view, const char *socket_path,
 			 struct kms_err *err)
 {
+	const struct serving *serving = arg;
 	struct served *s = calloc(1, sizeof(*s));
+	int ret;
 
-	(void)arg;
 	if (!s) {
 		kms_err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	if (kms_server_create(view, KMS_VERSION, &s->server, err) == 0 &&
-	    kms_http_start(s->server, socket_path, &s->http, err) == 0)
+	ret = kms_server_create(view, KMS_VERSION, &s->server, err);
+	if (ret == 0 && serving->web_root)
+		ret = kms_server_set_web_root(s->server, serving->web_root, err);
+	if (ret == 0)
+		ret = kms_http_start(s->server, socket_path, &s->http, err);
+	if (ret == 0 && serving->tcp)
+		ret = kms_http_serve_tcp(s->http, serving->tcp, err);
+	if (ret == 0)
 		return s;
+	kms_http_stop(s->http);
 	kms_server_destroy(s->server);
 	free(s);
 	return NULL;
@@ -137,25 +172,40 @@ static void copy_result(struct kms_run_info *info, const struct kms_run_result *
 	memcpy(info->socket, result->socket, sizeof(info->socket));
 }
 
+/* One call of the run hook. */
+struct running {
+	const struct kms_run_request *request;
+	struct serving serving;
+};
+
 static void started(void *arg, const struct kms_run_result *result)
 {
-	const struct kms_run_request *request = arg;
+	struct running *running = arg;
+	const struct kms_run_request *request = running->request;
+	struct kms_tcp *tcp = running->serving.tcp;
 
 	copy_result(request->info, result);
+	if (tcp) {
+		snprintf(request->info->url, sizeof(request->info->url), "%s",
+			 kms_tcp_login_url(tcp));
+		kms_tcp_release(tcp); /* the tracer serves; a port must not outlive it here */
+	}
 	if (request->started)
 		request->started(request->arg);
 }
 
 static void say(void *arg, const char *line)
 {
-	const struct kms_run_request *request = arg;
+	const struct kms_run_request *request = ((const struct running *)arg)->request;
 
 	if (request->say)
 		request->say(request->arg, line);
 }
 
-static int run(const struct kms_run_request *request, struct kms_err *err)
+static int run_and_serve(struct running *running, struct kms_run_result *result,
+			 struct kms_err *err)
 {
+	const struct kms_run_request *request = running->request;
 	const struct kms_run_config config = {
 		.argv = request->argv,
 		.output = request->output,
@@ -165,35 +215,79 @@ static int run(const struct kms_run_request *request, struct kms_err *err)
 		.by_daemon = request->by_daemon,
 		.serve_start = serve_start,
 		.serve_stop = serve_stop,
+		.serve_arg = &running->serving,
+		.serve_fd = running->serving.tcp ? kms_tcp_fd(running->serving.tcp) : 0,
 		.started = started,
 		.say = say,
-		.say_arg = (void *)request, /* only read */
+		.say_arg = running,
 	};
+
+	return kms_run(&config, result, err);
+}
+
+static int run(const struct kms_run_request *request, struct kms_err *err)
+{
+	struct running running = {.request = request};
 	struct kms_run_result *result = calloc(1, sizeof(*result)); /* two paths */
-	int status;
+	int status = KMS_RUN_FAILED;
 
 	if (!result) {
 		kms_err_set(err, -ENOMEM, "out of memory");
-		return KMS_RUN_FAILED;
+		return status;
 	}
-	status = kms_run(&config, result, err);
-	copy_result(request->info, result);
+	if (request->by_daemon && request->http.where) {
+		kms_err_set(err, -EINVAL, "--http is the daemon's: kmemscope daemon --http PORT");
+	} else if (serving_open(&running.serving, &request->http, err) == 0) {
+		status = run_and_serve(&running, result, err);
+		copy_result(request->info, result);
+	}
+	serving_close(&running.serving);
 	free(result);
 	return status;
 }
 
+/* One call of the daemon hook. */
+struct daemon_running {
+	const struct kms_daemon_request *request;
+	struct serving serving;
+};
+
+static void daemon_started(void *arg, const char *socket_path)
+{
+	const struct daemon_running *running = arg;
+	const struct kms_daemon_request *request = running->request;
+	const struct kms_tcp *tcp = running->serving.tcp;
+
+	if (request->started)
+		request->started(request->arg, socket_path, tcp ? kms_tcp_login_url(tcp) : NULL);
+}
+
+static void daemon_say(void *arg, const char *line)
+{
+	const struct kms_daemon_request *request = ((const struct daemon_running *)arg)->request;
+
+	if (request->say)
+		request->say(request->arg, line);
+}
+
 static int run_daemon(const struct kms_daemon_request *request, struct kms_err *err)
 {
+	struct daemon_running running = {.request = request};
 	const struct kms_daemon_config config = {
 		.folder = request->folder,
 		.serve_start = serve_start,
 		.serve_stop = serve_stop,
-		.started = request->started,
-		.say = request->say,
-		.say_arg = request->arg,
+		.serve_arg = &running.serving,
+		.started = daemon_started,
+		.say = daemon_say,
+		.say_arg = &running,
 	};
+	int ret = serving_open(&running.serving, &request->http, err);
 
-	return kms_daemon(&config, err);
+	if (ret == 0)
+		ret = kms_daemon(&config, err);
+	serving_close(&running.serving);
+	return ret;
 }
 
 static const char *library_path(void)

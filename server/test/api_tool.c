@@ -4,11 +4,13 @@
  *
  *	api_tool routes               METHOD PATTERN of each route, one a line
  *	api_tool get METHOD TARGET [ACCEPT|BODY]   status, media type and headers on stderr, body on stdout
- *	api_tool serve SOCKET         serves until stdin is closed; prints "ready" first. A byte of
- *	                              stdin changes something: s stats, g guard, l leaks, m nothing
+ *	api_tool serve SOCKET [[ADDR:]PORT [expose]]
+ *	                              serves until stdin is closed; prints "ready" first, with a port the
+ *	                              address to log in at before it. A byte of stdin changes something:
+ *	                              s stats, g guard, l leaks, m nothing
  *
  * The run of the fixture lives, or, with API_TOOL_FINISHED in the environment, is over. With
- * API_TOOL_SLOW_MS pages of events take so long.
+ * API_TOOL_SLOW_MS pages of events take so long. API_TOOL_WEB_ROOT is the page's folder.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,21 +64,33 @@ static void change(char byte)
 			fixture_change(&fixture, (enum fixture_change)i);
 }
 
-static int serve(const struct kms_server *server, const char *path)
+static int fail(const struct kms_err *err)
+{
+	fprintf(stderr, "%s\n", err->text);
+	return 1;
+}
+
+static int serve(const struct kms_server *server, char **argv)
 {
 	struct kms_err err = KMS_ERR_INIT;
+	struct kms_tcp *tcp = NULL;
 	struct kms_http *http;
 	char byte;
 
-	if (kms_http_start(server, path, &http, &err) < 0) {
-		fprintf(stderr, "%s\n", err.text);
-		return 1;
-	}
+	if (argv[1] && kms_tcp_open(argv[1], argv[2] != NULL, &tcp, &err) < 0)
+		return fail(&err);
+	if (kms_http_start(server, argv[0], &http, &err) < 0)
+		return fail(&err);
+	if (tcp && kms_http_serve_tcp(http, tcp, &err) < 0)
+		return fail(&err);
+	if (tcp)
+		puts(kms_tcp_login_url(tcp));
 	puts("ready");
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		change(byte);
 	kms_http_stop(http);
+	kms_tcp_close(tcp);
 	return 0;
 }
 
@@ -90,14 +104,18 @@ int main(int argc, char **argv)
 		fixture.slow_ms = (unsigned int)atoi(getenv("API_TOOL_SLOW_MS"));
 	if (kms_server_create(&fixture.view, "0.0.0-test", &server, NULL) < 0)
 		return 1;
+	if (getenv("API_TOOL_WEB_ROOT") &&
+	    kms_server_set_web_root(server, getenv("API_TOOL_WEB_ROOT"), NULL) < 0)
+		return 1;
 	if (argc == 2 && strcmp(argv[1], "routes") == 0)
 		ret = list_routes();
 	else if (argc >= 4 && strcmp(argv[1], "get") == 0)
 		ret = get(server, argv + 2);
 	else if (argc >= 3 && strcmp(argv[1], "serve") == 0)
-		ret = serve(server, argv[2]);
+		ret = serve(server, argv + 2);
 	else
-		fprintf(stderr, "usage: api_tool routes | get METHOD TARGET | serve SOCKET\n");
+		fprintf(stderr,
+			"usage: api_tool routes | get METHOD TARGET | serve SOCKET [PORT]\n");
 	kms_server_destroy(server);
 	return ret;
 }

@@ -96,7 +96,7 @@ def answers_are_valid(document):
 
 def problems_are_valid(document):
     valid = validator(document, "Problem")
-    for method, target, expected in [("GET", "/api/v1/nothing", 404), ("GET", "/", 404), ("POST", "/api/v1/leaks", 405),
+    for method, target, expected in [("GET", "/api/v1/nothing", 404), ("POST", "/api/v1/leaks", 405),
                                      ("GET", "/api/v1/leaks?target=77", 404), ("GET", "/api/v1/faults/99", 404),
                                      ("GET", "/api/v1/leaks?limit=0", 400), ("GET", "/api/v1/leaks?limt=1", 400),
                                      ("GET", "/api/v1/leaks?limit=1&limit=2", 400), ("GET", "/api/v1/stacks/0", 404),

@@ -122,7 +122,7 @@ static int run_daemon(const struct kms_daemon_request *request, struct kms_err *
 	if (request->folder && strcmp(request->folder, "nowhere") == 0)
 		return kms_err_sys(err, -ENOENT, "folder for traces", NULL);
 	if (request->started)
-		request->started(request->arg, "/run/none/api.sock");
+		request->started(request->arg, "/run/none/api.sock", NULL);
 	return 0;
 }
 

@@ -42,7 +42,7 @@ refused 2 'daemon: unknown option --any; --help lists them' daemon --any thing
 refused 2 'daemon: does not take "worker"' daemon worker
 refused 2 '--dir needs a value: --dir FOLDER' daemon --dir
 refused 1 'daemon: folder for traces: No such file' daemon --dir nowhere
-for option in '-d' '--http 8080' '--top'; do
+for option in '-d' '--top'; do
 	# shellcheck disable=SC2086 # an option and its value
 	refused 125 'comes with version 0.2' run $option -- ok
 done
