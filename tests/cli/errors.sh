@@ -19,7 +19,7 @@ refused 2 'there is no command nope' help nope
 refused 2 '"../stats" is no id' leaks --id ../stats
 refused 2 '"x y" is no id' stacks 'x y'
 refused 2 'one page of at most 1000' events --json --limit 2000
-for name in attach top report export replay doctor completion; do
+for name in attach report export replay doctor completion; do
 	refused 2 "kmemscope $name: comes with version 0.2" "$name" --any thing
 done
 
@@ -29,6 +29,15 @@ refused 2 'needs' whatis
 refused 2 'needs' diff a
 refused 1 'there is no mark nothing; /api/v1/marks lists them' diff begin nothing
 refused 1 'finished trace; marks can be set while it runs' mark here run.kms
+
+# top: no terminal here
+refused 2 "standard input and output must be a terminal; \`kmemscope top --once\`" top run.kms
+refused 2 '--size needs WxH such as 140x45, not "80"' top --once --size 80
+refused 2 'not "80x0"' top --once --size 80x0
+refused 2 '--view needs a number from 1 to 6' top --view 7
+refused 2 '--interval needs a number from 100 to 10000' top --interval 5
+refused 2 '--glyphs must be one of ascii|block|braille' top --glyphs emoji
+refused 1 'gone.kms: No such file' top --once gone.kms
 
 # run: our own failures are 125
 refused 125 'needs an argument' run

@@ -148,6 +148,22 @@ grep -q 'pid 4242 ended with status 0' log || fail "run --log: $(cat log)"
 run run -o run.kms -- signal 11
 grep -q 'was killed by signal 11 (Segmentation fault)' err || fail "run: signal in the summary"
 
+# top: one frame as text, and its data, all of one moment
+shows 'F1Help F2Opts F3Find' top --once run.kms
+shows 'in effect 30208' top --once --view 4 run.kms
+run top --json run.kms
+jq -e '.same_moment and .stats.live_bytes > 0 and .guard.depth == 30208 and
+	(.targets.items | length) == 3 and (.caches.items | length) == 9 and
+	.leaks.suspects == 5 and .faults.total == 14 and
+	([.targets, .stats, .caches, .guard, .leaks, .faults | .snapshot.seq] | unique | length) == 1' \
+	out >/dev/null || fail "top --json: $(head -c 300 out)"
+run stats --json run.kms
+jq -c . out >stats.json
+run top --json run.kms
+jq -c .stats out | cmp -s - stats.json || fail "top --json: stats differ from stats --json"
+run top --json --target 2 run.kms
+jq -e '.stats.target == 2 and .guard.target == 2' out >/dev/null || fail "top --json --target"
+
 # help and version
 shows 'usage: kmemscope run' help run
 shows '--guard-depth N' run --help

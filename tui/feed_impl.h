@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Inside the feed: what its files share.
+ */
+#ifndef KMS_TUI_FEED_IMPL_H
+#define KMS_TUI_FEED_IMPL_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "tui/client.h"
+#include "tui/feed.h"
+
+enum {
+	KMS_FEED_LINES = 16, /* lines and answers that may wait */
+};
+
+/** One document that is asked for. The thread's, but for doc. */
+struct kms_feed_slot {
+	struct kms_doc *doc; /* newest answer; under lock */
+	uint64_t due_ns;     /* when it is to be asked for again */
+	bool settled;        /* it will not change any more */
+};
+
+struct kms_feed;
+
+/** A thread that asks, with a connection of its own: the slow answers hold up only each other. */
+struct kms_feed_worker {
+	struct kms_feed *feed;
+	struct kms_client *client;
+	pthread_t thread;
+	bool started;
+	uint32_t documents; /* bits of those that are its own */
+	bool lines;         /* it asks the prompt's lines */
+	struct kms_feed_want want;
+	unsigned seen, seen_stale; /* of feed->wanted, feed->stale */
+	uint64_t events_window_ns; /* how far back the newest events are asked for */
+};
+
+enum {
+	KMS_FEED_WORKERS = 2,
+};
+
+struct kms_feed {
+	const struct kms_hooks *hooks;
+	struct kms_source source;
+	int event_fd;
+	struct kms_feed_worker worker[KMS_FEED_WORKERS];
+	struct kms_feed_slot slot[KMS_FEED_DOCUMENTS]; /* each its worker's, but for doc */
+	pthread_mutex_t lock;                          /* for all below */
+	pthread_cond_t changed;
+	bool ending;
+	struct kms_feed_want want;
+	unsigned wanted; /* counts kms_feed_want() */
+	unsigned stale;  /* counts what makes every answer out of date */
+	char *line[KMS_FEED_LINES];
+	unsigned n_lines;
+	struct kms_feed_output output[KMS_FEED_LINES];
+	unsigned n_outputs;
+	enum kms_feed_state state;
+	char reason[KMS_ERR_TEXT_BYTES];
+	char file[PATH_MAX];       /* where the trace of the session is */
+	uint64_t snapshot_time_ns; /* of the last answer */
+};
+
+/**
+ * The newest events of a source: about KMS_FEED_EVENT_ROWS of them, as the API's document.
+ *
+ * The API's pages begin at a time and go on; so this asks from a time near the end on, and learns how
+ * far back that has to be.
+ * Shape:  end_ns is the run's time
+ * Owner:  the caller deletes it. Errors: as kms_client_json()
+ */
+int kms_feed_events(struct kms_feed_worker *worker, uint64_t end_ns, cJSON **json,
+		    struct kms_err *err);
+
+#endif
