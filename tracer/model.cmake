@@ -35,6 +35,7 @@ kms_library(kms_model_world SOURCES
 	test/model_world.c
 	test/model_world_poll.c
 	test/model_world_check.c
+	test/model_world_query.c
 	LIBS kms_tracer kms_tracer_synth)
 
 # Always the same seeds, so that a red run means a change; soak takes many more. A sanitizer makes a world 10 times slower.

@@ -167,6 +167,9 @@ void world_poll(struct world *world, struct kms_batch *batch, bool still);
 /** Compares the model with the truth; prints the first difference. */
 bool world_check(const struct world *world, const struct kms_model *model);
 
+/** Where nothing was lost: lists of blocks and slabs, and what addresses are, against the truth. */
+bool world_check_query(const struct world *world, const struct kms_model *model);
+
 /** Do the model's figures fit each other, the peak among them? Prints the first that does not. */
 bool world_check_figures(const struct kms_model *model);
 

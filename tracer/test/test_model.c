@@ -135,7 +135,8 @@ static bool is_good(const struct history *history, uint64_t seed)
 	kms_model_get_counts(model, &counts);
 	/* all that was written must have arrived, whatever became of it */
 	good = good && world_check(w, model) && world_check_figures(model) &&
-	       model->stored == w->emitted && !(history->in_order && has_guessed(&counts));
+	       model->stored == w->emitted && !(history->in_order && has_guessed(&counts)) &&
+	       (w->dropped || world_check_query(w, model));
 	if (!good)
 		print_counts(seed, w, &counts);
 	world_destroy(w);
