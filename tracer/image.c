@@ -387,6 +387,17 @@ static int move_positions(struct kms_image *image)
 	return result;
 }
 
+/* Which counters: at the end all, for who waits for this moment those that may have changed. */
+static enum kms_image_copy copy_now(const struct kms_image *image, const struct kms_ring_ask *ask,
+				    bool due)
+{
+	if (!image->is_held)
+		return KMS_IMAGE_COPY_ALL;
+	if (!ask->partial_ns)
+		return KMS_IMAGE_COPY_NEW;
+	return due ? KMS_IMAGE_COPY_DUE : KMS_IMAGE_COPY_NONE;
+}
+
 static int poll_open(struct kms_image *image, const struct kms_ring_ask *ask,
 		     struct kms_batch *batch, struct kms_image_news *news, struct kms_err *err)
 {
@@ -407,8 +418,9 @@ static int poll_open(struct kms_image *image, const struct kms_ring_ask *ask,
 		result = kms_tables_read(&image->tables, &image->region, batch, err);
 	for (size_t i = first; !result && i < batch->n_blocks; i++)
 		result = check_block(image, &batch->block[i], batch, err);
-	if (!result && (due || !image->is_held))
-		result = kms_image_counters(image, ask->now_ns, !image->is_held, batch, err);
+	if (!result)
+		result = kms_image_counters(image, ask->now_ns, copy_now(image, ask, due), batch,
+					    err);
 	if (result == -ENOMEM && batch->n_blocks == first)
 		return result; /* nothing was taken: again later */
 	if (result) {

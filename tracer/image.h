@@ -53,17 +53,18 @@ struct kms_image_env {
 
 /** A slot of the region: the process that has it. */
 struct kms_image_slot {
-	uint32_t claims;            /* of the claim we know, 0 never seen */
-	struct kms_target *target;  /* NULL as long as claims is 0 */
-	int pidfd;                  /* -1 none */
-	bool is_dead;               /* the process ended; what its rings hold is all that comes */
-	bool is_over;               /* and everything of it was read */
-	bool is_executing;          /* lived when nobody had the region any more */
-	bool is_active;             /* had events since its counters were sent */
-	bool is_new;                /* what its parent wrote before the fork may still be unread */
-	uint64_t unseen_ns;         /* since when there is no process of this pid for us; 0 */
-	uint64_t counters_ns;       /* when its counters were sent */
-	uint64_t looked_at;         /* image->look_nr when its claim was last checked */
+	uint32_t claims;           /* of the claim we know, 0 never seen */
+	struct kms_target *target; /* NULL as long as claims is 0 */
+	int pidfd;                 /* -1 none */
+	bool is_dead;              /* the process ended; what its rings hold is all that comes */
+	bool is_over;              /* and everything of it was read */
+	bool is_executing;         /* lived when nobody had the region any more */
+	bool is_active;            /* had events since its counters were sent */
+	bool was_active;      /* before that: what belongs to its last event may have come since */
+	bool is_new;          /* what its parent wrote before the fork may still be unread */
+	uint64_t unseen_ns;   /* since when there is no process of this pid for us; 0 */
+	uint64_t counters_ns; /* when its counters were sent */
+	uint64_t looked_at;   /* image->look_nr when its claim was last checked */
 	struct kms_counter *total;  /* KMS_MAX_CACHES: over its rings */
 	struct kms_counter *unrung; /* KMS_MAX_CACHES: as last read, events without a ring */
 };

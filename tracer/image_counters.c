@@ -205,17 +205,21 @@ static int add_ring(struct kms_image *image, struct kms_image_ring *ring, struct
 	return 0;
 }
 
-static bool is_due(const struct kms_image_slot *slot, uint64_t now_ns, bool all)
+static bool is_due(const struct kms_image_slot *slot, uint64_t now_ns, enum kms_image_copy which)
 {
-	uint64_t every = slot->is_active ? KMS_IMAGE_COUNTERS_NS : KMS_IMAGE_COUNTERS_IDLE_NS;
+	bool active = slot->is_active || slot->was_active;
+	uint64_t every = active ? KMS_IMAGE_COUNTERS_NS : KMS_IMAGE_COUNTERS_IDLE_NS;
 
-	if (!slot->target || slot->target->is_ignored || slot->is_over || slot->is_new)
+	if (which == KMS_IMAGE_COPY_NONE || !slot->target || slot->target->is_ignored ||
+	    slot->is_over || slot->is_new)
 		return false;
-	return all || slot->is_dead || now_ns - slot->counters_ns >= every;
+	if (which == KMS_IMAGE_COPY_ALL || (which == KMS_IMAGE_COPY_NEW && active))
+		return true;
+	return slot->is_dead || now_ns - slot->counters_ns >= every;
 }
 
-int kms_image_counters(struct kms_image *image, uint64_t now_ns, bool all, struct kms_batch *batch,
-		       struct kms_err *err)
+int kms_image_counters(struct kms_image *image, uint64_t now_ns, enum kms_image_copy which,
+		       struct kms_batch *batch, struct kms_err *err)
 {
 	int result = 0;
 	bool any = false;
@@ -223,10 +227,11 @@ int kms_image_counters(struct kms_image *image, uint64_t now_ns, bool all, struc
 	for (uint32_t i = 0; !result && i < image->n_slots; i++) {
 		struct kms_image_slot *slot = &image->slot[i];
 
-		if (!is_due(slot, now_ns, all))
+		if (!is_due(slot, now_ns, which))
 			continue;
 		result = add_slot(image, i, batch, err);
 		slot->counters_ns = now_ns;
+		slot->was_active = slot->is_active;
 		slot->is_active = false;
 		any = true;
 	}

@@ -24,9 +24,16 @@ void kms_image_slots_deinit(struct kms_image *image);
 
 /* image_counters.c: figures */
 
+enum kms_image_copy {
+	KMS_IMAGE_COPY_NONE,
+	KMS_IMAGE_COPY_DUE, /* by the clock */
+	KMS_IMAGE_COPY_NEW, /* and those that may have changed since the last copy */
+	KMS_IMAGE_COPY_ALL,
+};
+
 /** Adds counters, slots and ring figures that are due. Errors: -EBADMSG, -EFAULT, -ENOMEM */
-int kms_image_counters(struct kms_image *image, uint64_t now_ns, bool all, struct kms_batch *batch,
-		       struct kms_err *err);
+int kms_image_counters(struct kms_image *image, uint64_t now_ns, enum kms_image_copy which,
+		       struct kms_batch *batch, struct kms_err *err);
 /** Books what a ring counted since the last time to its owner. Errors: -EFAULT, -ENOMEM */
 int kms_image_ring_book(struct kms_image *image, struct kms_image_ring *ring, struct kms_err *err);
 

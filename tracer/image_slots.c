@@ -160,7 +160,7 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 		return kms_err_set(err, -ENOMEM, "no memory for a target");
 	slot->claims = job->claims;
 	slot->target = target;
-	slot->is_dead = slot->is_over = slot->is_active = false;
+	slot->is_dead = slot->is_over = slot->is_active = slot->was_active = false;
 	slot->is_new = image->has_new = true;
 	slot->is_executing = false;
 	slot->unseen_ns = slot->counters_ns = 0;
