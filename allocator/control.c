@@ -4,6 +4,9 @@
 #include "allocator/guard.h"
 #include "allocator/heap.h"
 #include "allocator/port.h"
+#include "allocator/region.h"
+#include "allocator/text.h"
+#include "allocator/verify.h"
 
 struct variable {
 	const char *name;
@@ -95,8 +98,8 @@ static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t 
 {
 	uint32_t status = KMS_ACK_OK;
 
-	/* the last ones are commands, which a live session brings: not yet */
-	if (variable >= KMS_VAR_VERIFY)
+	/* commands are of a live session; calls of their own do the same from within */
+	if (variable >= KMS_VAR_COMMANDS)
 		return KMS_ACK_UNSUPPORTED;
 	if (!in_range(&variables[variable], value))
 		return KMS_ACK_RANGE;
@@ -142,34 +145,169 @@ static bool pair_read(const struct kms_pair *pair, uint64_t *value)
 	return v == ~__atomic_load_n(&pair->not_v, __ATOMIC_ACQUIRE);
 }
 
-void kms_control_poll(struct kms_heap *heap)
+enum {
+	COMMANDS = KMS_VARIABLE_COUNT - KMS_VAR_COMMANDS,
+};
+
+/* Commands found by one look, to be done without a lock. */
+struct commands {
+	bool any;
+	bool is_asked[COMMANDS];
+	uint64_t item[COMMANDS]; /* upper half: sequence of the request */
+};
+
+/* Is there a request of this variable that was not taken up? An item never written is {0, 0}, which
+ * is no pair. */
+static bool item_is_new(const struct kms_heap *heap, unsigned variable, uint64_t *value)
+{
+	return pair_read(&heap->request->item[variable], value) &&
+	       (!heap->was_requested[variable] || *value != heap->requested[variable]);
+}
+
+/* Needs control_lock. */
+static void item_take(struct kms_heap *heap, unsigned variable, uint64_t value, uint64_t seq)
+{
+	struct kms_ack *ack = &heap->slot->ack[variable];
+	uint32_t status = variable_set(heap, variable, value);
+
+	ack->value = value_in_effect(heap, variable);
+	ack->status = status == KMS_ACK_OK && ack->value != value ? KMS_ACK_ADJUSTED : status;
+	__atomic_store_n(&ack->seq, (uint32_t)seq, __ATOMIC_RELEASE);
+}
+
+/* Takes up what is asked for. Needs control_lock. */
+static void take_up(struct kms_heap *heap, struct commands *commands)
 {
 	uint64_t seq, value;
 
-	if (!heap->request)
-		return;
-	kms_port_lock(&heap->control_lock);
 	if (!pair_read(&heap->request->seq, &seq) || seq == heap->acked_seq)
-		goto out;
+		return;
 	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++) {
-		struct kms_ack *ack = &heap->slot->ack[i];
-		uint32_t status;
-
-		/* An item never written is {0, 0}, which is no pair. */
-		if (!pair_read(&heap->request->item[i], &value) || value == heap->requested[i])
+		if (!item_is_new(heap, i, &value))
 			continue;
+		heap->was_requested[i] = true;
 		heap->requested[i] = value;
-		status = variable_set(heap, i, value);
-		ack->value = value_in_effect(heap, i);
-		ack->status =
-			status == KMS_ACK_OK && ack->value != value ? KMS_ACK_ADJUSTED : status;
-		__atomic_store_n(&ack->seq, (uint32_t)seq, __ATOMIC_RELEASE);
+		if (i < KMS_VAR_COMMANDS) {
+			item_take(heap, i, value, seq);
+			continue;
+		}
+		commands->any = commands->is_asked[i - KMS_VAR_COMMANDS] = true;
+		commands->item[i - KMS_VAR_COMMANDS] = value;
 	}
-	heap->acked_seq = seq;
+	__atomic_store_n(&heap->acked_seq, seq, __ATOMIC_RELAXED);
 	__atomic_store_n(&heap->slot->acked_seq, seq, __ATOMIC_RELEASE);
 	kms_heap_attention(heap);
-out:
+}
+
+static uint32_t verify(struct kms_local *t, uint32_t asked, uint64_t *value)
+{
+	(void)asked;
+	*value = kms_verify(t, NULL);
+	return KMS_ACK_OK;
+}
+
+/* The mark's name is its number: names are given where it is looked at. */
+static uint32_t mark(struct kms_local *t, uint32_t asked, uint64_t *value)
+{
+	struct kms_text name = {0};
+	uint64_t numbers[5] = {0};
+
+	*value = asked;
+	if (!t->trace)
+		return KMS_ACK_UNSUPPORTED;
+	kms_text_add(&name, "mark ");
+	kms_text_number(&name, asked, 10, 1);
+	numbers[0] = kms_string_add(t->heap, name.buffer, name.length);
+	if (numbers[0] == KMS_NO_INDEX)
+		return KMS_ACK_UNSUPPORTED;
+	kms_ring_emit_code(t, KMS_REC_MARK, 1, numbers);
+	return KMS_ACK_OK;
+}
+
+static uint32_t go_on(struct kms_local *t, uint32_t asked, uint64_t *value)
+{
+	*value = asked;
+	__atomic_store_n(&t->heap->go_on, 1, __ATOMIC_RELAXED);
+	return KMS_ACK_OK;
+}
+
+static uint32_t (*const command[COMMANDS])(struct kms_local *t, uint32_t asked, uint64_t *value) = {
+	[KMS_VAR_VERIFY - KMS_VAR_COMMANDS] = verify,
+	[KMS_VAR_MARK - KMS_VAR_COMMANDS] = mark,
+	[KMS_VAR_CONTINUE - KMS_VAR_COMMANDS] = go_on,
+};
+
+static void command_answer(struct kms_local *t, unsigned variable, uint64_t value, uint32_t status,
+			   uint32_t seq)
+{
+	struct kms_ack *ack = &t->heap->slot->ack[variable];
+
+	kms_port_lock(&t->heap->control_lock);
+	/* one that was asked for later may have been faster */
+	if ((int32_t)(seq - ack->seq) > 0) {
+		ack->value = value;
+		ack->status = status;
+		__atomic_store_n(&ack->seq, seq, __ATOMIC_RELEASE);
+	}
+	kms_port_unlock(&t->heap->control_lock);
+}
+
+static void commands_run(struct kms_local *t, const struct commands *commands)
+{
+	for (unsigned i = 0; i < COMMANDS; i++) {
+		uint64_t item = commands->item[i], value;
+		uint32_t status;
+
+		if (!commands->is_asked[i])
+			continue;
+		status = command[i](t, (uint32_t)item, &value);
+		command_answer(t, KMS_VAR_COMMANDS + i, value, status, (uint32_t)(item >> 32));
+	}
+}
+
+bool kms_control_is_asked(const struct kms_heap *heap)
+{
+	uint64_t seq;
+
+	return heap->request && pair_read(&heap->request->seq, &seq) &&
+	       seq != __atomic_load_n(&heap->acked_seq, __ATOMIC_RELAXED);
+}
+
+bool kms_control_is_told_to_go_on(const struct kms_heap *heap)
+{
+	uint64_t value;
+
+	return item_is_new(heap, KMS_VAR_CONTINUE, &value);
+}
+
+/* A tracer that is new here may want to hold our threads one day. */
+static void greet_tracer(struct kms_heap *heap)
+{
+	uint32_t pid = __atomic_load_n(&heap->tracer->pid, __ATOMIC_RELAXED);
+
+	if (pid && pid != heap->tracer_pid)
+		kms_port_allow_tracer(pid);
+	heap->tracer_pid = pid;
+}
+
+void kms_control_poll(struct kms_local *t)
+{
+	struct kms_heap *heap = t->heap;
+	struct commands commands = {0};
+	uint32_t busy = t->busy;
+
+	if (!heap->request)
+		return;
+	/* A signal handler of this thread must not come for the lock, or find a record half written. */
+	kms_enter(t);
+	kms_port_lock(&heap->control_lock);
+	greet_tracer(heap);
+	take_up(heap, &commands);
 	kms_port_unlock(&heap->control_lock);
+	if (commands.any)
+		commands_run(t, &commands);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->busy = busy;
 }
 
 /* Decimal or 0x, with K, M, G; false if it is anything else. */

@@ -23,8 +23,19 @@ unsigned kms_control_find(const char *name, size_t length);
  */
 uint32_t kms_control_set(struct kms_heap *heap, unsigned variable, uint64_t value);
 
-/** Takes up requests that wait in the request page, answers them. */
-void kms_control_poll(struct kms_heap *heap);
+/**
+ * Takes up requests that wait in the request page, and answers them; the commands among them are
+ * carried out by the calling thread.
+ *
+ * Locks: no allocator lock held; not for a nested local
+ */
+void kms_control_poll(struct kms_local *t);
+
+/** Is there a request that was not taken up? No lock. */
+bool kms_control_is_asked(const struct kms_heap *heap);
+
+/** Is kmem_continue among those? For a thread that cannot have the lock. */
+bool kms_control_is_told_to_go_on(const struct kms_heap *heap);
 
 /**
  * Reads "name=value,name=value" (KMEM_OPTIONS). Unknown names and bad values are told to @complain

@@ -8,11 +8,15 @@
 #include "allocator/port.h"
 #include "allocator/region.h"
 #include "allocator/slab.h"
+#include "allocator/stop.h"
 #include "allocator/text.h"
 #include "allocator/umem.h"
 
 enum {
 	AROUND_BYTES = 64, /* memory shown before and behind the address */
+	ZONE_FINDINGS = 2, /* of one block: behind it and before it */
+	KMS_POLICY_STOP = 1,
+	KMS_POLICY_PANIC = 2,
 };
 
 static const char *const kind_names[KMS_FAULT_KINDS] = {KMS_FAULT_NAMES};
@@ -173,6 +177,16 @@ static void fault_text(struct kms_fault *f, const struct kms_finding *finding)
 	__builtin_memcpy(f->text, text.buffer, sizeof(f->text));
 }
 
+/* "0xADDRESS: 0xFOUND != 0xEXPECTED" */
+static void byte_text(struct kms_text *text, const struct kms_finding *finding)
+{
+	kms_text_pointer(text, finding->address);
+	kms_text_add(text, ": 0x");
+	kms_text_number(text, finding->found, 16, 2);
+	kms_text_add(text, " != 0x");
+	kms_text_number(text, finding->expected, 16, 2);
+}
+
 static struct kms_fault *fault_take(struct kms_local *t, uint32_t *index)
 {
 	*index = kms_table_take(t->heap, KMS_SEC_FAULT, 1);
@@ -183,18 +197,18 @@ static struct kms_fault *fault_take(struct kms_local *t, uint32_t *index)
 	return (struct kms_fault *)kms_section_base(t->heap, KMS_SEC_FAULT) + *index;
 }
 
-uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
+/* Into table and ring; @spare is where a finding goes for which the table has no room. */
+static struct kms_fault *fault_publish(struct kms_local *t, const struct kms_finding *finding,
+				       struct kms_fault *spare, uint32_t *index)
 {
-	uint32_t kind = finding->kind < KMS_FAULT_KINDS ? finding->kind : KMS_FAULT_NONE;
-	struct kms_fault overflow = {0};
-	struct kms_fault *f;
-	uint32_t index;
+	struct kms_fault *f = fault_take(t, index);
+	const uint64_t numbers[5] = {*index};
+	bool is_recorded = t->trace && f;
 
-	f = fault_take(t, &index);
 	if (!f)
-		f = &overflow;
+		f = spare;
 	f->slot = t->heap->slot_index;
-	f->kind = kind;
+	f->kind = finding->kind < KMS_FAULT_KINDS ? finding->kind : KMS_FAULT_NONE;
 	f->access = finding->access;
 	f->time_ns = kms_port_now_ns() - t->heap->start_mono_ns;
 	f->address = finding->address;
@@ -211,24 +225,51 @@ uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 	fill_place(t, f, finding->gone);
 	if (f->cache == KMS_NO_INDEX)
 		f->cache = f->argument_cache;
-	f->policy = policy_of(t->heap, kind);
+	f->policy = policy_of(t->heap, f->kind);
 	fault_text(f, finding);
 	f->ring = KMS_NO_INDEX;
-	if (t->trace && index != KMS_NO_INDEX) {
+	if (is_recorded) {
 		f->ring = t->ring->ring;
 		f->ring_seq = t->ring->seq;
 	}
 	/* pairs with the reader's acquire load of ready: the finding is complete */
 	__atomic_store_n(&f->ready, 1, __ATOMIC_RELEASE);
-	if (t->trace && index != KMS_NO_INDEX) {
-		const uint64_t numbers[5] = {index};
-
+	if (is_recorded)
 		kms_ring_emit_code(t, KMS_REC_FAULT, 1, numbers);
-	}
+	return f;
+}
+
+/* What the policy says. No lock held. */
+static void fault_act(struct kms_local *t, const struct kms_fault *f, uint32_t index)
+{
 	kms_port_fault(t->heap, f);
-	if (f->policy == 2)
+	if (f->policy == KMS_POLICY_STOP && !kms_stop_is_mine(t))
+		(void)kms_stop_stand(t, KMS_STOP_FAULT, index == KMS_NO_INDEX ? 0 : index + 1);
+	if (f->policy == KMS_POLICY_PANIC)
 		kms_port_panic(f->text);
+}
+
+uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
+{
+	struct kms_fault spare = {0};
+	uint32_t index;
+	const struct kms_fault *f = fault_publish(t, finding, &spare, &index);
+
+	fault_act(t, f, index);
 	return index;
+}
+
+void kms_fault_poison(struct kms_local *t, struct kms_finding *finding)
+{
+	struct kms_text text = {0};
+
+	finding->kind = KMS_FAULT_MODIFIED_AFTER_FREE;
+	finding->argument_cache = KMS_NO_INDEX;
+	kms_text_add(&text, "kmem_poison_check: ");
+	byte_text(&text, finding);
+	finding->text = text.buffer;
+	kms_fault_raise(t, finding);
+	finding->text = NULL;
 }
 
 void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side, uint32_t node)
@@ -237,61 +278,69 @@ void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *si
 	size_t bytes = span->usable_bytes - KMS_REDZONE_BYTES;
 	size_t good = kms_pattern_check(p, bytes);
 	struct kms_finding finding = {
-		.kind = KMS_FAULT_MODIFIED_AFTER_FREE,
 		.access = KMS_ACCESS_CHECK,
 		.address = (uintptr_t)p + good,
 		.stack = node,
-		.argument_cache = KMS_NO_INDEX,
 	};
-	struct kms_text text = {0};
 
 	if (KMS_LIKELY(good == bytes) || side->state == KMS_BLOCK_NEVER)
 		return;
 	finding.expected = kms_pattern_byte((uintptr_t)p + good);
 	finding.found = p[good];
-	kms_text_add(&text, "kmem_poison_check: ");
-	kms_text_pointer(&text, (uintptr_t)p + good);
-	kms_text_add(&text, ": 0x");
-	kms_text_number(&text, finding.found, 16, 2);
-	kms_text_add(&text, " != 0x");
-	kms_text_number(&text, finding.expected, 16, 2);
-	finding.text = text.buffer;
-	kms_fault_raise(t, &finding);
+	kms_fault_poison(t, &finding);
+}
+
+/* What is broken, in the original's words. */
+static void zone_finding(struct kms_finding *finding, struct kms_text *text)
+{
+	if (!finding->expected)
+		finding->expected = kms_pattern_byte(finding->address);
+	finding->found = *(const uint8_t *)finding->address;
+	kms_text_add(text, "kmem_redzone_check: ");
+	byte_text(text, finding);
+	finding->text = text->buffer;
 }
 
 void kms_fault_zone(struct kms_local *t, struct kms_finding *finding)
 {
 	struct kms_text text = {0};
 
-	if (!finding->expected)
-		finding->expected = kms_pattern_byte(finding->address);
-	finding->found = *(const uint8_t *)finding->address;
-	kms_text_add(&text, "kmem_redzone_check: ");
-	kms_text_pointer(&text, finding->address);
-	kms_text_add(&text, ": 0x");
-	kms_text_number(&text, finding->found, 16, 2);
-	kms_text_add(&text, " != 0x");
-	kms_text_number(&text, finding->expected, 16, 2);
-	finding->text = text.buffer;
+	zone_finding(finding, &text);
 	kms_fault_raise(t, finding);
 	finding->text = NULL;
 }
 
+/* A look at one block: who looks, and what was found under the lock, for the policy after it. */
+struct zone_check {
+	struct kms_local *t;
+	const struct kms_span *span;
+	const struct kms_frame *frame;
+	uint32_t access;
+	unsigned n;
+	const struct kms_fault *fault[ZONE_FINDINGS];
+	uint32_t index[ZONE_FINDINGS];
+	struct kms_fault spare;
+};
+
 /* NOLINTNEXTLINE(readability-function-size): what a finding is made of */
-static void zone_raise(struct kms_local *t, uint32_t kind, uint32_t access, uintptr_t block,
-		       uintptr_t address, uint8_t expected, const struct kms_frame *frame)
+static void zone_publish(struct zone_check *check, uint32_t kind, uintptr_t block,
+			 uintptr_t address, uint8_t expected)
 {
 	struct kms_finding finding = {
 		.kind = kind,
-		.access = access,
+		.access = check->access,
 		.address = address,
 		.block = block,
 		.expected = expected,
-		.frame = frame,
+		.frame = check->frame,
 		.argument_cache = KMS_NO_INDEX,
 	};
+	struct kms_text text = {0};
 
-	kms_fault_zone(t, &finding);
+	zone_finding(&finding, &text);
+	check->fault[check->n] =
+		fault_publish(check->t, &finding, &check->spare, &check->index[check->n]);
+	check->n++;
 }
 
 /* The first byte of a redzone that is not what it should be; 2: whole. */
@@ -307,15 +356,14 @@ static unsigned redzone_broken(const uint8_t *zone, uint8_t *expected)
 	return KMS_REDZONE_BYTES;
 }
 
-static bool check_redzone(struct kms_local *t, uint8_t *zone, uintptr_t block,
-			  const struct kms_frame *frame, uint32_t access)
+static bool check_redzone(struct zone_check *check, uint8_t *zone, uintptr_t block)
 {
 	uint8_t expected;
 	unsigned i = redzone_broken(zone, &expected);
 
 	if (i == KMS_REDZONE_BYTES)
 		return false;
-	zone_raise(t, KMS_FAULT_OVERFLOW, access, block, (uintptr_t)zone + i, expected, frame);
+	zone_publish(check, KMS_FAULT_OVERFLOW, block, (uintptr_t)zone + i, expected);
 	kms_redzone_fill(zone);
 	return true;
 }
@@ -347,9 +395,9 @@ static size_t front_of(const struct kms_span *span, uintptr_t p)
 	return span->first_bytes >= KMS_FRONT_BYTES ? KMS_FRONT_BYTES : 0;
 }
 
-static bool check_front(struct kms_local *t, const struct kms_span *span, uint8_t *p,
-			const struct kms_frame *frame, uint32_t access)
+static void check_front(struct zone_check *check, uint8_t *p)
 {
+	const struct kms_span *span = check->span;
 	size_t front = front_of(span, (uintptr_t)p);
 	bool slot_end = (uintptr_t)p != span->base + span->first_bytes;
 	uintptr_t culprit;
@@ -360,38 +408,67 @@ static bool check_front(struct kms_local *t, const struct kms_span *span, uint8_
 		if (p[-(ptrdiff_t)i] == expected)
 			continue;
 		culprit = culprit_before(span, (uintptr_t)p);
-		zone_raise(t, culprit ? KMS_FAULT_OVERFLOW : KMS_FAULT_UNDERFLOW, access,
-			   culprit ? culprit : (uintptr_t)p, (uintptr_t)p - i, expected, frame);
+		zone_publish(check, culprit ? KMS_FAULT_OVERFLOW : KMS_FAULT_UNDERFLOW,
+			     culprit ? culprit : (uintptr_t)p, (uintptr_t)p - i, expected);
 		if (slot_end)
 			kms_redzone_fill(p - KMS_REDZONE_BYTES);
 		else
 			kms_pattern_fill(p - front, front);
-		return true;
+		return;
 	}
-	return false;
+}
+
+static uint8_t *slot_end_of(const struct kms_span *span, uint8_t *p)
+{
+	return p + span->usable_bytes - KMS_REDZONE_BYTES;
+}
+
+/* Needs mend_lock, but for a look whether there is anything to do. */
+static bool zones_broken(const struct kms_span *span, const uint8_t *p, uint64_t size)
+{
+	size_t front = span->checks & KMS_CHECK_HEADER ? 0 : front_of(span, (uintptr_t)p);
+
+	return !kms_redzone_whole(p + size) ||
+	       (span->state == KMS_SPAN_SLAB &&
+		!kms_redzone_whole(p + span->usable_bytes - KMS_REDZONE_BYTES)) ||
+	       kms_pattern_check(p - front, front) != front;
+}
+
+static void check_zones(struct zone_check *check, uint8_t *p, uint64_t size)
+{
+	const struct kms_span *span = check->span;
+	bool is_slab = span->state == KMS_SPAN_SLAB;
+
+	if (check_redzone(check, p + size, (uintptr_t)p)) {
+		/* One write may have gone on to the slot's end: that is the same finding. */
+		if (is_slab)
+			kms_redzone_fill(slot_end_of(span, p));
+	} else if (is_slab) {
+		check_redzone(check, slot_end_of(span, p), (uintptr_t)p);
+	}
+	if (!(span->checks & KMS_CHECK_HEADER))
+		check_front(check, p);
 }
 
 unsigned kms_fault_check_zones(struct kms_local *t, const struct kms_span *span, uint8_t *p,
 			       struct kms_side *side, const struct kms_frame *frame,
 			       uint32_t access)
 {
+	struct zone_check check = {.t = t, .span = span, .frame = frame, .access = access};
 	uint64_t size = kms_side_size(span, side);
-	unsigned found = 0;
 
-	if (!(span->checks & KMS_CHECK_REDZONE))
+	if (!(span->checks & KMS_CHECK_REDZONE) || !zones_broken(span, p, size))
 		return 0;
-	if (check_redzone(t, p + size, (uintptr_t)p, frame, access)) {
-		found++;
-		/* One write may have gone on to the slot's end: that is the same finding. */
-		if (span->state == KMS_SPAN_SLAB)
-			kms_redzone_fill(p + span->usable_bytes - KMS_REDZONE_BYTES);
-	} else if (span->state == KMS_SPAN_SLAB) {
-		found += check_redzone(t, p + span->usable_bytes - KMS_REDZONE_BYTES, (uintptr_t)p,
-				       frame, access);
-	}
-	if (!(span->checks & KMS_CHECK_HEADER))
-		found += check_front(t, span, p, frame, access);
-	return found;
+	kms_port_lock(&t->heap->mend_lock);
+	/* Its owner frees or resizes a broken block only after it was here. */
+	if (access != KMS_ACCESS_CHECK ||
+	    (__atomic_load_n(&side->state, __ATOMIC_ACQUIRE) == KMS_BLOCK_LIVE &&
+	     kms_side_size(span, side) == size))
+		check_zones(&check, p, size);
+	kms_port_unlock(&t->heap->mend_lock);
+	for (unsigned i = 0; i < check.n; i++)
+		fault_act(t, check.fault[i], check.index[i]);
+	return check.n;
 }
 
 void kms_fault_bad_free(struct kms_local *t, uintptr_t p, uint64_t argument_bytes,

@@ -49,6 +49,10 @@ uint32_t kms_fault_raise(struct kms_local *t, const struct kms_finding *finding)
 /** The same for a broken pattern byte at finding->address: expected, found and text are filled in. */
 void kms_fault_zone(struct kms_local *t, struct kms_finding *finding);
 
+/** The same for a broken byte of poison: kind, text and what follows from the address. @finding has
+ * address, expected, found, access and stack or frame. */
+void kms_fault_poison(struct kms_local *t, struct kms_finding *finding);
+
 /** The block about to be reused must still carry the poison; raises modified_after_free if not.
  * @node: stack of the allocation that found it. */
 void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *side, uint32_t node);
@@ -56,6 +60,10 @@ void kms_fault_check_poison(struct kms_local *t, uint8_t *p, struct kms_side *si
 /**
  * Looks at the pattern bytes around a live block; raises overflow or underflow for what is broken
  * and mends it. Returns the number of findings.
+ *
+ * With KMS_ACCESS_CHECK others may free or resize the block meanwhile, who come here for a broken one,
+ * too: it is mended only as long as it is what the side entry said.
+ * Locks: takes mend_lock
  */
 unsigned kms_fault_check_zones(struct kms_local *t, const struct kms_span *span, uint8_t *p,
 			       struct kms_side *side, const struct kms_frame *frame,

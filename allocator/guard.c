@@ -436,16 +436,9 @@ uint32_t kms_guard_configure(struct kms_heap *heap)
 	return KMS_ACK_OK;
 }
 
-void kms_guard_fork_lock(struct kms_heap *heap)
+uint32_t *kms_guard_lock_word(struct kms_heap *heap)
 {
-	if (heap->guard)
-		kms_port_lock(&heap->guard->lock);
-}
-
-void kms_guard_fork_unlock(struct kms_heap *heap)
-{
-	if (heap->guard)
-		kms_port_unlock(&heap->guard->lock);
+	return heap->guard ? &heap->guard->lock : NULL;
 }
 
 /* Closed pages read as zero here: blocks of the parent stay what they are, new ones are plain. */

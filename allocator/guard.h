@@ -71,9 +71,8 @@ size_t kms_guard_verify(struct kms_local *t, const struct kms_frame *frame);
  */
 void kms_guard_after_fork(struct kms_heap *heap);
 
-/** Around fork, so that no child finds the guard's lock held. */
-void kms_guard_fork_lock(struct kms_heap *heap);
-void kms_guard_fork_unlock(struct kms_heap *heap);
+/** The word of the guard's lock; NULL without a guard. */
+uint32_t *kms_guard_lock_word(struct kms_heap *heap);
 
 /** Drains up to 32 entries if the FIFO is over its limits (called on slow paths). */
 void kms_guard_drain(struct kms_local *t);

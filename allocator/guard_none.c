@@ -68,14 +68,10 @@ void kms_guard_after_fork(struct kms_heap *heap)
 	(void)heap;
 }
 
-void kms_guard_fork_lock(struct kms_heap *heap)
+uint32_t *kms_guard_lock_word(struct kms_heap *heap)
 {
 	(void)heap;
-}
-
-void kms_guard_fork_unlock(struct kms_heap *heap)
-{
-	(void)heap;
+	return NULL;
 }
 
 /* There is no handler for it. */

@@ -3,10 +3,12 @@
 
 #include "allocator/control.h"
 #include "allocator/guard.h"
+#include "allocator/guard.h"
 #include "allocator/large.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
 #include "allocator/text.h"
+#include "allocator/umem.h"
 
 static struct kms_cache *cache_make(struct kms_heap *heap, const char *prefix, uint32_t number,
 				    struct kms_cache_plan plan)
@@ -120,6 +122,76 @@ bool kms_heap_init(struct kms_heap *heap)
 		heap->slot->span_table_address = (uintptr_t)heap->arena.span;
 	heap->gone = kms_meta_alloc(heap, KMS_GONE_ENTRIES * sizeof(*heap->gone));
 	return heap->gone && malloc_caches(heap) && kmem_caches(heap) && large_caches(heap);
+}
+
+enum {
+	LOCK_SLICE_NS = 1000 * 1000,
+	LOCKS_BESIDE_CACHES = 6, /* mending, control, guard, ddi_umem, arena, meta */
+};
+
+/* NULL is no lock. */
+static bool lock_until(uint32_t *lock, uint64_t until_ns)
+{
+	if (!lock || kms_port_trylock(lock))
+		return true;
+	if (until_ns == UINT64_MAX) {
+		kms_port_lock(lock);
+		return true;
+	}
+	do {
+		if (kms_port_now_ns() >= until_ns)
+			return false;
+		kms_port_wait(lock, __atomic_load_n(lock, __ATOMIC_RELAXED), LOCK_SLICE_NS);
+	} while (!kms_port_trylock(lock));
+	return true;
+}
+
+static void unlock(uint32_t *lock)
+{
+	if (lock)
+		kms_port_unlock(lock);
+}
+
+/* The n-th of all locks, in their order; NULL: there is none in this place. */
+static uint32_t *lock_at(struct kms_heap *heap, uint32_t n)
+{
+	uint32_t last = heap->n_caches;
+
+	if (n == 0)
+		return &heap->mend_lock;
+	if (n == 1)
+		return &heap->control_lock;
+	n -= 2;
+	if (n < last)
+		return heap->cache[n] ? &heap->cache[n]->lock : NULL;
+	if (n == last)
+		return kms_guard_lock_word(heap);
+	if (n == last + 1)
+		return kms_umem_lock_word(heap);
+	return n == last + 2 ? &heap->arena_lock : &heap->meta_lock;
+}
+
+static void unlock_first(struct kms_heap *heap, uint32_t n)
+{
+	while (n-- > 0)
+		unlock(lock_at(heap, n));
+}
+
+/* Only who has control_lock, the second, makes caches and the guard: the others are counted under it. */
+bool kms_heap_lock_all(struct kms_heap *heap, uint64_t until_ns)
+{
+	for (uint32_t n = 0; n < heap->n_caches + LOCKS_BESIDE_CACHES; n++) {
+		if (!lock_until(lock_at(heap, n), until_ns)) {
+			unlock_first(heap, n);
+			return false;
+		}
+	}
+	return true;
+}
+
+void kms_heap_unlock_all(struct kms_heap *heap)
+{
+	unlock_first(heap, heap->n_caches + LOCKS_BESIDE_CACHES);
 }
 
 void kms_heap_remember_free(struct kms_heap *heap, const struct kms_gone *gone)

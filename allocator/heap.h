@@ -33,6 +33,16 @@ bool kms_local_catch_up(struct kms_local *t);
 void kms_heap_attention(struct kms_heap *heap);
 
 /**
+ * Takes every lock of the allocator, in their order: around fork, and before others are held, so that
+ * nobody is held with one.
+ *
+ * Shape:   until_ns as of kms_port_now_ns(), UINT64_MAX: however long it takes
+ * Returns: false if that is over; then it holds none
+ */
+bool kms_heap_lock_all(struct kms_heap *heap, uint64_t until_ns);
+void kms_heap_unlock_all(struct kms_heap *heap);
+
+/**
  * In a forked child, by its only thread, before anything else: a slot and rings of its own, the
  * parent's values, the fork record with the cut of every ring of the parent. @t is its local.
  */

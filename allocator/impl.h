@@ -8,8 +8,9 @@
  *   2 cache.lock          depot and slabs of one cache
  *   3 heap.arena_lock     page runs, spans
  *   4 heap.meta_lock      memory of the allocator's own structures
- * The guard has its own lock (guard.h), taken between 1 and 3; so has ddi_umem (umem.h). Nobody calls out of the allocator or
- * emits an event with lock 2, 3 or 4 held.
+ * The guard has its own lock (guard.h), taken between 1 and 3; so has ddi_umem (umem.h). heap.mend_lock
+ * is taken with none held and none is taken below it. Nobody calls out of the allocator or emits an
+ * event with lock 2, 3 or 4 held.
  */
 #ifndef KMS_ALLOCATOR_IMPL_H
 #define KMS_ALLOCATOR_IMPL_H
@@ -246,6 +247,7 @@ struct kms_heap {
 	uint32_t arena_lock;
 	uint32_t meta_lock;
 	uint32_t control_lock;
+	uint32_t mend_lock; /* broken pattern bytes are reported and mended by one at a time */
 	uint32_t ready;
 	uint8_t *meta_cursor, *meta_end;
 	struct kms_magazine *magazine_free; /* recycled magazines */
@@ -281,6 +283,13 @@ struct kms_heap {
 	uint32_t no_attention; /* stands in for the request page's word */
 	uint64_t acked_seq;
 	uint64_t requested[KMS_VARIABLE_COUNT]; /* last request taken up */
+	bool was_requested[KMS_VARIABLE_COUNT]; /* there was one */
+	uint32_t tracer_pid;                    /* whom we let hold our threads */
+	/* standing still (stop.h); atomic words */
+	uint32_t stander;  /* the thread that stands at a fault or at the start, 0 none */
+	uint32_t standing; /* futex: not 0 while the others wait at their next call */
+	uint32_t go_on;    /* kmem_continue was written */
+	uint32_t stops;    /* how often somebody stood */
 	uint64_t nosleep_count;
 	uint64_t arena_waiters;
 	uint64_t stalled_beat;        /* heartbeat at which somebody gave up waiting */

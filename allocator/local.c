@@ -6,6 +6,7 @@
 #include "allocator/port.h"
 #include "allocator/region.h"
 #include "allocator/sizeclass.h"
+#include "allocator/stop.h"
 #include "allocator/umem.h"
 
 enum {
@@ -246,6 +247,7 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 	struct kms_guard_stat guard = parent->guard;
 	uint64_t numbers[5] = {0};
 
+	kms_stop_after_fork(heap);
 	kms_heap_attention(heap);
 	if (!kms_region_claim_slot(heap, kms_port_pid(), parent_slot)) {
 		/* No slot: this child goes on untraced, in figures that nobody reads. */

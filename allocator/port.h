@@ -93,6 +93,19 @@ bool kms_port_process_alive(uint32_t pid);
 /** Writes a line where a person sees it. */
 void kms_port_print(const char *text);
 
+/**
+ * For a thread that stands still: signals wait, but those that end the program as it is, and those
+ * of memory faults. @saved is for kms_port_signals_release.
+ */
+void kms_port_signals_hold(uint64_t *saved);
+void kms_port_signals_release(const uint64_t *saved);
+
+/** Lets this process (the tracer's) hold our threads, where the system asks us for that. */
+void kms_port_allow_tracer(uint32_t pid);
+
+/** Has the tracer look at our slot now, not at its next poll. */
+void kms_port_tell_tracer(void);
+
 struct kms_heap;
 struct kms_fault;
 

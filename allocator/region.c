@@ -163,6 +163,19 @@ static bool slot_take(const struct kms_heap *heap, struct kms_slot *slot, uint32
 	return false;
 }
 
+/* What the request page says of the slot's former process is not asked of us. */
+static void requests_begin(struct kms_heap *heap)
+{
+	const struct kms_request *r = heap->request;
+
+	heap->acked_seq = r->seq.v == ~r->seq.not_v ? r->seq.v : 0;
+	heap->slot->acked_seq = heap->acked_seq;
+	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++) {
+		heap->was_requested[i] = r->item[i].v == ~r->item[i].not_v;
+		heap->requested[i] = r->item[i].v;
+	}
+}
+
 static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)
 {
 	struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
@@ -190,6 +203,7 @@ static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot
 		heap->slot = slot;
 		heap->slot_index = i;
 		heap->request = &requests[i];
+		requests_begin(heap);
 		return true;
 	}
 	return false;

@@ -3,6 +3,7 @@
 
 #include "allocator/port.h"
 #include "allocator/region.h"
+#include "allocator/stop.h"
 
 enum {
 	WAIT_SLICE_NS = 10 * 1000 * 1000,
@@ -216,7 +217,8 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 	uint64_t beat = pair_value(&heap->tracer->heartbeat, 0);
 	bool room = false;
 
-	if (!heap->variable[KMS_VAR_ON_FULL] || local->state == KMS_LOCAL_NESTED)
+	if (!heap->variable[KMS_VAR_ON_FULL] || local->state == KMS_LOCAL_NESTED ||
+	    kms_stop_is_mine(local))
 		return false;
 	if (__atomic_load_n(&heap->region->stalled, __ATOMIC_RELAXED)) {
 		/* Somebody waited in vain; try again when the tracer gives a sign of life. */

@@ -410,16 +410,9 @@ void kms_umem_free(struct kms_local *t, const void *cookie, struct kms_request_i
 		release(t->heap, u, old);
 }
 
-void kms_umem_fork_lock(struct kms_heap *heap)
+uint32_t *kms_umem_lock_word(struct kms_heap *heap)
 {
-	if (heap->umems)
-		kms_port_lock(&heap->umems->lock);
-}
-
-void kms_umem_fork_unlock(struct kms_heap *heap)
-{
-	if (heap->umems)
-		kms_port_unlock(&heap->umems->lock);
+	return heap->umems ? &heap->umems->lock : NULL;
 }
 
 void kms_umem_after_fork(struct kms_heap *heap)

@@ -81,8 +81,9 @@ struct kms_umem *kms_umem_find(struct kms_local *t, const void *cookie, uint32_t
 
 /** In a forked child: the lock is free, and what was locked is locked again as far as allowed. */
 void kms_umem_after_fork(struct kms_heap *heap);
-void kms_umem_fork_lock(struct kms_heap *heap);
-void kms_umem_fork_unlock(struct kms_heap *heap);
+
+/** The word of the lock; NULL before the first buffer. */
+uint32_t *kms_umem_lock_word(struct kms_heap *heap);
 
 /* umem_guard.c: closed pages. */
 

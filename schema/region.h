@@ -122,7 +122,7 @@ struct kms_tracer_page {
 	struct kms_pair heartbeat; /* grows at least every 50 ms */
 	struct kms_pair tick;      /* grows at each poll while busy: time to stamp a record */
 	uint32_t wake;             /* futex word: changes whenever positions moved */
-	uint32_t reserved;
+	uint32_t pid;              /* process of the tracer: a target lets it stop its threads */
 	kms_u64 pad[(KMS_PAGE_BYTES - 3 * 16 - 8) / 8];
 	/* struct kms_pair position[rings] follows in the next page: number of the first block of
 	 * each ring that the tracer has not yet taken over */
@@ -133,12 +133,16 @@ enum kms_request_limits {
 };
 
 /**
- * Requests of the tracer to one process. Order of writing: item, then seq, then attention.
- * Read-only in the target.
+ * Requests of the tracer to one process. Order of writing: item, then seq, then attention, which is
+ * a futex word: a target that stands still waits at it. Read-only in the target.
+ *
+ * The items of the commands (verify, mark, continue) carry the low half of the request's sequence in
+ * their upper half, so that each write is a new one; what was asked for is the lower half. A command
+ * is done when its answer has that sequence.
  */
 struct kms_request {
 	uint32_t attention; /* any change makes the target look; no meaning of its own */
-	uint32_t reserved;
+	uint32_t held; /* stop_nr of the stop for which the other threads stand, or cannot be held */
 	struct kms_pair seq;
 	struct kms_pair item[KMS_REQUEST_ITEMS]; /* index: enum kms_variable */
 	kms_u64 pad[(KMS_PAGE_BYTES - 8 - 16 - 16 * KMS_REQUEST_ITEMS) / 8];
@@ -202,6 +206,20 @@ struct kms_guard_stat {
 	uint32_t backend;    /* enum kms_guard_backend in use */
 };
 
+/** Why a target stands still. */
+enum kms_stop_reason {
+	KMS_STOP_NONE = 0,
+	KMS_STOP_FAULT = 1,   /* policy `stop` */
+	KMS_STOP_START = 2,   /* run -d: before its main function */
+	KMS_STOP_REQUEST = 3, /* attach -d, or somebody asked; the tracer holds all threads */
+};
+
+/** Names of enum kms_stop_reason. */
+#define KMS_STOP_NAMES "none", "fault", "start", "request"
+
+/** Files of this beginning in the run's folder tell the tracer that a target stands, or goes on. */
+#define KMS_STOP_PREFIX "stop-"
+
 /** A process of the image (or the one guest). A page each, written by the target. */
 struct kms_slot {
 	uint32_t state;  /* enum kms_slot_state; claimed by compare-and-swap */
@@ -224,10 +242,14 @@ struct kms_slot {
 	kms_u64 locked_short_bytes; /* ddi_umem: locked memory that could not be locked */
 	kms_u64 lost_children;      /* forked ones that found no slot: not traced */
 	struct kms_guard_stat guard;
-	uint32_t stop_state; /* 0 running, 1 stopped at a fault, 2 at start (-d), 3 on request */
-	uint32_t stop_fault;
+	/* One thread stands still by itself and answers requests; the tracer holds the others.
+	 * Order: fault, thread and number, then the state. */
+	uint32_t stop_state; /* enum kms_stop_reason: FAULT or START; 0 runs */
+	uint32_t stop_fault; /* index in KMS_SEC_FAULT plus 1, 0 none */
+	uint32_t stop_tid;   /* the thread that waits */
+	uint32_t stop_nr;    /* counts the stops of this process */
 	struct kms_ack ack[KMS_REQUEST_ITEMS];
-	uint8_t pad[KMS_PAGE_BYTES - 248 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
+	uint8_t pad[KMS_PAGE_BYTES - 256 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
 };
 
 enum kms_ring_state {

@@ -46,17 +46,6 @@ struct kms_view_target {
 	uint32_t stop_fault;  /* id of the fault it stands at, 0 none */
 };
 
-/** Why a target stands still; the values of kms_slot.stop_state. */
-enum kms_stop_reason {
-	KMS_STOP_NONE = 0,
-	KMS_STOP_FAULT = 1,   /* policy `stop` */
-	KMS_STOP_START = 2,   /* run -d: before its main function */
-	KMS_STOP_REQUEST = 3, /* attach -d, or somebody asked; the tracer holds it */
-};
-
-/** Names of enum kms_stop_reason. */
-#define KMS_STOP_NAMES "none", "fault", "start", "request"
-
 /** Sums over the run, or one target. Rates are events in the last whole second of target time. */
 struct kms_view_stats {
 	uint64_t

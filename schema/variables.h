@@ -60,13 +60,17 @@
 	  "policy for this kind; 3 = kmem_panic")                                                    \
 	X(PANIC_RING_CORRUPT, "kmem_panic_ring_corrupt", 0, 0, 3,                                    \
 	  "policy for this kind; 3 = kmem_panic")                                                    \
-	X(VERIFY, "kmem_verify", 0, 0, UINT64_MAX, "a write checks every block once")                \
-	X(MARK, "kmem_mark", 0, 0, UINT64_MAX, "a write puts a mark record into the rings")          \
-	X(CONTINUE, "kmem_continue", 0, 0, UINT64_MAX, "a write lets a stopped target go on")
+	X(VERIFY, "kmem_verify", 0, 0, UINT32_MAX,                                                   \
+	  "a write checks every block once; reads as the damaged ones it found")                     \
+	X(MARK, "kmem_mark", 0, 0, UINT32_MAX, "a write puts a mark record into the rings")          \
+	X(CONTINUE, "kmem_continue", 0, 0, UINT32_MAX, "a write lets a stopped target go on")
 
 #define KMS_VARIABLE_ENUM(id, name, def, min, max, help) KMS_VAR_##id,
 
 enum kms_variable { KMS_VARIABLES(KMS_VARIABLE_ENUM) KMS_VARIABLE_COUNT };
+
+/** From here on a write is a command to a live target, not a value that it keeps. */
+#define KMS_VAR_COMMANDS KMS_VAR_VERIFY
 
 /** The policy variable of fault kind k (k >= 1): KMS_VAR_PANIC + k. */
 #define KMS_VAR_PANIC_OF(kind) ((unsigned)KMS_VAR_PANIC + (unsigned)(kind))

@@ -199,6 +199,48 @@ uint32_t kms_port_pid(void)
 	return (uint32_t)getpid();
 }
 
+/* The kernel's own structure; libc's handlers of these calls may be the program's. */
+struct kernel_action {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+/* Whether a signal does what it does in every program: ends it. */
+static bool is_default(int sig)
+{
+	struct kernel_action action = {0};
+
+	return syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) == 0 &&
+	       action.handler == (void *)SIG_DFL;
+}
+
+void kms_port_signals_hold(uint64_t *saved)
+{
+	static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	uint64_t held = ~(UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1));
+
+	KEEP_ERRNO({
+		for (unsigned i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
+			if (is_default(deadly[i]))
+				held &= ~(UINT64_C(1) << (deadly[i] - 1));
+		}
+		syscall(SYS_rt_sigprocmask, SIG_BLOCK, &held, saved, sizeof(held));
+	});
+}
+
+void kms_port_signals_release(const uint64_t *saved)
+{
+	KEEP_ERRNO(syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, sizeof(*saved)));
+}
+
+void kms_port_allow_tracer(uint32_t pid)
+{
+	/* of Yama; a kernel without it says EINVAL */
+	KEEP_ERRNO(prctl(PR_SET_PTRACER, (unsigned long)pid, 0, 0, 0));
+}
+
 void kms_port_thread_name(char name[16])
 {
 	KEEP_ERRNO(prctl(PR_GET_NAME, name));

@@ -17,12 +17,15 @@
 #include "allocator/control.h"
 #include "allocator/guard.h"
 #include "allocator/heap.h"
+#include "allocator/kmem.h"
 #include "allocator/port.h"
 #include "allocator/port/fronts.h"
 #include "allocator/port/join.h"
 #include "allocator/port/maps.h"
+#include "allocator/port/modules_posix.h"
 #include "allocator/port/region_file.h"
 #include "allocator/region.h"
+#include "allocator/stop.h"
 #include "allocator/text.h"
 #include "allocator/umem.h"
 
@@ -119,35 +122,15 @@ static bool heap_start(struct kms_heap *heap)
 	return true;
 }
 
-/* Locks in their order, so that a child finds none of them held. */
+/* A child finds no lock held. */
 static void fork_prepare(void)
 {
-	struct kms_heap *heap = &the_heap;
-
-	kms_port_lock(&heap->control_lock);
-	for (uint32_t i = 0; i < heap->n_caches; i++) {
-		if (heap->cache[i])
-			kms_port_lock(&heap->cache[i]->lock);
-	}
-	kms_guard_fork_lock(heap);
-	kms_umem_fork_lock(heap);
-	kms_port_lock(&heap->arena_lock);
-	kms_port_lock(&heap->meta_lock);
+	kms_heap_lock_all(&the_heap, UINT64_MAX);
 }
 
 static void fork_unlock(void)
 {
-	struct kms_heap *heap = &the_heap;
-
-	kms_port_unlock(&heap->meta_lock);
-	kms_port_unlock(&heap->arena_lock);
-	kms_umem_fork_unlock(heap);
-	kms_guard_fork_unlock(heap);
-	for (uint32_t i = heap->n_caches; i-- > 0;) {
-		if (heap->cache[i])
-			kms_port_unlock(&heap->cache[i]->lock);
-	}
-	kms_port_unlock(&heap->control_lock);
+	kms_heap_unlock_all(&the_heap);
 }
 
 static void forked_child(void)
@@ -243,13 +226,51 @@ struct kms_local *kms_process_local(void)
 			return NULL;
 		t = t->nested;
 	}
-	if (__atomic_load_n(t->attention, __ATOMIC_ACQUIRE) != t->attention_seen)
-		kms_control_poll(&the_heap);
+	/* A nested one interrupts a call that may hold a lock: the next ordinary call does it. */
+	if (t->state == KMS_LOCAL_USED) {
+		if (KMS_UNLIKELY(__atomic_load_n(&the_heap.standing, __ATOMIC_ACQUIRE)))
+			kms_stop_join(t);
+		if (__atomic_load_n(t->attention, __ATOMIC_ACQUIRE) != t->attention_seen)
+			kms_control_poll(t);
+	}
 	if (kms_gate(t))
 		kms_local_refresh(t);
 	if (t->state == KMS_LOCAL_USED)
 		kms_maps_tell(t);
 	return t;
+}
+
+/* Is the heap of this copy of the library the one that programs call? */
+static bool is_the_front(void)
+{
+	struct kms_module_view ours, called;
+
+	return kms_module_find((uintptr_t)&the_heap, &ours) &&
+	       kms_module_find((uintptr_t)kmem_alloc, &called) && ours.start == called.start;
+}
+
+/*
+ * `run -d`: KMEMSCOPE_STOP names the process that is to stand before its main function. What it
+ * executes or forks later is not meant.
+ */
+__attribute__((constructor)) static void process_begin(void)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before main, as a rule before any thread */
+	const char *wanted = getenv("KMEMSCOPE_STOP");
+	struct kms_local *t;
+	bool is_meant;
+
+	if (!wanted || !is_the_front())
+		return;
+	is_meant = strtoul(wanted, NULL, 10) == kms_port_pid();
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): as above */
+	(void)unsetenv("KMEMSCOPE_STOP"); /* cannot fail for such a name */
+	t = is_meant ? kms_process_local() : NULL;
+	if (!t)
+		return;
+	kms_enter(t);
+	(void)kms_stop_stand(t, KMS_STOP_START, 0); /* without a tracer it goes on */
+	kms_leave(t);
 }
 
 __attribute__((destructor)) static void process_exit(void)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,13 +25,18 @@ enum {
 	NODES_MIN = 1 << 16,
 };
 
-/* "FOLDER/img-PID-RANDOM.kmr"; false if it is too long. */
-static bool file_path(const char *folder, uint64_t random, char path[PATH_BYTES])
+/* The folder of our region, "" none: a process has one heap. */
+static char the_folder[PATH_BYTES];
+
+/* "FOLDER/PREFIX PID-RANDOM.kmr"; false if it is too long. */
+static bool file_path(const char *folder, const char *prefix, uint64_t random,
+		      char path[PATH_BYTES])
 {
 	struct kms_text name = {0};
 	size_t length = strlen(folder);
 
-	kms_text_add(&name, "/img-");
+	kms_text_add(&name, "/");
+	kms_text_add(&name, prefix);
 	kms_text_number(&name, kms_port_pid(), 10, 1);
 	kms_text_add(&name, "-");
 	kms_text_number(&name, random, 16, 16);
@@ -50,7 +56,7 @@ static void *map_file(const char *folder, uint64_t random, uint64_t bytes)
 	void *p = MAP_FAILED;
 	int fd;
 
-	if (!file_path(folder, random, path))
+	if (!file_path(folder, "img-", random, path))
 		return NULL;
 	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
 		  0600); /* for us alone */
@@ -59,10 +65,32 @@ static void *map_file(const char *folder, uint64_t random, uint64_t bytes)
 	if (ftruncate(fd, (off_t)bytes) == 0)
 		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
-	if (p != MAP_FAILED)
+	if (p != MAP_FAILED) {
+		memcpy(the_folder, folder, strlen(folder) + 1); /* file_path() saw that it fits */
 		return p;
+	}
 	unlink(path); /* else the tracer would wait for it to become a region */
 	return NULL;
+}
+
+/* A file that comes and goes where the tracer sees what appears. Without memory of the folder, or
+ * where it cannot be reached any more, the tracer's next look has to do. */
+void kms_port_tell_tracer(void)
+{
+	char path[PATH_BYTES];
+	int saved_errno = errno;
+	int fd;
+
+	if (!the_folder[0] || !file_path(the_folder, KMS_STOP_PREFIX, kms_port_now_ns(), path))
+		return;
+	/* not by libc's open, which is a point at which a thread may be cancelled */
+	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC,
+			  0600);
+	if (fd >= 0) {
+		syscall(SYS_close, fd);
+		syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+	}
+	errno = saved_errno;
 }
 
 /* What the process's limits leave for the region. Beyond RLIMIT_FSIZE a file does not only fail to
