@@ -261,7 +261,8 @@ static void commands_run(struct kms_local *t, const struct commands *commands)
 		if (!commands->is_asked[i])
 			continue;
 		status = command[i](t, (uint32_t)item, &value);
-		command_answer(t, KMS_VAR_COMMANDS + i, value, status, (uint32_t)(item >> 32));
+		command_answer(t, KMS_VAR_COMMANDS + i, value, status,
+			       (uint32_t)(item >> KMS_COMMAND_SEQ_SHIFT));
 	}
 }
 

@@ -3,7 +3,6 @@
 
 #include "allocator/control.h"
 #include "allocator/guard.h"
-#include "allocator/guard.h"
 #include "allocator/large.h"
 #include "allocator/port.h"
 #include "allocator/region.h"

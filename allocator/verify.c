@@ -129,8 +129,8 @@ static size_t verify_slab_free(struct kms_local *t, struct kms_span *span,
 	do {
 		kms_port_lock(&cache->lock);
 		/* a slab that was released since is none any more */
-		for (; span->state == KMS_SPAN_SLAB && span->cache == cache->index &&
-		       i < span->count;
+		for (;
+		     span->state == KMS_SPAN_SLAB && span->cache == cache->index && i < span->count;
 		     i++) {
 			const struct kms_side *side =
 				(struct kms_side *)(uintptr_t)span->side_address + i;
@@ -144,6 +144,12 @@ static size_t verify_slab_free(struct kms_local *t, struct kms_span *span,
 		damaged += report(t, &broken, frame);
 	} while (!is_over);
 	return damaged;
+}
+
+/* A pool's magazines hold objects as they were constructed: it checks them itself (pool.h). */
+static bool is_plain(const struct kms_cache *cache)
+{
+	return cache && !cache->pool;
 }
 
 static bool look_at_rounds(const struct kms_heap *heap, struct broken *broken,
@@ -187,10 +193,10 @@ static size_t verify_bins(struct kms_local *t, const struct kms_local *owner,
 	for (uint32_t i = 0; i < t->heap->n_caches;) {
 		const struct kms_bin *bin = &owner->bin[i];
 		const struct kms_magazine *previous = bin->previous;
-		bool is_over = !bin->bottom ||
-			       look_at_rounds(t->heap, &broken, bin->bottom, bin->top);
+		bool is_over =
+			!bin->bottom || look_at_rounds(t->heap, &broken, bin->bottom, bin->top);
 
-		if (is_over && previous)
+		if (is_over && previous && is_plain(t->heap->cache[i]))
 			is_over = look_at_rounds(t->heap, &broken, previous->round,
 						 previous->round + previous->rounds);
 		damaged += report(t, &broken, frame);
@@ -207,7 +213,7 @@ static size_t verify_magazines(struct kms_local *t, const struct kms_frame *fram
 	if (!(kms_heap_check_set(heap).checks & KMS_CHECK_POISON))
 		return 0;
 	for (uint32_t i = 0; i < heap->n_caches; i++) {
-		if (heap->cache[i])
+		if (is_plain(heap->cache[i]))
 			damaged += verify_depot(t, heap->cache[i], frame);
 	}
 	damaged += verify_bins(t, t, frame);

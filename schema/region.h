@@ -130,6 +130,7 @@ struct kms_tracer_page {
 
 enum kms_request_limits {
 	KMS_REQUEST_ITEMS = 96,
+	KMS_COMMAND_SEQ_SHIFT = 32, /* in the item of a command: above it the sequence */
 };
 
 /**
@@ -142,7 +143,8 @@ enum kms_request_limits {
  */
 struct kms_request {
 	uint32_t attention; /* any change makes the target look; no meaning of its own */
-	uint32_t held; /* stop_nr of the stop for which the other threads stand, or cannot be held */
+	uint32_t
+		held; /* stop_nr of the stop for which the other threads stand, or cannot be held */
 	struct kms_pair seq;
 	struct kms_pair item[KMS_REQUEST_ITEMS]; /* index: enum kms_variable */
 	kms_u64 pad[(KMS_PAGE_BYTES - 8 - 16 - 16 * KMS_REQUEST_ITEMS) / 8];

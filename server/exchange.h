@@ -72,6 +72,7 @@ enum kms_problem {
 	KMS_PROBLEM_METHOD,
 	KMS_PROBLEM_NOT_ACCEPTABLE,
 	KMS_PROBLEM_NOT_LIVE,
+	KMS_PROBLEM_ALREADY,
 	KMS_PROBLEM_CURSOR_EXPIRED,
 	KMS_PROBLEM_BODY_TOO_LARGE,
 	KMS_PROBLEM_MEDIA_TYPE,
@@ -103,9 +104,13 @@ static inline const char *kms_exchange_who(const struct kms_exchange *x)
 	return x->in->who ? x->in->who : "this process";
 }
 
+/** Whether the run has this target. */
+bool kms_target_exists(const struct kms_snapshot *snapshot, uint32_t id);
+
 /* Handlers, one resource per file. */
 kms_handler_fn kms_res_healthz, kms_res_readyz, kms_res_openapi;
 kms_handler_fn kms_res_targets, kms_res_stats;
+kms_handler_fn kms_res_target_stop, kms_res_target_continue;
 kms_handler_fn kms_res_caches, kms_res_cache;
 kms_handler_fn kms_res_guard, kms_res_guard_patch;
 kms_handler_fn kms_res_leaks, kms_res_leak;

@@ -6,6 +6,7 @@
 #include "server/write.h"
 
 static const char *const event_names[KMS_EVENT_KINDS] = {KMS_EVENT_NAMES};
+static const char *const stop_names[] = {KMS_STOP_NAMES};
 
 /* How it ended: a code, or a signal, or neither if that is not known. */
 static void write_end(struct kms_json *json, const struct kms_view_target *target)
@@ -22,6 +23,25 @@ static void write_end(struct kms_json *json, const struct kms_view_target *targe
 		kms_json_null(json, "exit_signal");
 }
 
+/* Why it stands still, and at which fault; null: it does not, or that is not known. */
+static void write_stop(struct kms_json *json, const struct kms_view_target *target)
+{
+	uint32_t reason = target->stop_reason;
+
+	if (target->state != KMS_STATE_STOPPED || reason == KMS_STOP_NONE ||
+	    reason > KMS_STOP_REQUEST) {
+		kms_json_null(json, "stop");
+		return;
+	}
+	kms_json_object_begin(json, "stop");
+	kms_json_string(json, "reason", stop_names[reason]);
+	if (target->stop_fault)
+		kms_json_u64(json, "fault", target->stop_fault);
+	else
+		kms_json_null(json, "fault");
+	kms_json_object_end(json);
+}
+
 static void write_target(struct kms_exchange *x, const struct kms_view_target *target)
 {
 	struct kms_json *json = &x->json;
@@ -32,6 +52,7 @@ static void write_target(struct kms_exchange *x, const struct kms_view_target *t
 	kms_json_string(json, "kind", target->kind == KMS_TARGET_GUEST ? "guest" : "process");
 	kms_json_u64(json, "pid", target->pid);
 	kms_json_string(json, "state", kms_state_name(target->state));
+	write_stop(json, target);
 	kms_json_time(json, "started", target->start_wall_ns);
 	kms_json_time(json, "ended", target->end_wall_ns);
 	write_end(json, target);

@@ -45,6 +45,8 @@ const struct kms_route kms_routes[] = {
 	GET("/metrics", TARGET, kms_res_metrics),
 	GET("/openapi.json", 0, kms_res_openapi),
 	GET("/api/v1/targets", PAGE, kms_res_targets),
+	POST("/api/v1/targets/{id}/stop", 0, kms_res_target_stop),
+	POST("/api/v1/targets/{id}/continue", 0, kms_res_target_continue),
 	GET("/api/v1/stats", TARGET, kms_res_stats),
 	GET("/api/v1/caches", TARGET | PAGE | SUM, kms_res_caches),
 	GET("/api/v1/caches/{name}", TARGET, kms_res_cache),

@@ -129,7 +129,7 @@ static const struct kms_route *find_route(struct kms_exchange *x, size_t path_by
 	return NULL;
 }
 
-static bool target_exists(const struct kms_snapshot *snapshot, uint32_t id)
+bool kms_target_exists(const struct kms_snapshot *snapshot, uint32_t id)
 {
 	for (size_t i = 0; i < snapshot->n_targets; i++)
 		if (snapshot->target[i].id == id)
@@ -144,7 +144,7 @@ static bool check_query(struct kms_exchange *x)
 	uint64_t filter = kms_query_filter(
 		query, kms_hash_bytes(x->route->pattern, strlen(x->route->pattern), 0));
 
-	if (query->target && !target_exists(x->snapshot, query->target)) {
+	if (query->target && !kms_target_exists(x->snapshot, query->target)) {
 		kms_problem_at(x, KMS_PROBLEM_NO_TARGET, "target",
 			       "the run has no target %" PRIu32 "; /api/v1/targets lists them",
 			       query->target);

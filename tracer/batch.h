@@ -47,6 +47,8 @@ struct kms_batch_target {
 	uint32_t id, image, slot, parent, pid;
 	uint32_t state; /* enum kms_target_state */
 	int32_t exit_status;
+	uint32_t stop_reason; /* enum kms_stop_reason */
+	uint32_t stop_fault;  /* index in KMS_SEC_FAULT plus 1, 0 none */
 	uint64_t start_wall_ns, end_wall_ns;
 	uint64_t region_start_wall_ns; /* wall clock at the image's region time 0 */
 	char name[64];

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "schema/variables.h"
+
 /* pairs with the target's loads of v and then ~v: it takes v only while both agree */
 static void store_pair(struct kms_pair *pair, uint64_t value)
 {
@@ -87,6 +89,7 @@ static void claim(void *arg)
 		}
 	}
 	store_pair(&page->owner, c->nonce);
+	__atomic_store_n(&page->pid, (uint32_t)getpid(), __ATOMIC_RELAXED);
 	c->is_owner = true;
 }
 
@@ -145,15 +148,31 @@ int kms_control_wake(struct kms_control *control)
 	return run(control, wake, &job);
 }
 
+/* Has the target look now; one that stands still waits at the word. */
+static void call_attention(struct kms_request *r)
+{
+	/* only the owner writes here: one more is enough */
+	__atomic_store_n(&r->attention, kms_load_u32_relaxed(&r->attention) + 1, __ATOMIC_RELEASE);
+	(void)syscall(SYS_futex, &r->attention, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* A command's item is a new one each time, by the sequence that its answer will carry. */
+static uint64_t item_of(unsigned variable, uint64_t value, uint64_t seq)
+{
+	if (variable < KMS_VAR_COMMANDS || variable >= KMS_VARIABLE_COUNT)
+		return value;
+	return seq << KMS_COMMAND_SEQ_SHIFT | (uint32_t)value;
+}
+
 static void request(void *arg)
 {
 	struct job *job = arg;
 	struct kms_request *r = &job->control->region->request[job->index];
 
 	job->seq = load_pair(&r->seq) + 1;
-	store_pair(&r->item[job->variable], job->value);
+	store_pair(&r->item[job->variable], item_of(job->variable, job->value, job->seq));
 	store_pair(&r->seq, job->seq);
-	__atomic_store_n(&r->attention, (uint32_t)job->seq, __ATOMIC_RELEASE);
+	call_attention(r);
 }
 
 int kms_control_request(struct kms_control *control, uint32_t slot, unsigned variable,
@@ -164,6 +183,36 @@ int kms_control_request(struct kms_control *control, uint32_t slot, unsigned var
 
 	*seq = job.seq;
 	return result;
+}
+
+static void greet(void *arg)
+{
+	struct job *job = arg;
+
+	call_attention(&job->control->region->request[job->index]);
+}
+
+int kms_control_greet(struct kms_control *control, uint32_t slot)
+{
+	struct job job = {.index = slot};
+
+	return run(control, greet, &job);
+}
+
+static void held(void *arg)
+{
+	struct job *job = arg;
+	struct kms_request *r = &job->control->region->request[job->index];
+
+	__atomic_store_n(&r->held, (uint32_t)job->value, __ATOMIC_RELEASE);
+	call_attention(r);
+}
+
+int kms_control_held(struct kms_control *control, uint32_t slot, uint32_t stop_nr)
+{
+	struct job job = {.index = slot, .value = stop_nr};
+
+	return run(control, held, &job);
 }
 
 static void requested(void *arg)

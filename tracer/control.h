@@ -45,14 +45,21 @@ int kms_control_position(struct kms_control *control, uint32_t ring, uint64_t bl
 int kms_control_wake(struct kms_control *control);
 
 /**
- * Asks a process to set a variable; the item, its sequence and the attention word are written.
+ * Asks a process to set a variable, or to carry out a command; the item, its sequence and the
+ * attention word are written.
  * Shape: slot < head.slots, variable < KMS_REQUEST_ITEMS. *seq: what the answer will carry.
  * Errors: -EFAULT
  */
 int kms_control_request(struct kms_control *control, uint32_t slot, unsigned variable,
 			uint64_t value, uint64_t *seq);
 
-/** What was last asked for, if anything was, and the sequence of the last request of all variables. Errors: -EFAULT */
+/** Has a process look at its request page, which it does for a tracer that it does not know yet. Errors: -EFAULT */
+int kms_control_greet(struct kms_control *control, uint32_t slot);
+
+/** Tells the thread that stands still that the others do. Shape: stop_nr of its slot. Errors: -EFAULT */
+int kms_control_held(struct kms_control *control, uint32_t slot, uint32_t stop_nr);
+
+/** The item that was last written, if any was, and the sequence of the last request of all variables. Errors: -EFAULT */
 int kms_control_requested(struct kms_control *control, uint32_t slot, unsigned variable,
 			  uint64_t *value, bool *is_requested, uint64_t *seq);
 

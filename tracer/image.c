@@ -130,6 +130,7 @@ void kms_image_process_ended(struct kms_image *image, uint32_t slot)
 	if (slot >= image->n_slots)
 		return;
 	image->slot[slot].is_dead = true;
+	kms_image_slot_forget_stop(image, slot);
 	image->look_closer = true;
 }
 

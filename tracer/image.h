@@ -15,9 +15,11 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "schema/variables.h"
 #include "tracer/batch.h"
 #include "tracer/control.h"
 #include "tracer/event.h"
+#include "tracer/hold.h"
 #include "tracer/ring_reader.h"
 #include "tracer/tables.h"
 #include "tracer/targets.h"
@@ -37,11 +39,20 @@ enum kms_image_limits {
 #define KMS_IMAGE_GONE_NS          UINT64_C(100000000)
 #define KMS_IMAGE_UNSEEN_NS        UINT64_C(2000000000)
 
+/** Values that were asked for of all processes: those to come get them too. */
+struct kms_wanted {
+	uint64_t value[KMS_VAR_COMMANDS];
+	bool is_set[KMS_VAR_COMMANDS];
+};
+
 /** What all images of a run share; set by images.c. */
 struct kms_image_env {
 	struct kms_targets *targets;
 	struct kms_event *event; /* KMS_SEQ_PER_BLOCK, to decode into */
 	int epoll_fd;            /* descriptors of processes; see kms_image_process_ended() */
+	struct kms_hold *hold;   /* NULL: nobody is held */
+	struct kms_wanted wanted;
+	bool refused_said; /* that threads cannot be held */
 	uint64_t nonce;
 	uint32_t only_pid;     /* follow this process alone; 0 all */
 	uint64_t allocs_first; /* alloc events of first_pid so far */
@@ -51,8 +62,20 @@ struct kms_image_env {
 	void *say_arg;
 };
 
+/** What a slot says of its process's standing still. */
+struct kms_image_stop {
+	uint32_t state; /* enum kms_stop_reason: FAULT or START; NONE: it says nothing */
+	uint32_t fault;
+	uint32_t tid;
+	uint32_t nr;
+};
+
 /** A slot of the region: the process that has it. */
 struct kms_image_slot {
+	struct kms_image_stop stop;
+	bool on_request;           /* it is to stand because somebody asked */
+	bool is_held;              /* we asked for it to be held */
+	uint32_t held_nr;          /* stop.nr for which it was told that all stand */
 	uint32_t claims;           /* of the claim we know, 0 never seen */
 	struct kms_target *target; /* NULL as long as claims is 0 */
 	int pidfd;                 /* -1 none */
@@ -158,6 +181,19 @@ static inline uint64_t kms_image_key(const struct kms_image *image, uint32_t slo
  * program. Owner: the caller closes it. -1: it does not.
  */
 int kms_image_take_executing(struct kms_image *image, uint32_t slot);
+
+/** Whether a slot's process stands still, or is about to. */
+bool kms_image_slot_stands(const struct kms_image_slot *slot);
+
+/**
+ * Has a process stand because somebody asks, or lets it go again (image_stop.c).
+ * Errors: -EALREADY: it stands; -ENOTSUP: it cannot be held from here; what kms_hold_take() says
+ */
+int kms_image_slot_hold(struct kms_image *image, uint32_t slot);
+void kms_image_slot_let_go(struct kms_image *image, uint32_t slot);
+
+/** Looks how a slot's process stands now. Errors: -EFAULT */
+int kms_image_slot_look_stop(struct kms_image *image, uint32_t slot);
 
 /** Processes of the image that live. */
 uint32_t kms_image_live(const struct kms_image *image);

@@ -22,6 +22,21 @@ void kms_image_slots_finish(struct kms_image *image);
 void kms_image_add_corrupt_target(struct kms_image *image);
 void kms_image_slots_deinit(struct kms_image *image);
 
+/* image_stop.c: standing still */
+
+/** What a slot says; for kms_region_access(). */
+void kms_image_copy_stop(const struct kms_slot *slot, struct kms_image_stop *out);
+/** Follows what the slot says: its process is held or let go, and its target's state is set. */
+void kms_image_slot_follow_stop(struct kms_image *image, uint32_t slot,
+				const struct kms_image_stop *stop);
+/** The process is dead, or the slot another's: nothing is held for it any more. */
+void kms_image_slot_forget_stop(struct kms_image *image, uint32_t slot);
+
+/* image_wanted.c: values for processes to come */
+
+/** A new process: what was asked of its parent, or else of all, is asked of it. Errors: -EFAULT */
+int kms_image_slot_inherit(struct kms_image *image, uint32_t slot, uint32_t parent_slot);
+
 /* image_counters.c: figures */
 
 enum kms_image_copy {

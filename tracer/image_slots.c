@@ -20,7 +20,7 @@ struct look_job {
 	uint32_t claims;
 	uint32_t pid;
 	uint32_t parent_slot;
-	uint32_t stop_state;
+	struct kms_image_stop stop;
 	uint64_t claim_ns;
 };
 
@@ -35,7 +35,7 @@ static void copy_look(void *arg)
 	job->state = kms_load_acquire_u32(&slot->state);
 	job->pid = kms_load_acquire_u32(&slot->pid);
 	job->parent_slot = kms_load_acquire_u32(&slot->parent_slot);
-	job->stop_state = kms_load_acquire_u32(&slot->stop_state);
+	kms_image_copy_stop(slot, &job->stop);
 	job->claim_ns = kms_load_acquire_u64(&slot->claim_ns);
 	job->claims = kms_load_acquire_u32(&slot->claims);
 	/* A new claim began meanwhile: the state is still that of the one before. */
@@ -53,6 +53,7 @@ static void forget_process(struct kms_image_slot *slot)
 void kms_image_slots_deinit(struct kms_image *image)
 {
 	for (uint32_t i = 0; i < image->region.head.slots; i++) {
+		kms_image_slot_forget_stop(image, i);
 		forget_process(&image->slot[i]);
 		free(image->slot[i].total);
 		free(image->slot[i].unrung);
@@ -165,6 +166,8 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	slot->is_executing = false;
 	slot->unseen_ns = slot->counters_ns = 0;
 	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);
+	if (kms_image_slot_inherit(image, job->slot, job->parent_slot))
+		return kms_err_set(err, -EFAULT, "the file was cut short");
 	return 0;
 }
 
@@ -174,10 +177,13 @@ static bool lives(const struct kms_image_slot *slot)
 }
 
 /* A slot changed hands: its former process is dead and read, else it could not have been claimed. */
-static void end_claim(struct kms_image *image, struct kms_image_slot *slot)
+static void end_claim(struct kms_image *image, uint32_t index)
 {
+	struct kms_image_slot *slot = &image->slot[index];
+
 	if (!slot->target)
 		return;
+	kms_image_slot_forget_stop(image, index);
 	kms_targets_set_state(image->env->targets, slot->target, KMS_STATE_EXITED);
 	forget_process(slot);
 	free(slot->total);
@@ -197,9 +203,10 @@ static void follow_state(struct kms_image *image, struct kms_image_slot *slot,
 		slot->is_dead = true;
 		image->look_closer = true;
 	}
-	if (!slot->is_dead)
-		kms_targets_set_state(image->env->targets, slot->target,
-				      job->stop_state ? KMS_STATE_STOPPED : KMS_STATE_RUNNING);
+	if (slot->is_dead)
+		kms_image_slot_forget_stop(image, job->slot);
+	else
+		kms_image_slot_follow_stop(image, job->slot, &job->stop);
 }
 
 int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
@@ -210,7 +217,7 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 
 	if (result)
 		return kms_err_set(err, result, "the file was cut short");
-	if (job.state > KMS_SLOT_EXITED || job.stop_state > 2 ||
+	if (job.state > KMS_SLOT_EXITED || job.stop.state > KMS_STOP_START ||
 	    (job.parent_slot >= image->region.head.slots && job.parent_slot != KMS_NO_INDEX))
 		return kms_err_set(err, -EBADMSG, "slot %u: impossible state", slot);
 	image->slot[slot].looked_at = image->look_nr;
@@ -222,7 +229,7 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 		if (lives(&image->slot[slot]))
 			return kms_err_set(err, -EBADMSG,
 					   "slot %u: claimed again while its process lives", slot);
-		end_claim(image, &image->slot[slot]);
+		end_claim(image, slot);
 		result = new_target(image, &job, now_ns, err);
 		if (result)
 			return result;
@@ -259,6 +266,7 @@ void kms_image_slots_all_dead(struct kms_image *image)
 			continue;
 		slot->is_executing = lives(slot);
 		slot->is_dead = true;
+		kms_image_slot_forget_stop(image, i);
 	}
 }
 

@@ -78,6 +78,15 @@ static uint64_t new_nonce(void)
 	return nonce;
 }
 
+/* By the thread that holds: the reader is to see it at once. */
+static void hold_changed(void *arg)
+{
+	struct kms_images *images = arg;
+
+	atomic_store(&images->look_now, true);
+	kms_images_wake(images);
+}
+
 struct kms_images *kms_images_create(const struct kms_images_config *config, struct kms_err *err)
 {
 	struct kms_images *images = calloc(1, sizeof(*images));
@@ -95,6 +104,8 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	images->env.targets = &images->targets;
 	images->env.event = malloc(sizeof(*images->env.event) * KMS_SEQ_PER_BLOCK);
 	images->env.nonce = new_nonce();
+	images->env.hold =
+		kms_hold_create(&(struct kms_hold_config){.changed = hold_changed, .arg = images});
 	images->env.first_pid = (uint32_t)config->first_pid;
 	images->env.only_pid = config->first_only ? (uint32_t)config->first_pid : 0;
 	images->env.say = config->say;
@@ -102,9 +113,10 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	images->rescan_now = true;
 	if (asprintf(&images->environment, KMS_RUN_VARIABLE "=%s", config->dir) < 0)
 		images->environment = NULL;
-	if (!images->env.event || !images->environment)
+	if (!images->env.event || !images->environment || !images->env.hold)
 		(void)kms_err_set(err, -ENOMEM, "no memory"); /* as above */
-	if (!images->env.event || !images->environment || open_all(images, config->dir, err)) {
+	if (!images->env.event || !images->environment || !images->env.hold ||
+	    open_all(images, config->dir, err)) {
 		kms_images_destroy(images);
 		return NULL;
 	}
@@ -128,6 +140,7 @@ void kms_images_destroy(struct kms_images *images)
 		next = kms_list_next(&images->in_flight, link);
 		kms_images_drop_flight(KMS_CONTAINER_OF(link, struct in_flight, link));
 	}
+	kms_hold_destroy(images->env.hold); /* it wakes by wake_fd */
 	close_fd(images->wake_fd);
 	close_fd(images->folder_fd);
 	close_fd(images->env.epoll_fd);
@@ -214,6 +227,9 @@ static void read_folder_events(struct kms_images *images, uint64_t now_ns)
 
 			if (event->mask & IN_Q_OVERFLOW)
 				images->rescan_now = true;
+			else if (event->len &&
+				 !strncmp(event->name, KMS_STOP_PREFIX, strlen(KMS_STOP_PREFIX)))
+				atomic_store(&images->look_now, true);
 			else if (event->len)
 				note_name(images, event->name, now_ns);
 			at += (ssize_t)(sizeof(*event) + event->len);
@@ -339,18 +355,29 @@ static uint32_t count_live(const struct kms_image *image)
 	return n ? n : image->is_held;
 }
 
+static uint32_t count_standing(const struct kms_image *image)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < image->n_slots; i++)
+		n += kms_image_slot_stands(&image->slot[i]);
+	return n;
+}
+
 static int poll_all(struct kms_images *images, const struct kms_ring_ask *ask,
 		    struct kms_batch *batch, struct kms_images_news *news)
 {
 	struct kms_list *next;
-	uint32_t open = 0;
-	uint32_t live = 0;
+	uint32_t open = 0, live = 0, stand = 0;
+	bool look_now = atomic_exchange(&images->look_now, false);
 
 	for (struct kms_list *it = kms_list_first(&images->list); it; it = next) {
 		struct kms_image *image = KMS_CONTAINER_OF(it, struct kms_image, link);
 		struct kms_image_news one;
-		int result = kms_image_poll(image, ask, batch, &one);
+		int result;
 
+		image->look_closer |= look_now;
+		result = kms_image_poll(image, ask, batch, &one);
 		next = kms_list_next(&images->list, it);
 		if (result)
 			return result;
@@ -363,8 +390,10 @@ static int poll_all(struct kms_images *images, const struct kms_ring_ask *ask,
 		}
 		open++;
 		live += count_live(image);
+		stand += count_standing(image);
 	}
 	images->state.open = open;
+	images->state.stand = stand;
 	images->state.live = live;
 	return 0;
 }

@@ -87,6 +87,7 @@ struct kms_images_state {
 	uint32_t opened;      /* images so far */
 	uint32_t unfinished;  /* files that may yet become regions */
 	uint32_t in_flight;   /* processes that execute a program which has no region yet */
+	uint32_t stand;       /* processes that stand still */
 	bool first_seen;      /* a region of first_pid was there */
 	bool first_allocates; /* and it has allocated something */
 	uint64_t changed_ns;  /* when an image was last opened or closed */
@@ -117,10 +118,24 @@ int kms_images_variable(struct kms_images *images, uint32_t target, unsigned var
 			struct kms_images_variable *out, struct kms_err *err);
 
 /**
- * Asks one target, or with target 0 all that live, to set a variable. Any thread.
+ * Asks one target, or with target 0 all that live and those that come later, to set a variable. Any
+ * thread.
  * Errors: as above; the value's range is the caller's to check
  */
 int kms_images_request(struct kms_images *images, uint32_t target, unsigned variable,
 		       uint64_t value, struct kms_err *err);
+
+/**
+ * Has one target, or with target 0 all that live, stand still; waits until they do. Any thread.
+ * Errors: -ESRCH as above; -EALREADY; -EPERM: the system does not permit it; -ENOTSUP: a process of
+ *         another pid namespace
+ */
+int kms_images_stop(struct kms_images *images, uint32_t target, struct kms_err *err);
+
+/**
+ * Lets targets go on that stand, whatever for; waits until they do. Any thread.
+ * Errors: -ESRCH; -EALREADY; -ETIMEDOUT: a thread that stands by itself does not answer, the others go
+ */
+int kms_images_resume(struct kms_images *images, uint32_t target, struct kms_err *err);
 
 #endif

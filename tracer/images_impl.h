@@ -4,6 +4,7 @@
 #define KMS_TRACER_IMAGES_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "tracer/image.h"
 #include "tracer/images.h"
@@ -36,10 +37,19 @@ struct kms_images {
 	int folder_fd; /* inotify */
 	int wake_fd;
 	bool rescan_now;
+	atomic_bool look_now; /* somebody stands still or goes on: look at all slots at once */
 	uint64_t rescan_ns;
 	char *environment; /* what every process of the run has in its environment: "NAME=FOLDER" */
 	bool untraced_said;
 };
+
+/* images_variables.c; need the lock */
+
+/** The next live process that is meant (0: all), after *image and *slot; false: no more. *image NULL: the first. */
+bool kms_images_next_slot(struct kms_images *images, uint32_t target, struct kms_image **image,
+			  uint32_t *slot);
+/** Sets -ESRCH. */
+int kms_images_not_there(uint32_t target, struct kms_err *err);
 
 /* images_flight.c */
 

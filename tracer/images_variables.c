@@ -14,6 +14,7 @@ struct ack_job {
 	uint64_t acked_seq;
 	uint64_t value;
 	uint32_t status;
+	uint32_t seq;
 };
 
 static void read_ack(void *arg)
@@ -23,6 +24,8 @@ static void read_ack(void *arg)
 
 	/* pairs with the target's release store of acked_seq: the answers before it are there */
 	job->acked_seq = kms_load_acquire_u64(&slot->acked_seq);
+	/* of a command, likewise: it is done */
+	job->seq = kms_load_acquire_u32(&slot->ack[job->variable].seq);
 	job->value = kms_load_u64_relaxed(&slot->ack[job->variable].value);
 	job->status = kms_load_u32_relaxed(&slot->ack[job->variable].status);
 }
@@ -33,9 +36,8 @@ static bool is_asked(const struct kms_image_slot *slot, uint32_t target)
 	       (!target || slot->target->info.id == target);
 }
 
-/* The next live process that is meant, after *image and *slot; false: no more. */
-static bool next_slot(struct kms_images *images, uint32_t target, struct kms_image **image,
-		      uint32_t *slot)
+bool kms_images_next_slot(struct kms_images *images, uint32_t target, struct kms_image **image,
+			  uint32_t *slot)
 {
 	struct kms_list *it = *image ? &(*image)->link : kms_list_first(&images->list);
 	uint32_t i = *image ? *slot + 1 : 0;
@@ -56,11 +58,16 @@ static bool next_slot(struct kms_images *images, uint32_t target, struct kms_ima
 	return false;
 }
 
-static int not_there(uint32_t target, struct kms_err *err)
+int kms_images_not_there(uint32_t target, struct kms_err *err)
 {
 	if (target)
 		return kms_err_set(err, -ESRCH, "target %u does not live", target);
 	return kms_err_set(err, -ESRCH, "no target lives");
+}
+
+static bool is_command(unsigned variable)
+{
+	return variable >= KMS_VAR_COMMANDS && variable < KMS_VARIABLE_COUNT;
 }
 
 static int read_variable(struct kms_image *image, uint32_t slot, unsigned variable,
@@ -78,6 +85,10 @@ static int read_variable(struct kms_image *image, uint32_t slot, unsigned variab
 	out->effective = job.value;
 	out->status = job.status;
 	out->is_pending = seq != job.acked_seq;
+	if (is_command(variable) && out->is_requested) {
+		out->is_pending |= job.seq != (uint32_t)(out->requested >> KMS_COMMAND_SEQ_SHIFT);
+		out->requested = (uint32_t)out->requested;
+	}
 	return 0;
 }
 
@@ -92,8 +103,8 @@ int kms_images_variable(struct kms_images *images, uint32_t target, unsigned var
 	if (variable >= KMS_REQUEST_ITEMS)
 		return kms_err_set(err, -EINVAL, "no variable %u", variable);
 	(void)pthread_mutex_lock(&images->lock);
-	if (!next_slot(images, target, &image, &slot))
-		result = not_there(target, err);
+	if (!kms_images_next_slot(images, target, &image, &slot))
+		result = kms_images_not_there(target, err);
 	else
 		result = read_variable(image, slot, variable, out);
 	(void)pthread_mutex_unlock(&images->lock);
@@ -111,8 +122,8 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 	if (variable >= KMS_REQUEST_ITEMS)
 		return kms_err_set(err, -EINVAL, "no variable %u", variable);
 	(void)pthread_mutex_lock(&images->lock);
-	result = not_there(target, err);
-	while (next_slot(images, target, &image, &slot)) {
+	result = kms_images_not_there(target, err);
+	while (kms_images_next_slot(images, target, &image, &slot)) {
 		result = kms_control_request(&image->control, slot, variable, value, &seq);
 		if (result) {
 			(void)kms_err_set(err, result, "the memory of target %u is gone", target);
@@ -120,6 +131,11 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 		}
 		image->slot[slot].counters_ns = 0; /* the next picture shows what was asked for */
 		kms_err_clear(err);
+	}
+	/* those to come get it, too */
+	if (!result && !target && variable < KMS_VAR_COMMANDS) {
+		images->env.wanted.value[variable] = value;
+		images->env.wanted.is_set[variable] = true;
 	}
 	(void)pthread_mutex_unlock(&images->lock);
 	return result;

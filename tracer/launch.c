@@ -308,7 +308,8 @@ int kms_launch_link(const char *library, const char *run_dir, struct kms_err *er
 
 static bool replaced(const char *entry)
 {
-	static const char *const names[] = {"LD_PRELOAD=", "KMEM_OPTIONS=", "KMEMSCOPE_RUN="};
+	static const char *const names[] = {
+		"LD_PRELOAD=", "KMEM_OPTIONS=", "KMEMSCOPE_RUN=", "KMEMSCOPE_STOP="};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strncmp(entry, names[i], strlen(names[i])) == 0)
@@ -341,16 +342,17 @@ static char *options_entry(const struct kms_options *options)
 }
 
 char **kms_launch_environment(const char *library, const char *run_dir,
-			      const struct kms_options *options)
+			      const struct kms_options *options, bool stopped)
 {
 	const char *preload = getenv("LD_PRELOAD");
+	char pid[16];
 	size_t n = 0, k = 0;
 	bool whole = true;
 	char **out;
 
 	while (environ[n])
 		n++;
-	out = calloc(n + 4, sizeof(*out));
+	out = calloc(n + 5, sizeof(*out));
 	if (!out)
 		return NULL;
 	/* each goes where the next one would: a failure leaves no gap for the one that frees */
@@ -361,6 +363,8 @@ char **kms_launch_environment(const char *library, const char *run_dir,
 	whole = whole && (out[k++] = entry("LD_PRELOAD", preload ? preload : "", library)) &&
 		(out[k++] = options_entry(options)) &&
 		(out[k++] = entry("KMEMSCOPE_RUN", run_dir, ""));
+	(void)snprintf(pid, sizeof(pid), "%d", (int)getpid()); /* fits */
+	whole = whole && (!stopped || (out[k++] = entry("KMEMSCOPE_STOP", pid, "")));
 	if (!whole) {
 		kms_launch_environment_free(out);
 		return NULL;

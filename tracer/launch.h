@@ -41,12 +41,13 @@ int kms_launch_link(const char *library, const char *run_dir, struct kms_err *er
 
 /**
  * The program's environment: ours, with the library behind what LD_PRELOAD has already, KMEM_OPTIONS
- * of @options, and the run's folder.
+ * of @options, and the run's folder. @stopped: the calling process is to stand before the main function
+ * of what it executes.
  *
  * Owner:  the caller frees with kms_launch_environment_free(); NULL without memory.
  */
 char **kms_launch_environment(const char *library, const char *run_dir,
-			      const struct kms_options *options);
+			      const struct kms_options *options, bool stopped);
 void kms_launch_environment_free(char **environment);
 
 #endif

@@ -141,6 +141,7 @@ struct kms_model_target {
 	uint32_t id; /* 0: this element is not in use */
 	uint32_t image, slot, parent, pid, state;
 	int32_t exit_status;
+	uint32_t stop_reason, stop_fault; /* as of struct kms_batch_target */
 	uint64_t start_wall_ns, end_wall_ns;
 	char name[64];
 	char command[256];

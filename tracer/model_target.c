@@ -138,6 +138,8 @@ int kms_model_target_announce(struct kms_model *model, const struct kms_batch_ta
 	target->parent = news->parent;
 	target->pid = news->pid;
 	target->exit_status = news->exit_status;
+	target->stop_reason = news->stop_reason;
+	target->stop_fault = news->stop_fault;
 	target->start_wall_ns = news->start_wall_ns;
 	target->end_wall_ns = news->end_wall_ns;
 	memcpy(target->name, news->name, sizeof(target->name));

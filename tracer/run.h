@@ -51,6 +51,7 @@ struct kms_run_config {
 	size_t n_settings;
 	bool first_only; /* --follow-fork no: only the program's own process */
 	bool by_daemon;  /* --daemon: the daemon of this user is the tracer */
+	bool stopped;    /* -d: it stands before its main function until somebody lets it go on */
 	/** In the tracer: starts the API server; NULL with err set if it cannot. The view is valid
 	 * until serve_stop has returned. */
 	void *(*serve_start)(void *arg, const struct kms_view *view, const char *socket_path,

@@ -32,7 +32,8 @@ static _Noreturn void program_main(const struct kms_front *f, int go_fd, int exe
 		_exit(KMS_RUN_FAILED);
 	close(go_fd);
 	if (kms_launch_preload(f->library, run_dir, preload) == 0)
-		environment = kms_launch_environment(preload, run_dir, &f->options);
+		environment =
+			kms_launch_environment(preload, run_dir, &f->options, f->config->stopped);
 	sigaction(SIGCHLD, &f->sigchld, NULL);
 	if (environment)
 		execvpe(f->program, f->config->argv, environment);

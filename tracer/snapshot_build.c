@@ -64,6 +64,16 @@ static size_t count_targets(const struct kms_model *model)
 	return n;
 }
 
+/* The fault that a target stands at, by its number in the run. */
+static uint32_t stop_fault(const struct kms_model *model, const struct kms_model_target *target)
+{
+	for (size_t i = 0; target->stop_fault && i < model->n_faults; i++)
+		if (model->fault[i].image == target->image &&
+		    model->fault[i].index + 1 == target->stop_fault)
+			return model->fault[i].id;
+	return 0;
+}
+
 static void build_targets(struct kms_snapshot_build *build)
 {
 	const struct kms_model *model = build->model;
@@ -92,6 +102,8 @@ static void build_targets(struct kms_snapshot_build *build)
 				kms_build_string(build, target->command, sizeof(target->command)),
 			.start_wall_ns = target->start_wall_ns,
 			.end_wall_ns = target->end_wall_ns,
+			.stop_reason = target->stop_reason,
+			.stop_fault = stop_fault(model, target),
 		};
 		if (row)
 			*row++ = view;

@@ -89,6 +89,16 @@ void kms_targets_set_state(struct kms_targets *targets, struct kms_target *targe
 	kms_targets_touch(targets, target);
 }
 
+void kms_targets_set_stop(struct kms_targets *targets, struct kms_target *target, uint32_t reason,
+			  uint32_t fault)
+{
+	if (target->info.stop_reason == reason && target->info.stop_fault == fault)
+		return;
+	target->info.stop_reason = reason;
+	target->info.stop_fault = fault;
+	kms_targets_touch(targets, target);
+}
+
 void kms_targets_exited(struct kms_targets *targets, pid_t pid, int32_t status)
 {
 	struct kms_target *target = kms_targets_find(targets, (uint32_t)pid);

@@ -45,6 +45,10 @@ void kms_targets_touch(struct kms_targets *targets, struct kms_target *target);
 void kms_targets_set_state(struct kms_targets *targets, struct kms_target *target,
 			   enum kms_target_state state);
 
+/** Why it stands still, as of struct kms_batch_target; NONE: it does not. */
+void kms_targets_set_stop(struct kms_targets *targets, struct kms_target *target, uint32_t reason,
+			  uint32_t fault);
+
 /** How the process ended, for the last of its targets, present or to come. */
 void kms_targets_exited(struct kms_targets *targets, pid_t pid, int32_t status);
 

@@ -474,6 +474,8 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 			return KMS_TRACER_OVER;
 		*next_ns = (is_quiet ? now_ns : since_ns) + quiet_ns;
 	}
+	if (s.stand)
+		tracer->started_ns = now_ns; /* it could not allocate so far */
 	if (tracer->missing_said || !tracer->config.first_pid || tracer->is_exited ||
 	    (s.first_seen && s.first_allocates))
 		return KMS_TRACER_TIMEOUT;

@@ -164,6 +164,39 @@ static int view_variable_set(void *ctx, const char *who, uint32_t target, unsign
 	return result;
 }
 
+static void audit(struct kms_tracer *tracer, const char *who, uint32_t target, const char *what,
+		  const char *result)
+{
+	tracer_audit(tracer,
+		     &(struct kms_store_audit){
+			     .who = who, .target = target, .variable = what, .result = result});
+}
+
+/* Likewise. */
+static int view_stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	struct kms_err own = KMS_ERR_INIT;
+	struct kms_tracer *tracer = ctx;
+	int result = kms_images_stop(tracer->images, target, &own);
+
+	audit(tracer, who, target, "stop", result ? own.text : "ok");
+	if (result && err)
+		*err = own;
+	return result;
+}
+
+static int view_resume(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	struct kms_err own = KMS_ERR_INIT;
+	struct kms_tracer *tracer = ctx;
+	int result = kms_images_resume(tracer->images, target, &own);
+
+	audit(tracer, who, target, "continue", result ? own.text : "ok");
+	if (result && err)
+		*err = own;
+	return result;
+}
+
 void tracer_view_init(struct kms_tracer *tracer)
 {
 	tracer->ops = (struct kms_view_ops){
@@ -174,6 +207,8 @@ void tracer_view_init(struct kms_tracer *tracer)
 		.events = view_events,
 		.variable_get = view_variable_get,
 		.variable_set = view_variable_set,
+		.stop = view_stop,
+		.resume = view_resume,
 	};
 	tracer_query_init(tracer);
 }

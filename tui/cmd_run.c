@@ -20,6 +20,7 @@ struct run_values {
 	const char *output;
 	const char *log;
 	const char *suppressions;
+	bool debug;
 	bool quiet;
 	bool daemon;
 	bool no_color;
@@ -36,6 +37,8 @@ struct run_values {
 
 static const struct kms_opt options[] = {
 	KMS_ROW_TEXT("output", 'o', AT(output), "FILE", "trace file (kmemscope.PROG.PID.kms)"),
+	KMS_ROW_FLAG("debug", 'd', AT(debug),
+		     "stop the program before its main function; c at the db prompt lets it go on"),
 	KMS_ROW_FLAG("quiet", 'q', AT(quiet), "print nothing of our own but errors"),
 	KMS_ROW_TEXT("log", 0, AT(log), "FILE", "what we print goes to FILE, not to stderr"),
 	KMS_ROW_NUMBER("guard-depth", 0, AT(guard_depth), "N", 0, 1 << 24,
@@ -54,7 +57,6 @@ static const struct kms_opt options[] = {
 	KMS_ROW_FLAG("daemon", 0, AT(daemon), "the running `kmemscope daemon` is the tracer"),
 	KMS_HTTP_OPTIONS(struct run_values),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
-	KMS_ROW_LATER("debug", 'd', "0.2"),
 	KMS_ROW_LATER("top", 0, "0.2"),
 	KMS_ROW_END,
 };
@@ -100,6 +102,9 @@ static void say_started(void *arg)
 		snprintf(line, sizeof(line), "page %s", run->info.url);
 		say_line(run, line);
 	}
+	if (run->values->debug)
+		say_line(run, "the program stands before its main function; "
+			      "kmemscope db -e c lets it go on");
 }
 
 static void add_setting(struct run *run, const char *setting)
@@ -189,6 +194,7 @@ static int execute(struct run *run, char **argv)
 		.first_only = run->values->follow_fork == 1,
 		.by_daemon = run->values->daemon,
 		.http = run->values->http,
+		.stopped = run->values->debug,
 		.info = &run->info,
 		.started = say_started,
 		.say = say_line,
@@ -243,6 +249,7 @@ static const char help[] =
 	"--http prints an address that logs one browser in, once; scripts send the header\n"
 	"Authorization: Bearer TOKEN, with the token in the file `token` beside the API socket\n"
 	"(`token-read`: may change nothing).\n"
+	"-d: set what you like first, then let it go:  kmemscope db -e 'w kmem_guard_depth 0t30000' -e c\n"
 	"Examples:\n"
 	"  kmemscope run -- ./server --port 8080\n"
 	"  kmemscope run --http 0 -- ./server          # prints http://127.0.0.1:PORT/#token=...\n"

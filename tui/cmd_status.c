@@ -36,6 +36,21 @@ static const cJSON *first_target(const struct answer *answer)
 	return cJSON_GetArrayItem(kms_json_member(answer->targets, "items"), 0);
 }
 
+/* "running", "stopped (fault 3)" */
+static void add_state(struct kms_table *table, const cJSON *target)
+{
+	const cJSON *stop = kms_json_member(target, "stop");
+	uint64_t fault = kms_json_number(stop, "fault");
+
+	if (!cJSON_IsObject(stop))
+		kms_table_cell(table, "%s", kms_json_text(target, "state"));
+	else if (fault)
+		kms_table_cell(table, "stopped (%s %" PRIu64 ")", kms_json_text(stop, "reason"),
+			       fault);
+	else
+		kms_table_cell(table, "stopped (%s)", kms_json_text(stop, "reason"));
+}
+
 static void add_row(struct kms_table *table, const struct answer *answer)
 {
 	const cJSON *target = first_target(answer);
@@ -44,7 +59,10 @@ static void add_row(struct kms_table *table, const struct answer *answer)
 
 	kms_table_cell(table, "%s", answer->session->name);
 	kms_table_cell(table, "%" PRIu64, kms_json_number(target, "pid"));
-	kms_table_cell(table, "%s", !answer->stats ? "no answer" : kms_json_text(target, "state"));
+	if (answer->stats)
+		add_state(table, target);
+	else
+		kms_table_cell(table, "no answer");
 	kms_table_cell(table, "%" PRIu64, total);
 	kms_table_cell(table, "%s",
 		       kms_fmt_bytes(kms_json_number(answer->stats, "live_bytes")).text);

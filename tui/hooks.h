@@ -46,6 +46,7 @@ struct kms_run_request {
 	bool first_only;
 	bool by_daemon; /* the daemon is the tracer */
 	struct kms_http_options http;
+	bool stopped;              /* before its main function, until somebody lets it go on */
 	struct kms_run_info *info; /* filled as far as it is known */
 	void (*started)(void *arg);
 	void (*say)(void *arg, const char *line);

@@ -234,6 +234,22 @@ def figures_are_right():
     check(json.loads(ask("GET", "/api/v1/diff?a=start")[3])["a"]["id"] == 3, "the newest mark of a name")
 
 
+def targets_can_be_stopped(document):
+    valid = validator(document, "TargetState")
+    for target, verb, expected in [("1", "stop", 200), ("2", "stop", 409), ("3", "continue", 200), ("1", "continue", 409),
+                                   ("all", "stop", 200), ("all", "continue", 200), ("77", "stop", 404), ("0", "stop", 404),
+                                   ("x", "continue", 404), ("-1", "stop", 404)]:
+        status, _, _, body = ask("POST", f"/api/v1/targets/{target}/{verb}")
+        check(status == expected, f"POST targets/{target}/{verb}: {status} {body[:200]}")
+        if status == 200:
+            for error in valid.iter_errors(json.loads(body)):
+                failures.append(f"POST targets/{target}/{verb}: {error.message[:200]}")
+        elif status == 409:
+            check(json.loads(body)["type"] == "/problems/already", f"POST targets/{target}/{verb}: {body[:200]}")
+    rows = json.loads(ask("GET", "/api/v1/targets")[3])["items"]
+    check([row["stop"] for row in rows] == [None, {"reason": "fault", "fault": 3}, None], f"stop of targets: {rows}")
+
+
 def main():
     with open(DOCUMENT, encoding="utf-8") as file:
         document = json.load(file)
@@ -247,6 +263,7 @@ def main():
     parameters_match(document)
     pages_are_the_whole()
     guard_can_be_changed(document)
+    targets_can_be_stopped(document)
     variables_and_marks_can_be_written(document)
     prompt_lines_are_answered(document)
     finished_runs_refuse_writes()

@@ -32,7 +32,9 @@ static void fill_targets(struct fixture *f, bool live)
 		(struct kms_view_target){.id = 2,
 					 .parent = 1,
 					 .pid = 4243,
-					 .state = live ? KMS_STATE_RUNNING : KMS_STATE_EXITED,
+					 .state = live ? KMS_STATE_STOPPED : KMS_STATE_EXITED,
+					 .stop_reason = live ? KMS_STOP_FAULT : KMS_STOP_NONE,
+					 .stop_fault = live ? 3 : 0,
 					 .kind = KMS_TARGET_PROCESS,
 					 .exit_status = live ? -1 : 9,
 					 .name = "python3",
@@ -592,6 +594,19 @@ static int audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *
 	return 0;
 }
 
+/* The first target runs, the others stand. */
+static int stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	(void)ctx, (void)who;
+	return target > 1 ? kms_err_set(err, -EALREADY, "it stands still already") : 0;
+}
+
+static int resume(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	(void)ctx, (void)who;
+	return target == 1 ? kms_err_set(err, -EALREADY, "it does not stand still") : 0;
+}
+
 void fixture_init(struct fixture *f, bool live)
 {
 	struct kms_snapshot *s = &f->snapshot;
@@ -636,6 +651,8 @@ void fixture_init(struct fixture *f, bool live)
 				       .diff = diff,
 				       .audit = audit};
 	if (live) {
+		f->ops.stop = stop;
+		f->ops.resume = resume;
 		f->ops.variable_get = variable_get;
 		f->ops.variable_set = variable_set;
 		f->ops.mark = mark;

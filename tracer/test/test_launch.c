@@ -423,21 +423,25 @@ static void environment_is_ours_and_the_library_comes_last(void **state)
 	setenv("LD_PRELOAD", "", 1);
 	setenv("KMEM_OPTIONS", "trace=0", 1);
 	setenv("KMS_TEST_WORD", "a=b", 1);
-	environment = kms_launch_environment("/l.so", "/run/folder", &options);
+	setenv("KMEMSCOPE_STOP", "1", 1);
+	environment = kms_launch_environment("/l.so", "/run/folder", &options, false);
 	assert_non_null(environment);
+	assert_null(value_of(environment, "KMEMSCOPE_STOP"));
 	assert_string_equal(value_of(environment, "LD_PRELOAD"), "/l.so");
 	assert_string_equal(value_of(environment, "KMEM_OPTIONS"), "guard_depth=512,trace=1");
 	assert_string_equal(value_of(environment, "KMEMSCOPE_RUN"), "/run/folder");
 	assert_string_equal(value_of(environment, "KMS_TEST_WORD"), "a=b");
 	kms_launch_environment_free(environment);
 	setenv("LD_PRELOAD", "/counting.so", 1);
-	environment = kms_launch_environment("/l.so", "/run/folder", &options);
+	environment = kms_launch_environment("/l.so", "/run/folder", &options, true);
 	assert_non_null(environment);
+	assert_int_equal(atoi(value_of(environment, "KMEMSCOPE_STOP")), getpid());
 	assert_string_equal(value_of(environment, "LD_PRELOAD"), "/counting.so:/l.so");
 	kms_launch_environment_free(environment);
 	kms_launch_environment_free(NULL);
 	unsetenv("LD_PRELOAD");
 	unsetenv("KMEM_OPTIONS");
+	unsetenv("KMEMSCOPE_STOP");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
