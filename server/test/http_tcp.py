@@ -327,7 +327,7 @@ def metrics_are_well_formed(port):
     # the fixture's figures
     for key, value in {('kmemscope_target_guard_depth', '{kind="effective"}'): 30208, ('kmemscope_target_live_bytes', ''): 12400000,
                        ('kmemscope_ring_lost_events_total', ''): 42, ('kmemscope_target_faults_total', '{kind="use_after_free"}'): 1,
-                       ('kmemscope_targets', '{state="running"}'): 1, ('kmemscope_ingest_lag_seconds', ''): 0.0012,
+                       ('kmemscope_targets', '{state="stopped"}'): 1, ('kmemscope_ingest_lag_seconds', ''): 0.0012,
                        ('kmemscope_target_slab_objects', '{cache="malloc-48",state="live"}'): 3009}.items():
         check(seen.get(key) == value, f"{key}: {seen.get(key)}, not {value}")
     hostile = [key for _, key in seen if "script" in key]
