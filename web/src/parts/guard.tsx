@@ -2,7 +2,7 @@
 import {useState} from 'preact/hooks';
 import {patch} from '../api';
 import {bytes, exact, num, span} from '../format';
-import type {Guard as Document} from '../types';
+import type {Guard as Document, Num} from '../types';
 
 /** ddb's way to write a number: bare digits are hexadecimal, 0t is decimal. Here decimal is meant. */
 function depthOf(text: string): number | null {
@@ -24,11 +24,11 @@ function Gauge({doc}: {doc: Document}) {
 	);
 }
 
-function Figure({name, value, title}: {name: string; value: string; title?: string}) {
+function Figure({name, value, title, exactly}: {name: string; value: string; title?: string; exactly?: Num}) {
 	return (
 		<div title={title}>
 			<dt>{name}</dt>
-			<dd>{value}</dd>
+			<dd>{exactly === undefined ? value : <data value={String(exactly)}>{value}</data>}</dd>
 		</div>
 	);
 }
@@ -96,14 +96,14 @@ export function Guard({doc, target, live}: {doc: Document | undefined; target: s
 			</h2>
 			<Gauge doc={doc} />
 			<dl class="figures">
-				<Figure name="Requested" value={exact(doc.depth_requested)} />
-				<Figure name="In effect" value={exact(doc.depth)} title="rounded up to a multiple of 512" />
-				<Figure name="Used" value={exact(doc.used)} />
-				<Figure name="Window" value={`${exact(doc.window_frees)} frees, ${span(doc.oldest_age_us)}`} title="a block is caught when it is used within so many frees after its own" />
-				<Figure name="Address space" value={`${bytes(doc.bytes)} in ${exact(doc.pages)} pages`} />
-				<Figure name="Guarded now" value={exact(doc.live)} />
-				<Figure name="Evictions" value={exact(doc.evictions)} />
-				<Figure name="Unguarded" value={exact(doc.unguarded)} title="blocks that should have been guarded, and could not be" />
+				<Figure name="Requested" value={exact(doc.depth_requested)} exactly={doc.depth_requested} />
+				<Figure name="In effect" value={exact(doc.depth)} exactly={doc.depth} title="rounded up to a multiple of 512" />
+				<Figure name="Used" value={exact(doc.used)} exactly={doc.used} />
+				<Figure name="Window" value={`${exact(doc.window_frees)} frees, ${span(doc.oldest_age_us)}`} exactly={doc.window_frees} title="a block is caught when it is used within so many frees after its own" />
+				<Figure name="Address space" value={`${bytes(doc.bytes)} in ${exact(doc.pages)} pages`} exactly={doc.bytes} />
+				<Figure name="Guarded now" value={exact(doc.live)} exactly={doc.live} />
+				<Figure name="Evictions" value={exact(doc.evictions)} exactly={doc.evictions} />
+				<Figure name="Unguarded" value={exact(doc.unguarded)} exactly={doc.unguarded} title="blocks that should have been guarded, and could not be" />
 				<Figure name="Limited by" value={doc.limited_by} />
 				<Figure name="Back end" value={doc.backend} />
 			</dl>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import {bytes, clock, count, exact, num, percent} from '../format';
 import type {Connection} from '../live';
-import type {Documents, Target} from '../types';
+import type {Documents, Num, Target} from '../types';
 
 const connections: Record<Connection, string> = {
 	connecting: 'CONNECTING',
@@ -71,14 +71,25 @@ export function Header({docs, connection, frozen, freeze, target, choose}: Heade
 	);
 }
 
-function Tile({name, value, more, href, alarm}: {name: string; value: string; more: string; href: string; alarm?: boolean}) {
+interface TileProps {
+	name: string;
+	value: string;
+	exactly: Num;
+	more: string;
+	href: string;
+	alarm?: boolean;
+}
+
+function Tile({name, value, exactly, more, href, alarm}: TileProps) {
 	return (
 		<a class={alarm ? 'tile alarm' : 'tile'} href={href}>
 			<span class="name">
 				{name}
 				{alarm ? ' !' : ''}
 			</span>
-			<span class="value">{value}</span>
+			<data class="value" value={String(exactly)}>
+				{value}
+			</data>
 			<span class="more">{more}</span>
 		</a>
 	);
@@ -92,16 +103,17 @@ export function Tiles({docs}: {docs: Partial<Documents>}) {
 	const suspects = docs.leaks?.suspects ?? 0;
 	return (
 		<nav class="tiles" aria-label="At a glance">
-			<Tile name="Live" value={bytes(s.live_bytes)} more={`${exact(s.live_objects)} blocks, peak ${bytes(s.peak_bytes)}`} href="#timeline" />
-			<Tile name="Rates" value={`${count(s.alloc_rate)} alloc/s`} more={`${count(s.free_rate)} free/s, ${count(s.allocs)} so far`} href="#caches" />
+			<Tile name="Live" value={bytes(s.live_bytes)} exactly={s.live_bytes} more={`${exact(s.live_objects)} blocks, peak ${bytes(s.peak_bytes)}`} href="#timeline" />
+			<Tile name="Rates" value={`${count(s.alloc_rate)} alloc/s`} exactly={s.alloc_rate} more={`${count(s.free_rate)} free/s, ${count(s.allocs)} so far`} href="#caches" />
 			<Tile
 				name="Leak suspects"
 				value={String(suspects)}
+				exactly={suspects}
 				more={docs.leaks ? `${bytes(docs.leaks.suspect_bytes)} of ${bytes(docs.leaks.total_bytes)} live` : ''}
 				href="#leaks"
 				alarm={suspects > 0}
 			/>
-			<Tile name="Faults" value={exact(s.faults)} more={`${exact(s.guard.used)} of ${exact(s.guard.depth)} guard slots`} href="#faults" alarm={num(s.faults) > 0} />
+			<Tile name="Faults" value={exact(s.faults)} exactly={s.faults} more={`${exact(s.guard.used)} of ${exact(s.guard.depth)} guard slots`} href="#faults" alarm={num(s.faults) > 0} />
 		</nav>
 	);
 }

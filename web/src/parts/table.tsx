@@ -85,13 +85,16 @@ export function Table<Row>(props: TableProps<Row>) {
 			<tr
 				key={id}
 				class={`row${toggle ? ' opens' : ''}`}
+				data-id={id}
 				tabIndex={0}
 				aria-expanded={toggle ? is : undefined}
 				onClick={toggle ?? undefined}
 				onKeyDown={(e) => move(e, toggle)}
 			>
 				{props.columns.map((c) => (
-					<td class={c.numeric ? 'num' : ''}>{c.cell(r)}</td>
+					<td class={c.numeric ? 'num' : ''}>
+						{c.numeric && c.key ? <data value={String(c.key(r))}>{c.cell(r)}</data> : c.cell(r)}
+					</td>
 				))}
 			</tr>,
 			is && (
