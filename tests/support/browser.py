@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A browser for the tests: Debian's Chromium, driven by selenium."""
 
+import json
 import os
 import shutil
 
@@ -59,7 +60,7 @@ class Browser:
             try:
                 return condition()
             except StaleElementReferenceException:
-                return None
+                return None  # the page was being drawn
 
         return kms.wait_for(ask, PATIENCE_S, what, pause_s=0.05)
 
@@ -72,7 +73,7 @@ class Browser:
 
     def values(self):
         """What the page shows, exactly: tiles, guard and rows, by the names that a person sees."""
-        return self.script("""
+        text = self.script("""
             const value = (e) => e.querySelector('data')?.value ?? e.textContent.trim();
             const rows = (id) => [...document.querySelectorAll(`#${id} tr.row`)].map((row) => {
                 const heads = [...row.closest('table').querySelectorAll('th')];
@@ -80,14 +81,15 @@ class Browser:
                     [heads[i].textContent.replace(/[ ▲▼]+$/, ''), value(cell)]);
                 return {id: row.dataset.id, ...Object.fromEntries(cells)};
             });
-            return {
+            return JSON.stringify({
                 tiles: Object.fromEntries([...document.querySelectorAll('.tile')].map((tile) =>
                     [tile.querySelector('.name').textContent.replace(' !', ''), value(tile)])),
                 guard: Object.fromEntries([...document.querySelectorAll('#guard .figures > div')].map((figure) =>
                     [figure.querySelector('dt').textContent, value(figure.querySelector('dd'))])),
                 state: document.querySelector('header .state')?.textContent,
                 leaks: rows('leaks'), faults: rows('faults'), caches: rows('caches'),
-            };""")
+            });""")
+        return json.loads(text)
 
     def problems(self):
         """Errors of the page since the last call: scripts, policy, requests that failed."""
@@ -96,8 +98,6 @@ class Browser:
 
     def requests(self):
         """Addresses that the page asked for since the last call."""
-        import json
-
         seen = []
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]

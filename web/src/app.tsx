@@ -15,7 +15,8 @@ function show(id: string): void {
 	const section = document.getElementById(id);
 
 	section?.scrollIntoView({block: 'start'});
-	section?.querySelector<HTMLElement>('tr.row, input')?.focus({preventScroll: true});
+	const place = section?.querySelector<HTMLElement>('tr.row') ?? section?.querySelector<HTMLElement>('input');
+	place?.focus({preventScroll: true});
 }
 
 /** Keys of the whole page; what is typed into a field is the field's. */
