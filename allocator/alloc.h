@@ -42,6 +42,15 @@ static inline void kms_leave(struct kms_local *t)
 	t->busy = 0;
 }
 
+/**
+ * In the attributes of a call: the record says which cache its block is of. For pools and ddi_umem:
+ * a reader that has lost sight of a slab would take their blocks for those of a size class.
+ */
+static inline uint32_t kms_cache_attr(uint32_t cache_index)
+{
+	return (cache_index + 1) << KMS_CACHE_ATTR_SHIFT;
+}
+
 static inline uint32_t kms_capture(struct kms_local *t, const struct kms_frame *frame)
 {
 	return t->trace == 2 ? kms_stack_capture(t->stack, frame) : 0;

@@ -43,6 +43,7 @@ enum kms_impl_limits {
 	KMS_FRONT_BYTES = 16,  /* pattern before the first block of a slab */
 	KMS_ALIGN_SHIFTS = 13, /* memalign: 2^0 .. 2^12 from slabs */
 	KMS_GONE_ENTRIES = 1024,
+	KMS_CACHE_ATTR_SHIFT = 16, /* above the KMS_ATTR_* of a record: its cache + 1 */
 };
 
 /** A free block on its way to the next owner, with its side table entry. */

@@ -311,6 +311,7 @@ void *kms_pool_get(struct kms_local *t, struct pool_cache *pool, int flags,
 		return NULL;
 	check_get(t, pool, flags, info);
 	info->node = kms_capture(t, &info->frame);
+	info->attrs |= kms_cache_attr(pool->cache->index);
 	if (!(flags & PR_WAITOK))
 		info->attrs |= KMS_ATTR_NOSLEEP;
 	if (KMS_UNLIKELY(t->guard_active) && get_guarded(t, pool, flags, info, &object))
@@ -405,6 +406,7 @@ void kms_pool_put(struct kms_local *t, struct pool_cache *pool, void *object, bo
 	if (!pool)
 		return;
 	info->node = kms_capture(t, &info->frame);
+	info->attrs |= kms_cache_attr(place.span->cache);
 	if (place.span->state == KMS_SPAN_GUARD) {
 		put_guarded(t, pool, object, info);
 		return;

@@ -9,7 +9,7 @@ enum {
 	WAIT_SLICE_NS = 10 * 1000 * 1000,
 	STALL_NS = 500 * 1000 * 1000,
 	POPULATE_BLOCKS = 8,
-	PREFIX_BYTES = 24, /* at most: time 11, checks 2, generation 2, flags 2 */
+	PREFIX_BYTES = 24, /* at most: time 11, checks, generation, flags, cache 2 each */
 };
 
 static const uint32_t no_tick;
@@ -392,9 +392,13 @@ void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t addres
 		*out++ = (uint8_t)(KMS_REC_GEN << KMS_REC_CODE_SHIFT);
 		*out++ = (uint8_t)generation;
 	}
-	if (flags >> KMS_ATTR_SHIFT) {
+	if (flags >> KMS_ATTR_SHIFT & UINT8_MAX) {
 		*out++ = (uint8_t)(KMS_REC_FLAGS << KMS_REC_CODE_SHIFT);
 		*out++ = (uint8_t)(flags >> KMS_ATTR_SHIFT);
+	}
+	if (flags >> KMS_CACHE_ATTR_SHIFT) {
+		*out++ = (uint8_t)(KMS_REC_CACHE << KMS_REC_CODE_SHIFT);
+		*out++ = (uint8_t)((flags >> KMS_CACHE_ATTR_SHIFT) - 1);
 	}
 	w->cursor = out;
 	if (!(address & 7)) {

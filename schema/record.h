@@ -63,11 +63,13 @@ enum kms_record_layout {
 /** Form 0. Codes from KMS_REC_ALLOC_FAILED on are events and consume a sequence number. */
 enum kms_record_code {
 	KMS_REC_INVALID = 0,
-	KMS_REC_TIME = 1,          /* varint: ns since the last time of this block */
-	KMS_REC_GEN = 2,           /* prefix; u8: generation of the address after this event */
-	KMS_REC_FLAGS = 3,         /* prefix; u8: attributes of the next event, KMS_ATTR_* >> 8 */
-	KMS_REC_CHECKS = 4,        /* u8: KMS_CHECK_* from here on */
-	KMS_REC_RESUME = 5,        /* u8: session from here on */
+	KMS_REC_TIME = 1,   /* varint: ns since the last time of this block */
+	KMS_REC_GEN = 2,    /* prefix; u8: generation of the address after this event */
+	KMS_REC_FLAGS = 3,  /* prefix; u8: attributes of the next event, KMS_ATTR_* >> 8 */
+	KMS_REC_CHECKS = 4, /* u8: KMS_CHECK_* from here on */
+	KMS_REC_RESUME = 5, /* u8: session from here on */
+	KMS_REC_CACHE = 6,  /* prefix; u8: cache of the next event's block, which is told so where
+				    * neither its slab nor its size says it for certain */
 	KMS_REC_ALLOC_FAILED = 8,  /* size, node */
 	KMS_REC_CHECK = 9,         /* address, size, node: a verify pass over one block */
 	KMS_REC_EVICT = 10,        /* address, size: left the guard FIFO */

@@ -25,6 +25,7 @@ struct decode {
 	uint64_t time_ns; /* of the last TIME */
 	uint32_t thread;
 	uint32_t attributes; /* from prefixes, for the next event */
+	uint32_t cache;      /* likewise; KMS_NO_INDEX none */
 	uint32_t start;      /* offset of the event's first byte, prefixes included */
 	uint8_t level;
 	uint8_t checks;
@@ -50,7 +51,7 @@ static inline struct kms_event *new_event(struct decode *d, uint32_t kind)
 	event->stack = 0;
 	event->flags = d->attributes;
 	event->thread = d->thread;
-	event->cache = KMS_NO_INDEX;
+	event->cache = d->cache;
 	event->offset = d->start;
 	event->index = (uint16_t)d->n_out++;
 	event->level = d->level;
@@ -59,6 +60,7 @@ static inline struct kms_event *new_event(struct decode *d, uint32_t kind)
 	event->session = d->session;
 	event->first_bytes = 0;
 	d->attributes = 0;
+	d->cache = KMS_NO_INDEX;
 	d->generation = d->has_generation = 0;
 	d->pending = false;
 	return event;
@@ -100,6 +102,10 @@ static bool decode_state(struct decode *d, const struct kms_code_record *record)
 	case KMS_REC_GEN:
 		d->generation = (uint8_t)record->operand[0];
 		d->has_generation = 1;
+		d->pending = true;
+		return true;
+	case KMS_REC_CACHE:
+		d->cache = (uint32_t)record->operand[0];
 		d->pending = true;
 		return true;
 	default: /* KMS_REC_FLAGS */
@@ -239,6 +245,7 @@ int kms_block_decode(const struct kms_block *block, struct kms_event *out, size_
 	d.thread = block->thread;
 	d.level = block->level;
 	d.checks = block->checks;
+	d.cache = KMS_NO_INDEX;
 	result = decode_all(&d, text.byte);
 	*n_out = d.n_out;
 	return result;

@@ -104,7 +104,7 @@ struct kms_code_record {
 enum kms_code_role {
 	KMS_ROLE_NONE = 0, /* no such record */
 	KMS_ROLE_STATE,    /* TIME, CHECKS, RESUME: stands alone, is no event */
-	KMS_ROLE_PREFIX,   /* GEN, FLAGS */
+	KMS_ROLE_PREFIX,   /* GEN, FLAGS, CACHE */
 	KMS_ROLE_EVENT,
 };
 

@@ -23,7 +23,8 @@ struct kms_event {
 	uint32_t stack;  /* node index in the image, 0 none */
 	uint32_t flags;  /* checks in the low byte, attributes in the high one */
 	uint32_t thread; /* thread table index */
-	uint32_t cache;  /* slab_grow and slab_release; else KMS_NO_INDEX */
+	uint32_t cache;  /* of slab_grow, slab_release, and a block whose record says it; else
+			  * KMS_NO_INDEX */
 	uint32_t offset; /* byte offset of the record in the block, its prefixes included */
 	uint16_t index;  /* ordinal in the block */
 	uint8_t level;

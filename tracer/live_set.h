@@ -35,6 +35,7 @@ enum kms_live_limits {
 enum kms_live_flags {
 	KMS_LIVE_GUESSED = 1 << 15, /* the cache is a guess, no slab event told */
 	KMS_LIVE_LARGE = 1 << 7,    /* the only block of its slab: its events have exact times */
+	KMS_LIVE_TOLD = 1 << 5,     /* its own record said the cache: no slab knows better */
 	KMS_LIVE_WAS_OPEN = 1 << 6, /* in struct kms_past only: the entry was OPEN before */
 	KMS_LIVE_EVENT_FLAGS = 0x7f1f,
 };

@@ -178,7 +178,10 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 		close_lost(source, event, live);
 	if (info & KMS_LIVE_PAGE_LARGE)
 		flags |= KMS_LIVE_LARGE;
-	if (cache == KMS_LIVE_NO_CACHE) {
+	if (event->cache < KMS_MAX_CACHES) {
+		cache = (uint16_t)event->cache;
+		flags |= KMS_LIVE_TOLD;
+	} else if (cache == KMS_LIVE_NO_CACHE) {
 		cache = kms_model_cache_guess(source->image, event->size, flags);
 		flags |= KMS_LIVE_GUESSED;
 	}
@@ -225,7 +228,9 @@ static void free_foreign(const struct kms_model_source *source, const struct kms
 	uint64_t bytes;
 	bool made;
 
-	if (cache == KMS_LIVE_NO_CACHE)
+	if (event->cache < KMS_MAX_CACHES)
+		cache = (uint16_t)event->cache;
+	else if (cache == KMS_LIVE_NO_CACHE)
 		cache = kms_model_cache_guess(source->image, event->size, event->flags);
 	figures = kms_model_target_cache(source->model, target, cache);
 	figures->frees += !kms_model_is_inherited(source);
@@ -308,7 +313,9 @@ void kms_model_commit_outdated(const struct kms_model_source *source, const stru
 	uint32_t site = KMS_SITE_NONE;
 
 	model->counts.outdated++;
-	if (cache == KMS_LIVE_NO_CACHE)
+	if (event->cache < KMS_MAX_CACHES)
+		cache = (uint16_t)event->cache;
+	else if (cache == KMS_LIVE_NO_CACHE)
 		cache = kms_model_cache_guess(source->image, event->size, event->flags);
 	figures = kms_model_target_cache(model, source->target, cache);
 	figures->frees += is_own && !is_alloc;
@@ -343,7 +350,8 @@ static void move_block(const struct slab_visit *visit, struct kms_live *live)
 	uint32_t to;
 
 	live->flags &= (uint16_t)~KMS_LIVE_GUESSED;
-	if (from->cache == visit->slab.cache || !is_own(source, from))
+	if (live->flags & KMS_LIVE_TOLD || from->cache == visit->slab.cache ||
+	    !is_own(source, from))
 		return;
 	figures = kms_model_target_cache(source->model, source->target, from->cache);
 	figures->allocs--;

@@ -195,6 +195,10 @@ bool enc_put(struct enc_writer *w, const struct enc_event *e)
 		code(&p, KMS_REC_FLAGS);
 		byte(&p, e->attributes >> KMS_ATTR_SHIFT);
 	}
+	if (e->told) {
+		code(&p, KMS_REC_CACHE);
+		byte(&p, e->told - 1);
+	}
 	if (e->kind == KMS_EVENT_ALLOC || e->kind == KMS_EVENT_FREE)
 		hot(w, &p, e);
 	else

@@ -21,6 +21,7 @@ struct enc_event {
 	uint32_t thread; /* context */
 	uint32_t level;  /* context */
 	uint32_t first;  /* slab_grow */
+	uint32_t told;   /* alloc, free: 1 + the cache of a CACHE record before it; 0 none */
 	uint8_t generation;
 	bool has_generation;
 	bool stamp;       /* a TIME record before it */

@@ -96,6 +96,7 @@ static struct enc_event random_event(struct rng *rng, uint64_t time_ns)
 	e.generation = (uint8_t)rng_next(rng);
 	e.session = rng_below(rng, 50) ? 3 : (uint8_t)rng_next(rng);
 	e.attributes = rng_below(rng, 10) ? 0 : (uint32_t)rng_below(rng, 256) << KMS_ATTR_SHIFT;
+	e.told = rng_below(rng, 10) ? 0 : 1 + (uint32_t)rng_below(rng, KMS_MAX_CACHES);
 	e.stamp = rng_below(rng, 40) == 0;
 	e.time_ns = time_ns + rng_below(rng, 1 << 30);
 	if (rng_below(rng, 30) == 0)
@@ -193,6 +194,8 @@ static void check_event(const struct written *w, size_t i, const struct kms_even
 	assert_int_equal(got->index, i);
 	assert_true(got->offset >= (i ? w->end[i - 1] : 0) && got->offset < w->end[i]);
 	assert_int_equal(got->flags, want->attributes | (checked ? want->checks : 0));
+	if (!slab)
+		assert_int_equal(got->cache, want->told ? want->told - 1 : KMS_NO_INDEX);
 	assert_int_equal(got->has_generation, want->has_generation);
 	assert_int_equal(got->session, want->session);
 	if (want->has_generation)
@@ -369,7 +372,7 @@ struct bad {
 static const struct bad bad_bytes[] = {
 	{"form 3",			{3, 0, 0, 0},				       4, false},
 	{"code 0",			{0, 0, 0, 0},				       4, false},
-	{"code 6, not defined",           {CODE(6), 0},                                       2, false},
+	{"code 7, not defined",           {CODE(7), 0},                                       2, false},
 	{"code 21, past the end",         {CODE(21), 0},                                      2, false},
 	{"code 63",		       {CODE(63), 0},				      2, false},
 	{"SAME without HIT",              {1 | KMS_REC_SAME, 0, 0, 0, 0, 0, 0, 0},            8, false},
