@@ -115,7 +115,7 @@ KMEM_API extern struct pool_allocator pool_allocator_nointr;
 
 /**
  * Makes a cache of objects of @size bytes (up to 16 MiB), aligned to @align (a power of two up to
- * 64 KiB; 0: 8).
+ * 32 KiB; 0: 8).
  *
  * Shape:       @name is copied, its first 39 bytes are used; @align_offset must be 0; @flags:
  *              PR_LARGECACHE; @allocator: NULL or one of the two above

@@ -20,7 +20,7 @@ enum kms_pool_limits {
 	KMS_POOL_GROUP = 15,       /* objects of a magazine */
 	KMS_POOL_LARGE_GROUP = 63, /* with PR_LARGECACHE */
 	KMS_POOL_MAX_BYTES = 16 << 20,
-	KMS_POOL_MAX_ALIGN = 64 << 10,
+	KMS_POOL_MAX_ALIGN = 32 << 10,
 };
 
 /** What the owner of a pool asks for. */

@@ -29,13 +29,14 @@ static uint32_t stride_of(const struct kms_cache *cache, uint32_t checks)
 }
 
 /* Slabs of a pool begin their blocks at different cache lines, as far as the rest of pages goes. */
-static uint32_t next_colour(struct kms_cache *cache, uint32_t rest_bytes)
+static uint32_t next_colour(struct kms_cache *cache, uint32_t first, uint32_t rest_bytes)
 {
 	uint32_t colour = cache->colour;
 
 	if (!cache->pool)
 		return 0;
-	if (colour > rest_bytes)
+	/* a record has no more room for it */
+	if (colour > rest_bytes || first + colour > UINT16_MAX)
 		colour = 0;
 	cache->colour = colour + cache->align_bytes;
 	return colour;
@@ -134,7 +135,7 @@ static struct kms_slab *slab_create(struct kms_heap *heap, struct kms_cache *cac
 
 	if (!slab)
 		return NULL;
-	first += next_colour(cache, bytes - (first - header) - count * stride);
+	first += next_colour(cache, first, bytes - (first - header) - count * stride);
 	span = kms_arena_alloc(heap, cache->slab_pages, align_pages(cache), &zeroed);
 	if (!span) {
 		slab->spare_next = cache->spare;

@@ -193,6 +193,14 @@ static void unpin(struct kms_heap *heap, struct kms_umem *umem)
 			   __ATOMIC_RELAXED);
 }
 
+/* Does the user want buffers of this size guarded? */
+static bool is_chosen(const struct kms_heap *heap, size_t bytes)
+{
+	return heap->variable[KMS_VAR_GUARD_DEPTH] &&
+	       bytes >= heap->variable[KMS_VAR_GUARD_MINSIZE] &&
+	       bytes <= heap->variable[KMS_VAR_GUARD_MAXSIZE];
+}
+
 static void umem_begin(struct kms_local *t, struct kms_umems *u, struct kms_umem *umem, void *p,
 		       size_t bytes, bool pageable)
 {
@@ -204,7 +212,7 @@ static void umem_begin(struct kms_local *t, struct kms_umems *u, struct kms_umem
 	umem->pageable = pageable;
 	umem->closed = false;
 	umem->hits = 0;
-	umem->guarded = t->heap->variable[KMS_VAR_GUARD_DEPTH] && kms_port_catch_traps() == 0;
+	umem->guarded = is_chosen(t->heap, bytes) && kms_port_catch_traps() == 0;
 	umem->shared = (struct kms_shared){.fd = -1};
 	if (!(t->checks & KMS_CHECK_REDZONE))
 		span->checks &= (uint8_t)~KMS_CHECK_REDZONE;
@@ -225,6 +233,7 @@ static void *pages_for(struct kms_local *t, struct kms_umems *u, size_t bytes, i
 	unsigned cache = u->cache_index[pageable];
 	void *p;
 
+	info->attrs |= kms_cache_attr(cache);
 	if (flags & DDI_UMEM_NOSLEEP && kms_kmem_induced_failure(t->heap))
 		return NULL;
 	p = pages_get(t, u, bytes, cache, info);
@@ -393,6 +402,7 @@ void kms_umem_free(struct kms_local *t, const void *cookie, struct kms_request_i
 		return;
 	}
 	find_stack(t, info);
+	info->attrs |= kms_cache_attr(umem->span->cache);
 	kms_large_retire(t, umem->span, info);
 	remember(umem);
 	unpin(t->heap, umem);

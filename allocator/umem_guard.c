@@ -31,6 +31,11 @@ static struct kms_umem *umem_at(const struct kms_heap *heap, const struct kms_um
 	return NULL;
 }
 
+static uintptr_t span_end(const struct kms_span *span)
+{
+	return (uintptr_t)span->base + ((uintptr_t)span->pages << KMS_PAGE_SHIFT);
+}
+
 /*
  * Without the lock, which the code that a trap interrupted may hold. Cookies are never given back, so
  * a walk through a list that changes comes to an end; what it finds is checked.
@@ -42,14 +47,9 @@ bool kms_umem_readable(const struct kms_heap *heap, uintptr_t p, uintptr_t *star
 
 	if (!umem || umem->span != span || umem->state != KMS_UMEM_LIVE || umem->closed)
 		return false;
-	*start = umem->start;
-	*end = umem->start + umem->bytes;
+	*start = umem->guarded ? umem->start : (uintptr_t)span->base;
+	*end = umem->guarded ? umem->start + umem->bytes : span_end(span);
 	return p >= *start && p < *end;
-}
-
-static uintptr_t span_end(const struct kms_span *span)
-{
-	return (uintptr_t)span->base + ((uintptr_t)span->pages << KMS_PAGE_SHIFT);
 }
 
 void kms_umem_close_new(struct kms_umems *u, struct kms_umem *umem)

@@ -12,8 +12,10 @@
 #include <string.h>
 
 enum {
-	LEAK_COUNT_MIN = 40,
-	LEAK_COUNT_MAX = 64,
+	LEAK_COUNT_MIN = 80,
+	LEAK_COUNT_MAX = 96,
+	UMEM_LEAK_COUNT_MIN = 24,
+	UMEM_LEAK_COUNT_MAX = 32,
 };
 
 /* What is known of each bug. @blocks_left: one carried out leaves that many blocks allocated that
@@ -30,6 +32,11 @@ static const struct bug_info {
 	[KMS_BUG_USE_AFTER_FREE] = {"use-after-free", "use_after_free", 0},
 	[KMS_BUG_WRONG_SIZE] = {"wrong-size",     "size_mismatch",  0},
 	[KMS_BUG_CONTEXT] = {"context",        "wrong_context",  0},
+	[KMS_BUG_WRONG_CACHE] = {"wrong-cache",    "wrong_cache",    0},
+	[KMS_BUG_USE_AFTER_PUT] = {"use-after-put",  "use_after_free", 0},
+	[KMS_BUG_UMEM_OVERFLOW] = {"umem-overflow",  "overflow",       0},
+	[KMS_BUG_UMEM_LEAK] = {"umem-leak",      "leak",           1},
+	[KMS_BUG_PAGEABLE] = {"pageable",       "wrong_context",  0},
 };
 
 const char *kms_bug_name(enum kms_bug bug)
@@ -73,6 +80,19 @@ int kms_bugs_parse(const char *list, uint32_t *bugs)
 	}
 }
 
+/* So many of them from an eighth of the round until shortly before its end. */
+static struct kms_bug_plan spread_plan(struct kms_kernel *kernel, uint64_t least, uint64_t most)
+{
+	uint64_t ops = kernel->options.ops;
+	uint64_t count = kms_rng_between(&kernel->rng, least, most);
+
+	return (struct kms_bug_plan){
+		.op = ops / 8,
+		.every = (ops - ops / 8 - ops / 16) / count,
+		.count = count,
+	};
+}
+
 void kms_bugs_plan(struct kms_kernel *kernel)
 {
 	uint64_t ops = kernel->options.ops;
@@ -86,11 +106,9 @@ void kms_bugs_plan(struct kms_kernel *kernel)
 			.count = 1,
 		};
 	}
-	kernel->plan[KMS_BUG_LEAK] = (struct kms_bug_plan){
-		.op = ops / 8,
-		.every = ops / (LEAK_COUNT_MAX + LEAK_COUNT_MAX / 4),
-		.count = kms_rng_between(&kernel->rng, LEAK_COUNT_MIN, LEAK_COUNT_MAX),
-	};
+	kernel->plan[KMS_BUG_LEAK] = spread_plan(kernel, LEAK_COUNT_MIN, LEAK_COUNT_MAX);
+	kernel->plan[KMS_BUG_UMEM_LEAK] =
+		spread_plan(kernel, UMEM_LEAK_COUNT_MIN, UMEM_LEAK_COUNT_MAX);
 }
 
 bool kms_bug_due(struct kms_driver *driver, enum kms_bug bug)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The emulated kernel of `kmemscope demo`: a process of its own that lives on kmem(9) calls.
+ * The emulated kernel of `kmemscope demo`: a process of its own that lives on the calls of
+ * kmem(9), pool_cache(9) and ddi_umem_alloc(9F).
  *
  * One emulated CPU runs a scheduler, five drivers, interrupts, soft interrupts and callouts. What
  * it does depends on the seed alone, never on time, so two runs with one seed make the same calls.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ffs0, a file system without a device: vnodes with names in a cache of fixed size, pages that are
- * read and dropped, symbolic links. Planted here: a name that is freed twice.
+ * ffs0, a file system without a device: vnodes with names in a cache of fixed size, inodes from pools,
+ * pages that are read and dropped, symbolic links. Planted here: a name that is freed twice, and an
+ * inode that is put into the pool of the other kind.
  */
 #include <string.h>
 
@@ -14,7 +15,21 @@ enum {
 	LINK_MAX = 24,
 };
 
+/* An inode in memory, and what of it is on the disk. */
+struct fs_inode {
+	uint64_t number;
+	uint32_t links;
+	uint64_t block[12];
+};
+
+struct fs_dinode {
+	uint64_t mode, bytes;
+	uint64_t block[12];
+};
+
 struct fs_vnode {
+	struct fs_inode *inode;
+	struct fs_dinode *dinode;
 	uint64_t number;
 	uint64_t bytes;
 	char *name;
@@ -26,14 +41,27 @@ struct fs_softc {
 	struct fs_vnode *vnode[VNODES_MAX];
 	uint64_t next_number;
 	char *mounted_on;
+	pool_cache_t inodes, dinodes;
 	char lock;
 };
+
+static int fs_inode_construct(void *argument, void *object, int flags)
+{
+	(void)argument;
+	(void)flags;
+	*(struct fs_inode *)object = (struct fs_inode){.links = 1};
+	return 0;
+}
 
 static void fs_attach(struct kms_driver *driver)
 {
 	struct fs_softc *sc = kmem_zalloc(sizeof(*sc), KM_SLEEP);
 
 	sc->mounted_on = kmem_asprintf("/mnt/%s", driver->class->name);
+	sc->inodes = pool_cache_init(sizeof(struct fs_inode), 0, 0, 0, "ffsino", NULL, IPL_NONE,
+				     fs_inode_construct, NULL, NULL);
+	sc->dinodes = pool_cache_init(sizeof(struct fs_dinode), 64, 0, 0, "ffsdino", NULL, IPL_NONE,
+				      NULL, NULL, NULL);
 	driver->softc = sc;
 }
 
@@ -43,6 +71,10 @@ static struct fs_vnode *fs_vnode_create(struct kms_driver *driver, struct fs_sof
 	char *path;
 
 	vnode->number = sc->next_number++;
+	vnode->inode = pool_cache_get(sc->inodes, PR_WAITOK);
+	vnode->inode->number = vnode->number;
+	vnode->dinode = pool_cache_get(sc->dinodes, PR_WAITOK);
+	*vnode->dinode = (struct fs_dinode){.bytes = vnode->number};
 	path = kmem_asprintf("%s/file-%llu", sc->mounted_on, (unsigned long long)vnode->number);
 	vnode->name = kmem_strdupsize(path, &vnode->name_bytes, KM_SLEEP);
 	if (kms_rng_below(&driver->rng, 8) == 0)
@@ -51,8 +83,10 @@ static struct fs_vnode *fs_vnode_create(struct kms_driver *driver, struct fs_sof
 	return vnode;
 }
 
-static void fs_vnode_destroy(struct fs_vnode *vnode)
+static void fs_vnode_destroy(struct fs_softc *sc, struct fs_vnode *vnode)
 {
+	pool_cache_put(sc->inodes, vnode->inode);
+	pool_cache_put(sc->dinodes, vnode->dinode);
 	kmem_strfree(vnode->link);
 	kmem_free(vnode->name, vnode->name_bytes);
 	kmem_free(vnode, sizeof(*vnode));
@@ -68,7 +102,7 @@ static void fs_vnode_enter(struct fs_softc *sc, struct fs_vnode *vnode, uint64_t
 	sc->vnode[place] = vnode;
 	kms_spin_exit(&sc->lock);
 	if (old)
-		fs_vnode_destroy(old);
+		fs_vnode_destroy(sc, old);
 }
 
 static void fs_read_page(struct kms_driver *driver, struct fs_vnode *vnode)
@@ -113,12 +147,41 @@ static void fs_rename(struct kms_driver *driver)
 		fs_single_free_name();
 }
 
+/* Two pools, and pointers that look alike. */
+KMS_BUG_FUNCTION void fs_put_inode_into_wrong_cache(struct kms_driver *driver)
+{
+	struct fs_softc *sc = driver->softc;
+	struct fs_inode *inode = pool_cache_get(sc->inodes, PR_WAITOK);
+	int line;
+
+	line = __LINE__ + 1;
+	pool_cache_put(sc->dinodes, inode);
+	kms_bug_record(driver->kernel, KMS_BUG_WRONG_CACHE,
+		       KMS_BUG_PLACE(line, inode, sizeof(*inode)));
+}
+
+static void fs_put_inode(struct fs_softc *sc)
+{
+	pool_cache_put(sc->inodes, pool_cache_get(sc->inodes, PR_WAITOK));
+}
+
+static void fs_check_inode(struct kms_driver *driver)
+{
+	if (!kms_bug_due(driver, KMS_BUG_WRONG_CACHE))
+		return;
+	if (kms_bug_planted(driver->kernel, KMS_BUG_WRONG_CACHE))
+		fs_put_inode_into_wrong_cache(driver);
+	else
+		fs_put_inode(driver->softc);
+}
+
 static void fs_work(struct kms_driver *driver)
 {
 	struct fs_softc *sc = driver->softc;
 	uint64_t place = kms_rng_below(&driver->rng, VNODES_MAX);
 
 	fs_rename(driver);
+	fs_check_inode(driver);
 	if (!sc->vnode[place] || kms_rng_below(&driver->rng, 3) == 0)
 		fs_vnode_enter(sc, fs_vnode_create(driver, sc), place);
 	fs_read_page(driver, sc->vnode[place]);
@@ -130,8 +193,10 @@ static void fs_detach(struct kms_driver *driver)
 
 	for (int i = 0; i < VNODES_MAX; i++) {
 		if (sc->vnode[i])
-			fs_vnode_destroy(sc->vnode[i]);
+			fs_vnode_destroy(sc, sc->vnode[i]);
 	}
+	pool_cache_destroy(sc->inodes);
+	pool_cache_destroy(sc->dinodes);
 	kmem_strfree(sc->mounted_on);
 	kmem_free(sc, sizeof(*sc));
 	driver->softc = NULL;

@@ -29,6 +29,11 @@ enum kms_bug {
 	KMS_BUG_USE_AFTER_FREE,
 	KMS_BUG_WRONG_SIZE,
 	KMS_BUG_CONTEXT,
+	KMS_BUG_WRONG_CACHE,
+	KMS_BUG_USE_AFTER_PUT,
+	KMS_BUG_UMEM_OVERFLOW,
+	KMS_BUG_UMEM_LEAK,
+	KMS_BUG_PAGEABLE,
 	KMS_BUGS,
 };
 
@@ -93,7 +98,7 @@ enum kms_kernel_limits {
 	KMS_QUANTUM_OPS = 16,     /* operations of one turn on the CPU */
 	KMS_TICK_OPS = 32,        /* operations between two clock interrupts */
 	KMS_INTERRUPT_ONE_IN = 4, /* operations that a device interrupt follows */
-	KMS_RESERVE_BLOCKS = 96,
+	KMS_RESERVE_BLOCKS = 160, /* more than all leaks together */
 	KMS_RESERVE_BYTES = 48,
 	KMS_RESERVE_REFRESH_TICKS = 64,
 };

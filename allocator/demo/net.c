@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * wm0, a network card: packets come in by interrupt, are sorted to sockets by the soft interrupt and
- * read by the thread, which also sends. Planted here: an overflow by one byte.
+ * read by the thread, which also sends. What it says about a sent packet comes from a pool, whose
+ * objects are of a size that the boot variables put under guard (kernel.c). Planted here: an overflow
+ * by one byte, and a use of such an object after it was put.
  */
 #include <string.h>
 
@@ -15,12 +17,22 @@ enum {
 	BURST_MAX = 4,
 	RING_MAX = 256,
 	OPTION_BYTES = 40,
+	DESCRIPTOR_MAGIC = 0x776d,
 };
 
 struct net_mbuf {
 	struct net_mbuf *next;
 	size_t length;
 	uint8_t data[];
+};
+
+/* What the card is told about a packet. Constructed: the fields that never change. */
+struct net_descriptor {
+	uint32_t magic;
+	uint32_t flags;
+	size_t length;
+	const void *data;
+	uint8_t status[200];
 };
 
 struct net_socket {
@@ -34,13 +46,26 @@ struct net_softc {
 	uint64_t dropped;
 	uint64_t sent_bytes;
 	struct net_socket *socket; /* SOCKETS of them */
+	pool_cache_t descriptors;
 };
+
+static int net_descriptor_construct(void *argument, void *object, int flags)
+{
+	struct net_descriptor *descriptor = object;
+
+	(void)argument;
+	(void)flags;
+	*descriptor = (struct net_descriptor){.magic = DESCRIPTOR_MAGIC};
+	return 0;
+}
 
 static void net_attach(struct kms_driver *driver)
 {
 	struct net_softc *sc = kmem_zalloc(sizeof(*sc), KM_SLEEP);
 
 	sc->socket = kmem_zalloc(SOCKETS * sizeof(*sc->socket), KM_SLEEP);
+	sc->descriptors = pool_cache_init(sizeof(struct net_descriptor), 0, 0, 0, "wm0desc", NULL,
+					  IPL_NONE, net_descriptor_construct, NULL, NULL);
 	driver->softc = sc;
 }
 
@@ -122,11 +147,48 @@ static void net_send(struct kms_driver *driver)
 	struct net_softc *sc = driver->softc;
 	size_t length = net_packet_length(driver);
 	struct net_mbuf *mbuf = kmem_alloc(sizeof(*mbuf) + length, KM_SLEEP);
+	struct net_descriptor *descriptor = pool_cache_get(sc->descriptors, PR_WAITOK);
 
 	mbuf->length = length;
 	memset(mbuf->data, 0x5a, length);
-	sc->sent_bytes += length;
+	descriptor->data = mbuf->data;
+	descriptor->length = length;
+	sc->sent_bytes += descriptor->length;
+	descriptor->data = NULL;
+	pool_cache_put(sc->descriptors, descriptor);
 	kmem_free(mbuf, sizeof(*mbuf) + length);
+}
+
+/* The packet is said to be sent, and then its status is looked at once more. */
+KMS_BUG_FUNCTION void net_use_descriptor_after_put(struct kms_driver *driver)
+{
+	struct net_softc *sc = driver->softc;
+	volatile struct net_descriptor *descriptor = pool_cache_get(sc->descriptors, PR_WAITOK);
+	int line;
+
+	pool_cache_put(sc->descriptors, (void *)descriptor);
+	line = __LINE__ + 1;
+	(void)descriptor->flags;
+	kms_bug_record(driver->kernel, KMS_BUG_USE_AFTER_PUT,
+		       KMS_BUG_PLACE(line, (const void *)descriptor, sizeof(*descriptor)));
+}
+
+static void net_use_descriptor(struct net_softc *sc)
+{
+	volatile struct net_descriptor *descriptor = pool_cache_get(sc->descriptors, PR_WAITOK);
+
+	(void)descriptor->flags;
+	pool_cache_put(sc->descriptors, (void *)descriptor);
+}
+
+static void net_check_status(struct kms_driver *driver)
+{
+	if (!kms_bug_due(driver, KMS_BUG_USE_AFTER_PUT))
+		return;
+	if (kms_bug_planted(driver->kernel, KMS_BUG_USE_AFTER_PUT))
+		net_use_descriptor_after_put(driver);
+	else
+		net_use_descriptor(driver->softc);
 }
 
 /* Copies the options of a header and terminates them, one byte behind the buffer. */
@@ -169,6 +231,7 @@ static void net_work(struct kms_driver *driver)
 	struct net_softc *sc = driver->softc;
 
 	net_parse_options(driver);
+	net_check_status(driver);
 	net_send(driver);
 	net_socket_read(&sc->socket[kms_rng_below(&driver->rng, SOCKETS)]);
 }
@@ -179,6 +242,7 @@ static void net_detach(struct kms_driver *driver)
 
 	for (int i = 0; i < SOCKETS; i++)
 		net_socket_read(&sc->socket[i]);
+	pool_cache_destroy(sc->descriptors);
 	kmem_free(sc->socket, SOCKETS * sizeof(*sc->socket));
 	kmem_free(sc, sizeof(*sc));
 	driver->softc = NULL;

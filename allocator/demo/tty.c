@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * com0, a serial line: characters come in by interrupt, the soft interrupt makes lines of them, the
- * thread keeps the last ones as history. Planted here: a use after free and an underflow.
+ * thread keeps the last ones as history and writes a log into memory that may be paged out. Planted
+ * here: a use after free, an underflow, and a write to the log in interrupt context.
  *
  * Lines are the blocks that the boot variables put under guard (kernel.c).
  */
@@ -16,6 +17,8 @@ enum {
 	LINE_TEXT_MAX = 224,
 	LINES_WAITING_MAX = 16,
 	ERASE_BYTES = 88,
+	LOG_BYTES = 16384,
+	LOG_COPY_BYTES = 32, /* of each line */
 };
 
 struct tty_line {
@@ -30,7 +33,10 @@ struct tty_softc {
 	struct tty_line *history[HISTORY_LINES];
 	unsigned oldest;
 	uint64_t characters;
-	bool line_complete;
+	ddi_umem_cookie_t log_cookie;
+	volatile char *log; /* pageable */
+	size_t log_end;
+	void (*note_break)(struct kms_driver *driver); /* by the next interrupt */
 };
 
 static size_t tty_line_bytes(const struct tty_line *line)
@@ -40,7 +46,10 @@ static size_t tty_line_bytes(const struct tty_line *line)
 
 static void tty_attach(struct kms_driver *driver)
 {
-	driver->softc = kmem_zalloc(sizeof(struct tty_softc), KM_SLEEP);
+	struct tty_softc *sc = kmem_zalloc(sizeof(*sc), KM_SLEEP);
+
+	sc->log = ddi_umem_alloc(LOG_BYTES, DDI_UMEM_SLEEP | DDI_UMEM_PAGEABLE, &sc->log_cookie);
+	driver->softc = sc;
 }
 
 static void tty_interrupt(struct kms_driver *driver)
@@ -48,6 +57,9 @@ static void tty_interrupt(struct kms_driver *driver)
 	struct tty_softc *sc = driver->softc;
 
 	sc->characters += kms_rng_between(&driver->rng, LINE_TEXT_MIN, LINE_TEXT_MAX);
+	if (sc->note_break)
+		sc->note_break(driver);
+	sc->note_break = NULL;
 	if (driver->ops_left)
 		kms_cpu_soft_interrupt(driver);
 }
@@ -70,6 +82,12 @@ static void tty_soft_interrupt(struct kms_driver *driver)
 	sc->n_waiting++;
 }
 
+static void tty_log(struct tty_softc *sc, const struct tty_line *line)
+{
+	for (size_t i = 0; i < LOG_COPY_BYTES; i++)
+		sc->log[sc->log_end++ % LOG_BYTES] = line->text[i];
+}
+
 static void tty_remember(struct tty_softc *sc, struct tty_line *line)
 {
 	struct tty_line **slot = &sc->history[sc->oldest];
@@ -87,6 +105,7 @@ static void tty_read_lines(struct tty_softc *sc)
 
 		sc->waiting = line->next;
 		sc->n_waiting--;
+		tty_log(sc, line);
 		tty_remember(sc, line);
 	}
 }
@@ -177,12 +196,41 @@ static void tty_erase_word(struct kms_driver *driver)
 		tty_plain_erase();
 }
 
+/* The interrupt has no time to wait for a page of the log. */
+KMS_BUG_FUNCTION void tty_log_in_interrupt(struct kms_driver *driver)
+{
+	struct tty_softc *sc = driver->softc;
+	int line = __LINE__ + 1;
+	sc->log[0] = '!';
+	kms_bug_record(driver->kernel, KMS_BUG_PAGEABLE,
+		       KMS_BUG_PLACE(line, (const void *)sc->log, LOG_BYTES));
+}
+
+/* It notes in locked memory that there was something. */
+static void tty_count_in_interrupt(struct kms_driver *driver)
+{
+	struct tty_softc *sc = driver->softc;
+
+	sc->characters++;
+}
+
+static void tty_send_break(struct kms_driver *driver)
+{
+	struct tty_softc *sc = driver->softc;
+
+	if (!kms_bug_due(driver, KMS_BUG_PAGEABLE))
+		return;
+	sc->note_break = kms_bug_planted(driver->kernel, KMS_BUG_PAGEABLE) ? tty_log_in_interrupt
+									   : tty_count_in_interrupt;
+}
+
 static void tty_work(struct kms_driver *driver)
 {
 	struct tty_softc *sc = driver->softc;
 
 	tty_close_line(driver);
 	tty_erase_word(driver);
+	tty_send_break(driver);
 	tty_read_lines(sc);
 	tty_echo(driver);
 }
@@ -196,6 +244,7 @@ static void tty_detach(struct kms_driver *driver)
 		if (sc->history[i])
 			kmem_free(sc->history[i], tty_line_bytes(sc->history[i]));
 	}
+	ddi_umem_free(sc->log_cookie);
 	kmem_free(sc, sizeof(*sc));
 	driver->softc = NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * ehci0, a USB controller: transfers with a timeout each. Planted here: a leak of transfers that
- * stalled, and an allocation that may sleep in a callout.
+ * stalled, one of memory for the device, and an allocation that may sleep in a callout.
  */
 #include <string.h>
 
@@ -16,6 +16,7 @@ enum {
 	TIMEOUT_TICKS = 40,
 	LOST_ONE_IN = 64, /* transfers the device never answers */
 	SENSE_BYTES = 18,
+	FRAME_BYTES = 3000, /* of an isochronous frame list */
 };
 
 struct usb_transfer {
@@ -146,6 +147,36 @@ static void usb_clear_stall(struct kms_driver *driver)
 		usb_free_stalled_transfer();
 }
 
+/* The endpoint does not answer, and nobody remembers the frame list that it was given. */
+KMS_BUG_FUNCTION void usb_leak_frame_list(struct kms_driver *driver)
+{
+	ddi_umem_cookie_t cookie;
+	int line = __LINE__ + 1;
+	char *frames = ddi_umem_alloc(FRAME_BYTES, DDI_UMEM_SLEEP, &cookie);
+
+	frames[0] = 1;
+	kms_bug_record(driver->kernel, KMS_BUG_UMEM_LEAK, KMS_BUG_PLACE(line, frames, FRAME_BYTES));
+}
+
+static void usb_free_frame_list(void)
+{
+	ddi_umem_cookie_t cookie;
+	char *frames = ddi_umem_alloc(FRAME_BYTES, DDI_UMEM_SLEEP, &cookie);
+
+	frames[0] = 1;
+	ddi_umem_free(cookie);
+}
+
+static void usb_open_stream(struct kms_driver *driver)
+{
+	if (!kms_bug_due(driver, KMS_BUG_UMEM_LEAK))
+		return;
+	if (kms_bug_planted(driver->kernel, KMS_BUG_UMEM_LEAK))
+		usb_leak_frame_list(driver);
+	else
+		usb_free_frame_list();
+}
+
 /* A callout must not sleep, and KM_SLEEP says that this call may. */
 KMS_BUG_FUNCTION void usb_sleep_in_callout(struct kms_kernel *kernel, void *argument)
 {
@@ -189,6 +220,7 @@ static void usb_work(struct kms_driver *driver)
 	struct usb_softc *sc = driver->softc;
 
 	usb_clear_stall(driver);
+	usb_open_stream(driver);
 	usb_ask_status(driver);
 	usb_read_status(sc);
 	usb_free_done(sc);

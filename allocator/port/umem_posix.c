@@ -58,19 +58,26 @@ static int memory_file(size_t bytes)
 	return fd;
 }
 
+/* Lays a mapping over what is there; fd -1: private zeroed memory, as the arena's was made. */
+static int map_over(void *start, size_t bytes, int fd)
+{
+	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+	void *p = mmap(start, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+
+	return p == MAP_FAILED ? -errno : 0;
+}
+
 static int share(void *start, size_t bytes, struct kms_shared *shared)
 {
-	int fd = memory_file(bytes);
+	int fd = memory_file(bytes), result;
 	struct stat now;
 
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &now) || mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-				    fd, 0) == MAP_FAILED) {
-		int error = errno;
-
+	result = fstat(fd, &now) ? -errno : map_over(start, bytes, fd);
+	if (result < 0) {
 		close_fd(fd);
-		return -error;
+		return result;
 	}
 	*shared = (struct kms_shared){fd, now.st_dev, now.st_ino};
 	return 0;
@@ -89,9 +96,7 @@ void kms_port_unshare(void *start, size_t bytes, struct kms_shared *shared)
 {
 	int kept_errno = errno;
 
-	/* as the arena's pages were made, so that they become one mapping with them again */
-	if (mmap(start, bytes, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (map_over(start, bytes, -1) < 0)
 		(void)mprotect(start, bytes, PROT_READ | PROT_WRITE);
 	if (is_ours(shared))
 		close_fd(shared->fd);

@@ -158,8 +158,8 @@ static void objects_have_the_size_and_alignment_asked_for(void **state)
 		{5000,   16   },
                 {70000,  0    },
                 {9000,   16384},
-                {100000, 65536},
-                {200,    65536},
+                {100000, 32768},
+                {200,    32768},
 	};
 
 	(void)state;

@@ -13,8 +13,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import kms  # noqa: E402
 
 PROGRAM = kms.BUILD / "test/system/demo_count"
-BUGS = ("leak", "overflow", "underflow", "double-free", "use-after-free", "wrong-size", "context")
-REFUSED = {"overflow", "underflow", "double-free", "wrong-size"}
+BUGS = ("leak", "overflow", "underflow", "double-free", "use-after-free", "wrong-size", "context",
+        "wrong-cache", "use-after-put", "umem-overflow", "umem-leak", "pageable")
+REFUSED = {"overflow", "underflow", "double-free", "wrong-size", "wrong-cache", "umem-overflow"}
 
 
 def counts(workspace, seed, bugs):
