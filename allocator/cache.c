@@ -62,6 +62,15 @@ void kms_cache_fork_stat(struct kms_heap *heap, struct kms_cache *cache)
 	*cache->stat = old;
 }
 
+void kms_cache_move(struct kms_heap *heap, struct kms_cache *cache)
+{
+	struct kms_cache_stat old = *cache->stat;
+
+	kms_cache_bind_stat(heap, cache);
+	*cache->stat = old;
+	cache_describe(heap, cache);
+}
+
 struct kms_cache *kms_cache_create(struct kms_heap *heap, const struct kms_cache_plan *plan)
 {
 	struct kms_check_set set = kms_heap_check_set(heap);

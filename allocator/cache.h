@@ -38,6 +38,9 @@ void kms_cache_bind_stat(struct kms_heap *heap, struct kms_cache *cache);
 /** The same in a forked child, which begins with the parent's figures. */
 void kms_cache_fork_stat(struct kms_heap *heap, struct kms_cache *cache);
 
+/** In a new region: its figures and its entry. Locks: cache.lock */
+void kms_cache_move(struct kms_heap *heap, struct kms_cache *cache);
+
 /**
  * Makes a cache and its entry in the shared region. NULL without memory or places. Needs control_lock,
  * or nobody else knows the heap yet.

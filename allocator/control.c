@@ -3,6 +3,7 @@
 
 #include "allocator/guard.h"
 #include "allocator/heap.h"
+#include "allocator/join.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
 #include "allocator/text.h"
@@ -93,6 +94,13 @@ static bool in_range(const struct variable *v, uint64_t value)
 	return value >= v->minimum && value <= v->maximum;
 }
 
+/* What was not recorded is not known from here on: schema/record.h. */
+static void new_session(struct kms_heap *heap)
+{
+	kms_heap_next_session(heap);
+	heap->slot->session = heap->session;
+}
+
 /* Needs control_lock. */
 static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t value)
 {
@@ -106,7 +114,7 @@ static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t 
 	if (variable == KMS_VAR_RING_BYTES && heap->ready)
 		return KMS_ACK_UNSUPPORTED;
 	if (variable == KMS_VAR_TRACE && heap->ready && value && !heap->variable[variable])
-		heap->session++;
+		new_session(heap);
 	heap->variable[variable] = value;
 	if (!heap->ready)
 		return KMS_ACK_OK;
@@ -143,6 +151,14 @@ static bool pair_read(const struct kms_pair *pair, uint64_t *value)
 
 	*value = v;
 	return v == ~__atomic_load_n(&pair->not_v, __ATOMIC_ACQUIRE);
+}
+
+void kms_control_again(struct kms_heap *heap)
+{
+	kms_port_lock(&heap->control_lock);
+	checks_changed(heap);
+	kms_heap_attention(heap);
+	kms_port_unlock(&heap->control_lock);
 }
 
 enum {
@@ -231,10 +247,34 @@ static uint32_t go_on(struct kms_local *t, uint32_t asked, uint64_t *value)
 	return KMS_ACK_OK;
 }
 
+/* What was not recorded is not known from here on: schema/record.h. */
+static uint32_t resync(struct kms_local *t, uint32_t asked, uint64_t *value)
+{
+	*value = asked;
+	kms_port_lock(&t->heap->control_lock);
+	new_session(t->heap);
+	kms_heap_attention(t->heap);
+	kms_port_unlock(&t->heap->control_lock);
+	return KMS_ACK_OK;
+}
+
+static uint32_t leave(struct kms_local *t, uint32_t asked, uint64_t *value)
+{
+	*value = asked;
+	kms_port_lock(&t->heap->control_lock);
+	kms_heap_leave(t->heap);
+	checks_changed(t->heap);
+	kms_heap_attention(t->heap);
+	kms_port_unlock(&t->heap->control_lock);
+	return KMS_ACK_OK;
+}
+
 static uint32_t (*const command[COMMANDS])(struct kms_local *t, uint32_t asked, uint64_t *value) = {
 	[KMS_VAR_VERIFY - KMS_VAR_COMMANDS] = verify,
 	[KMS_VAR_MARK - KMS_VAR_COMMANDS] = mark,
 	[KMS_VAR_CONTINUE - KMS_VAR_COMMANDS] = go_on,
+	[KMS_VAR_LEAVE - KMS_VAR_COMMANDS] = leave,
+	[KMS_VAR_RESYNC - KMS_VAR_COMMANDS] = resync,
 };
 
 static void command_answer(struct kms_local *t, unsigned variable, uint64_t value, uint32_t status,
@@ -297,7 +337,7 @@ void kms_control_poll(struct kms_local *t)
 	struct commands commands = {0};
 	uint32_t busy = t->busy;
 
-	if (!heap->request)
+	if (!heap->request || !heap->shared)
 		return;
 	/* A signal handler of this thread must not come for the lock, or find a record half written. */
 	kms_enter(t);

@@ -23,6 +23,9 @@ unsigned kms_control_find(const char *name, size_t length);
  */
 uint32_t kms_control_set(struct kms_heap *heap, unsigned variable, uint64_t value);
 
+/** The checks depend on whether anybody traces, which has changed. Locks: takes control_lock. */
+void kms_control_again(struct kms_heap *heap);
+
 /**
  * Takes up requests that wait in the request page, and answers them; the commands among them are
  * carried out by the calling thread.

@@ -189,12 +189,11 @@ static void byte_text(struct kms_text *text, const struct kms_finding *finding)
 
 static struct kms_fault *fault_take(struct kms_local *t, uint32_t *index)
 {
-	*index = kms_table_take(t->heap, KMS_SEC_FAULT, 1);
-	if (*index == KMS_NO_INDEX) {
+	struct kms_fault *fault = kms_table_take_entry(t->heap, KMS_SEC_FAULT, index);
+
+	if (!fault)
 		t->heap->slot->lost_faults++;
-		return NULL;
-	}
-	return (struct kms_fault *)kms_section_base(t->heap, KMS_SEC_FAULT) + *index;
+	return fault;
 }
 
 /* Into table and ring; @spare is where a finding goes for which the table has no room. */

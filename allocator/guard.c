@@ -278,7 +278,7 @@ static void queue(struct kms_local *t, struct kms_guard *g, struct kms_guard_slo
 	struct kms_heap *heap = t->heap;
 	struct kms_guard_slot *evicted;
 
-	slot->free_ns = kms_port_now_ns() - heap->start_mono_ns;
+	slot->free_ns = kms_port_now_ns();
 	if (t->state == KMS_LOCAL_NESTED) {
 		kms_guard_fifo_push_late(g, slot);
 		return;

@@ -37,12 +37,18 @@ void kms_guard_refused(struct kms_guard *g, uint32_t reason)
 	g->refused_nr = g->figure.frees ? g->figure.frees : 1;
 }
 
+/* The region may be younger than a block in the queue. */
+static uint64_t region_time(const struct kms_heap *heap, uint64_t mono_ns)
+{
+	return mono_ns > heap->start_mono_ns ? mono_ns - heap->start_mono_ns : 1;
+}
+
 void kms_guard_publish(struct kms_heap *heap, struct kms_guard *g)
 {
 	const struct kms_guard_slot *oldest = g->fifo_first;
 
 	g->figure.pages = g->figure.bytes >> KMS_PAGE_SHIFT;
-	g->figure.oldest_free_ns = oldest ? oldest->free_ns : 0;
+	g->figure.oldest_free_ns = oldest ? region_time(heap, oldest->free_ns) : 0;
 	g->figure.oldest_free_nr = oldest ? oldest->free_nr : 0;
 	g->figure.unguarded = __atomic_load_n(&g->unguarded, __ATOMIC_RELAXED);
 	heap->slot->guard = g->figure;

@@ -58,7 +58,7 @@ struct kms_guard_slot {
 	uint8_t fault_kind;
 	uint32_t fault;   /* index + 1 of the finding about this owner, 0 none */
 	uint32_t pin;     /* atomic: somebody reads the block; a free waits */
-	uint64_t free_ns; /* region time of its last free */
+	uint64_t free_ns; /* of its last free, monotonic clock */
 	uint64_t free_nr; /* its number among all guarded frees */
 };
 

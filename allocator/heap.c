@@ -115,6 +115,8 @@ bool kms_heap_init(struct kms_heap *heap)
 {
 	if (!kms_arena_init(heap))
 		return false;
+	if (!heap->alone_attention)
+		heap->alone_attention = &heap->no_attention;
 	heap->check_epoch = 1;
 	heap->checks = kms_control_checks(heap);
 	if (heap->slot)

@@ -29,6 +29,12 @@ void kms_local_refresh(struct kms_local *t);
  */
 bool kms_local_catch_up(struct kms_local *t);
 
+/**
+ * The heap has another region since this local's last call: takes its place there. Before the local
+ * is used; it is not busy, or nested.
+ */
+void kms_local_rejoin(struct kms_local *t);
+
 /** Every local takes the slow way at its next call. */
 void kms_heap_attention(struct kms_heap *heap);
 

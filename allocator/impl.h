@@ -188,6 +188,7 @@ struct kms_local {
 	uint64_t guard_countdown;
 	uint32_t tid;
 	uint32_t thread_index;
+	uint32_t region_nr;   /* heap.region_nr of the region that its ring and counters lie in */
 	uint32_t state;       /* enum kms_local_state */
 	uint32_t exit_rounds; /* destructor rounds seen at thread exit */
 	uint8_t small_class[KMS_MALLOC_SMALL_STEPS];
@@ -263,6 +264,7 @@ struct kms_heap {
 	const struct kms_tracer_page *tracer;
 	const struct kms_pair *position;
 	uint32_t slot_index;
+	uint32_t region_nr; /* how many regions came before: a tracer that came late, or again */
 	uint64_t start_mono_ns;
 	/* control */
 	uint64_t variable[KMS_VARIABLE_COUNT];
@@ -276,12 +278,14 @@ struct kms_heap {
 		uint64_t check_set; /* both, as they change: kms_heap_check_set */
 	};
 
-	uint32_t *epoch;       /* in memory that is wiped in a forked child; 0 there */
-	uint32_t last_epoch;   /* the highest value *epoch had; atomic */
-	uint32_t shared;       /* a tracer can read the region */
-	uint32_t session;      /* how often recording was switched on again */
-	uint32_t announced;    /* the record of the image's exec is written */
-	uint32_t no_attention; /* stands in for the request page's word */
+	uint32_t *epoch;                 /* in memory that is wiped in a forked child; 0 there */
+	uint32_t last_epoch;             /* the highest value *epoch had; atomic */
+	uint32_t shared;                 /* a tracer can read the region */
+	uint32_t session;                /* how often recording was switched on again */
+	uint32_t announced;              /* the record of the image's exec is written */
+	uint32_t no_attention;           /* stands in for the request page's word */
+	const uint32_t *alone_attention; /* that word while nobody can read the region */
+	uint64_t alone_panic;            /* kmem_panic as it was before a tracer came */
 	uint64_t acked_seq;
 	uint64_t requested[KMS_VARIABLE_COUNT]; /* last request taken up */
 	bool was_requested[KMS_VARIABLE_COUNT]; /* there was one */

@@ -15,12 +15,11 @@ enum {
 
 static uint32_t thread_entry(struct kms_heap *heap, uint32_t tid)
 {
-	uint32_t index = kms_table_take(heap, KMS_SEC_THREAD, 1);
-	struct kms_thread *entry;
+	uint32_t index;
+	struct kms_thread *entry = kms_table_take_entry(heap, KMS_SEC_THREAD, &index);
 
-	if (index == KMS_NO_INDEX)
+	if (!entry)
 		return 0;
-	entry = (struct kms_thread *)kms_section_base(heap, KMS_SEC_THREAD) + index;
 	entry->slot = heap->slot_index;
 	entry->tid = tid;
 	kms_port_thread_name(entry->name);
@@ -84,7 +83,8 @@ void kms_local_refresh(struct kms_local *t)
 
 	/* A signal handler must not find half of it done. */
 	kms_enter(t);
-	t->attention = heap->request ? &heap->request->attention : &heap->no_attention;
+	t->attention =
+		heap->shared && heap->request ? &heap->request->attention : heap->alone_attention;
 	t->attention_seen = __atomic_load_n(t->attention, __ATOMIC_ACQUIRE);
 	t->epoch = heap->epoch;
 	t->epoch_seen = __atomic_load_n(heap->epoch, __ATOMIC_ACQUIRE);
@@ -92,7 +92,7 @@ void kms_local_refresh(struct kms_local *t)
 	set = kms_heap_check_set(heap);
 	/* In the middle of a switch the trace may be on already and its check not yet: rounds have
 	 * no side entry then. The gate is closed once more when the switch is done. */
-	t->trace = heap->shared && set.checks & KMS_CHECK_SIZE
+	t->trace = heap->shared && set.checks & KMS_CHECK_SIZE && t->region_nr == heap->region_nr
 			   ? (uint32_t)heap->variable[KMS_VAR_TRACE]
 			   : 0;
 	t->guard_active = kms_guard_wanted(heap);
@@ -140,6 +140,30 @@ static void announce(struct kms_local *t)
 	kms_ring_emit_code(t, KMS_REC_THREAD, 1, numbers);
 }
 
+/* A place in the region: ring, counters, and an entry that says who this is. */
+static void take_place(struct kms_local *t)
+{
+	struct kms_heap *heap = t->heap;
+
+	t->region_nr = heap->region_nr;
+	t->thread_index = thread_entry(heap, t->tid);
+	kms_ring_reset(t->ring);
+	kms_ring_claim(t);
+}
+
+void kms_local_rejoin(struct kms_local *t)
+{
+	uint32_t busy = t->busy;
+
+	kms_enter(t);
+	kms_stack_init(t->stack, t->heap->stacks);
+	take_place(t);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->busy = busy;
+	kms_local_refresh(t);
+	announce(t);
+}
+
 struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 {
 	struct kms_local *t;
@@ -152,13 +176,11 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 	if (!t)
 		return NULL;
 	t->tid = kms_port_tid();
-	t->thread_index = thread_entry(heap, t->tid);
 	t->level = KMS_LEVEL_TASK;
 	t->suspended = 0;
 	t->busy = 0;
 	kms_stack_init(t->stack, heap->stacks);
-	kms_ring_reset(t->ring);
-	kms_ring_claim(t);
+	take_place(t);
 	kms_local_refresh(t);
 	announce(t);
 	return t;
@@ -257,6 +279,8 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 		heap->request = NULL;
 	}
 	heap->slot->guard = guard;
+	heap->slot->session = parent->session;
+	heap->slot->first_session = parent->first_session;
 	heap->slot->fork_ns = kms_port_now_ns() - heap->start_mono_ns;
 	heap->slot->arena_used_bytes = (uint64_t)heap->arena.used_pages << KMS_PAGE_SHIFT;
 	kms_control_publish(heap);
@@ -268,9 +292,9 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 	__atomic_store_n(&heap->slot->state, KMS_SLOT_LIVE, __ATOMIC_RELEASE);
 	if (t) {
 		t->tid = kms_port_tid();
-		t->thread_index = thread_entry(heap, t->tid);
-		kms_ring_reset(t->ring);
-		kms_ring_claim(t);
+		if (t->region_nr != heap->region_nr)
+			kms_stack_init(t->stack, heap->stacks);
+		take_place(t);
 		adopt_orphans(heap, t);
 		kms_local_refresh(t);
 		numbers[0] = heap->slot_index;

@@ -82,6 +82,12 @@ uint64_t kms_region_bytes(const struct kms_region_plan *plan)
 	return total;
 }
 
+uint64_t kms_region_unread_bytes(const struct kms_region_plan *plan)
+{
+	return kms_region_bytes(plan) -
+	       (uint64_t)plan->rings * plan->blocks_per_ring * sizeof(struct kms_block);
+}
+
 void kms_region_init(struct kms_heap *heap, void *memory, const struct kms_region_plan *plan)
 {
 	struct kms_region_header *r = memory;
@@ -255,10 +261,11 @@ void kms_region_exit_slot(struct kms_heap *heap)
 		__atomic_store_n(&heap->slot->state, KMS_SLOT_EXITED, __ATOMIC_RELEASE);
 }
 
-uint32_t kms_table_take(struct kms_heap *heap, enum kms_section_kind kind, uint32_t count)
+static uint32_t take(const struct kms_heap *heap, struct kms_region_header *region,
+		     enum kms_section_kind kind, uint32_t count)
 {
-	for (unsigned i = 0; i < heap->region->sections && i < KMS_MAX_SECTIONS; i++) {
-		struct kms_section *s = &heap->region->section[i];
+	for (unsigned i = 0; i < region->sections && i < KMS_MAX_SECTIONS; i++) {
+		struct kms_section *s = &region->section[i];
 		uint64_t first;
 
 		if (s->kind != (uint32_t)kind)
@@ -271,8 +278,24 @@ uint32_t kms_table_take(struct kms_heap *heap, enum kms_section_kind kind, uint3
 		}
 		break;
 	}
-	__atomic_add_fetch(&heap->region->lost_tables, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&region->lost_tables, 1, __ATOMIC_RELAXED);
 	return KMS_NO_INDEX;
+}
+
+uint32_t kms_table_take(struct kms_heap *heap, enum kms_section_kind kind, uint32_t count)
+{
+	return take(heap, heap->region, kind, count);
+}
+
+void *kms_table_take_entry(struct kms_heap *heap, enum kms_section_kind kind, uint32_t *index)
+{
+	struct kms_region_header *region = __atomic_load_n(&heap->region, __ATOMIC_ACQUIRE);
+	const struct kms_section *section = &heap->section[kind];
+
+	*index = take(heap, region, kind, 1);
+	return *index == KMS_NO_INDEX ? NULL
+				      : (uint8_t *)region + section->offset +
+						(uint64_t)*index * section->entry_bytes;
 }
 
 uint32_t kms_string_add(struct kms_heap *heap, const char *text, size_t max_bytes)

@@ -28,6 +28,9 @@ void kms_region_plan_process(struct kms_region_plan *plan, uint64_t ring_bytes);
 /** Bytes that a region of this plan takes; pages never written cost nothing. */
 uint64_t kms_region_bytes(const struct kms_region_plan *plan);
 
+/** The same without the blocks of the rings, which come last: where nothing is recorded. */
+uint64_t kms_region_unread_bytes(const struct kms_region_plan *plan);
+
 /**
  * Lays out a zeroed region at @memory and makes it the heap's. The caller then fills in the
  * header's identity fields and calls kms_region_publish.
@@ -48,6 +51,12 @@ static inline void *kms_section_base(const struct kms_heap *heap, enum kms_secti
 {
 	return (uint8_t *)heap->region + heap->section[kind].offset;
 }
+
+/**
+ * Takes the next entry of an append-only table: where it is, its number in *index. NULL if the table
+ * is full. The region may become another one meanwhile: then it is one of the old region.
+ */
+void *kms_table_take_entry(struct kms_heap *heap, enum kms_section_kind kind, uint32_t *index);
 
 /**
  * Takes the next @count entries of an append-only table.

@@ -39,6 +39,9 @@ bool kms_ring_drained(const struct kms_heap *heap, uint32_t index)
 		(struct kms_ring_desc *)kms_section_base(heap, KMS_SEC_RING_DESC) + index;
 	uint64_t position = pair_value(&heap->position[index], 0);
 
+	/* nothing is written where nobody reads: of such a ring only its counters matter */
+	if (!heap->shared)
+		return true;
 	return position > __atomic_load_n(&desc->head_block, __ATOMIC_ACQUIRE);
 }
 
@@ -353,7 +356,8 @@ void kms_ring_resume(struct kms_local *local)
 {
 	struct kms_ring_writer *w = local->ring;
 
-	if (w->ring == KMS_NO_INDEX || w->session == (uint8_t)local->heap->session)
+	if (w->ring == KMS_NO_INDEX || local->region_nr != local->heap->region_nr ||
+	    w->session == (uint8_t)local->heap->session)
 		return;
 	join_session(w, local->heap->session);
 	/* Where no block is open, or none has room, the next one begins with it. */

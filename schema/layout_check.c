@@ -5,6 +5,7 @@
  */
 #include <stddef.h>
 
+#include "schema/attach.h"
 #include "schema/record.h"
 #include "schema/region.h"
 #include "schema/spans.h"
@@ -34,6 +35,7 @@ AT(kms_slot, lost_children, 120);
 AT(kms_slot, guard, 128);
 AT(kms_slot, stop_state, 240);
 AT(kms_slot, ack, 256);
+AT(kms_slot, session, 256 + 16 * KMS_REQUEST_ITEMS);
 SIZE_IS(kms_guard_stat, 112);
 SIZE_IS(kms_ring_desc, 128);
 AT(kms_ring_desc, first_block, 24);
@@ -51,6 +53,10 @@ SIZE_IS(kms_fork_cut, 16);
 SIZE_IS(kms_fault, 640);
 AT(kms_fault, time_ns, 16);
 AT(kms_fault, bytes, 176);
+SIZE_IS(kms_attach_page, KMS_PAGE_BYTES);
+AT(kms_attach_page, state, 24);
+AT(kms_attach_page, request, 56);
+AT(kms_attach_page, run_dir, 88);
 SIZE_IS(kms_side, 16);
 SIZE_IS(kms_span, 64);
 AT(kms_span, pages, 24);

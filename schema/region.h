@@ -155,8 +155,9 @@ enum kms_slot_state {
 	KMS_SLOT_CLAIMED = 1, /* being filled */
 	KMS_SLOT_LIVE = 2,
 	KMS_SLOT_EXITED =
-		3, /* said goodbye; a killed process stays LIVE. A slot is claimed again by
+		3,         /* said goodbye; a killed process stays LIVE. A slot is claimed again by
 			    * the target when its process is dead and its rings are drained */
+	KMS_SLOT_LEFT = 4, /* the process lives and goes on without us: nothing more will come */
 };
 
 enum kms_ack_status {
@@ -251,7 +252,9 @@ struct kms_slot {
 	uint32_t stop_tid;   /* the thread that waits */
 	uint32_t stop_nr;    /* counts the stops of this process */
 	struct kms_ack ack[KMS_REQUEST_ITEMS];
-	uint8_t pad[KMS_PAGE_BYTES - 256 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
+	uint32_t session;       /* of recording, schema/record.h; 0 since the process began */
+	uint32_t first_session; /* of this region: stacks of older ones are not in its trie */
+	uint8_t pad[KMS_PAGE_BYTES - 264 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
 };
 
 enum kms_ring_state {

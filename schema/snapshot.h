@@ -22,12 +22,14 @@ enum kms_target_state {
 	KMS_STATE_RUNNING = 1,
 	KMS_STATE_STOPPED = 2,
 	KMS_STATE_EXITED = 3,
-	KMS_STATE_LOST = 4,    /* the tracer or the guest went away */
-	KMS_STATE_CORRUPT = 5, /* its region was damaged: ring_corrupt */
+	KMS_STATE_LOST = 4,     /* the tracer or the guest went away */
+	KMS_STATE_CORRUPT = 5,  /* its region was damaged: ring_corrupt */
+	KMS_STATE_DETACHED = 6, /* it goes on without us */
+	KMS_STATES,
 };
 
 /** Names of enum kms_target_state. */
-#define KMS_STATE_NAMES "none", "running", "stopped", "exited", "lost", "ring_corrupt"
+#define KMS_STATE_NAMES "none", "running", "stopped", "exited", "lost", "ring_corrupt", "detached"
 
 /** A process (fork to exit) or a guest boot. Strings belong to the snapshot. */
 struct kms_view_target {

@@ -131,13 +131,13 @@ static void write_machinery(struct kms_json *json, const struct kms_view_stats *
 /* Targets by state, every state named. */
 static void write_states(struct kms_exchange *x)
 {
-	uint64_t counts[KMS_STATE_CORRUPT + 1] = {0};
+	uint64_t counts[KMS_STATES] = {0};
 
 	for (size_t i = 0; i < x->snapshot->n_targets; i++)
-		if (x->snapshot->target[i].state <= KMS_STATE_CORRUPT)
+		if (x->snapshot->target[i].state < KMS_STATES)
 			counts[x->snapshot->target[i].state]++;
 	kms_json_object_begin(&x->json, "targets");
-	for (uint32_t state = KMS_STATE_RUNNING; state <= KMS_STATE_CORRUPT; state++)
+	for (uint32_t state = KMS_STATE_RUNNING; state < KMS_STATES; state++)
 		kms_json_u64(&x->json, kms_state_name(state), counts[state]);
 	kms_json_object_end(&x->json);
 }

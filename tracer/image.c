@@ -511,6 +511,8 @@ static void look_whether_over(struct kms_image *image, uint64_t now_ns, bool mor
 		return;
 	image->held_ns = now_ns;
 	held = kms_region_is_held(&image->region);
+	if (kms_image_slots_left(image))
+		held = 0;
 	if (held > 0 || (held < 0 && kms_image_live(image)))
 		return;
 	/* what is in it now is all that will ever be; read by the polls to come */

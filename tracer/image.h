@@ -38,6 +38,8 @@ enum kms_image_limits {
  * they may be those of another namespace. */
 #define KMS_IMAGE_GONE_NS          UINT64_C(100000000)
 #define KMS_IMAGE_UNSEEN_NS        UINT64_C(2000000000)
+/* A call that was under way when its process left us may still write its record. */
+#define KMS_IMAGE_LEFT_NS          UINT64_C(20000000)
 
 /** Values that were asked for of all processes: those to come get them too. */
 struct kms_wanted {
@@ -58,6 +60,7 @@ struct kms_image_env {
 	uint64_t allocs_first; /* alloc events of first_pid so far */
 	uint32_t first_pid;
 	bool first_seen; /* a region of first_pid was opened */
+	bool first_left; /* and the process goes on without us */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
 };
@@ -82,6 +85,8 @@ struct kms_image_slot {
 	bool is_dead;              /* the process ended; what its rings hold is all that comes */
 	bool is_over;              /* and everything of it was read */
 	bool is_executing;         /* lived when nobody had the region any more */
+	bool has_left;             /* the process lives and goes on without us */
+	uint64_t left_ns;          /* when that was seen */
 	bool is_active;            /* had events since its counters were sent */
 	bool was_active;      /* before that: what belongs to its last event may have come since */
 	bool is_new;          /* what its parent wrote before the fork may still be unread */
@@ -118,6 +123,7 @@ struct kms_image {
 	enum kms_image_state state;
 	bool sees_pids; /* its pids are of our namespace */
 	bool lost_children_said;
+	bool leave_asked; /* whoever has it is to go on without us */
 	struct kms_region region;
 	struct kms_control control;
 	struct kms_tables tables;

@@ -18,6 +18,8 @@ void kms_image_slots_settle(struct kms_image *image);
 void kms_image_slots_all_dead(struct kms_image *image);
 /** Ends targets whose process is dead and whose rings are read. */
 void kms_image_slots_finish(struct kms_image *image);
+/** Everybody is gone or goes on without us: the region is of no use to those who have it. */
+bool kms_image_slots_left(const struct kms_image *image);
 /** A target for an image that was damaged before any process of it was seen. */
 void kms_image_add_corrupt_target(struct kms_image *image);
 void kms_image_slots_deinit(struct kms_image *image);

@@ -94,8 +94,9 @@ static uint32_t executed_by(const struct kms_image *image)
 			pid[i] ? kms_targets_find(image->env->targets, pid[i]) : NULL;
 		uint64_t end_ns = target ? target->info.end_wall_ns : 0;
 
-		/* one that ended long ago had the same pid by chance */
+		/* one that ended long ago had the same pid by chance; one that left us may be back */
 		if (target && target->info.image != image->ordinal &&
+		    target->info.state != KMS_STATE_DETACHED &&
 		    (!end_ns || end_ns + KMS_IMAGE_UNSEEN_NS > kms_wall_ns()))
 			return target->info.id;
 	}
@@ -163,7 +164,8 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	slot->target = target;
 	slot->is_dead = slot->is_over = slot->is_active = slot->was_active = false;
 	slot->is_new = image->has_new = true;
-	slot->is_executing = false;
+	slot->is_executing = slot->has_left = false;
+	slot->left_ns = 0;
 	slot->unseen_ns = slot->counters_ns = 0;
 	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);
 	if (kms_image_slot_inherit(image, job->slot, job->parent_slot))
@@ -191,11 +193,24 @@ static void end_claim(struct kms_image *image, uint32_t index)
 	slot->target = NULL;
 }
 
+/* It goes on without us: as if it were dead, once the last record that was under way is there. */
+static void follow_left(struct kms_image *image, struct kms_image_slot *slot, uint64_t now_ns)
+{
+	if (!slot->left_ns)
+		slot->left_ns = now_ns;
+	if (slot->is_dead || now_ns - slot->left_ns < KMS_IMAGE_LEFT_NS)
+		return;
+	slot->is_dead = slot->has_left = true;
+	image->look_closer = true;
+}
+
 static void follow_state(struct kms_image *image, struct kms_image_slot *slot,
 			 const struct look_job *job, uint64_t now_ns)
 {
 	uint64_t patience_ns = image->sees_pids ? KMS_IMAGE_GONE_NS : KMS_IMAGE_UNSEEN_NS;
 
+	if (job->state == KMS_SLOT_LEFT)
+		follow_left(image, slot, now_ns);
 	if (slot->unseen_ns && slot->is_active)
 		slot->unseen_ns = now_ns;
 	if (slot->unseen_ns && !slot->is_dead &&
@@ -217,7 +232,7 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 
 	if (result)
 		return kms_err_set(err, result, "the file was cut short");
-	if (job.state > KMS_SLOT_EXITED || job.stop.state > KMS_STOP_START ||
+	if (job.state > KMS_SLOT_LEFT || job.stop.state > KMS_STOP_START ||
 	    (job.parent_slot >= image->region.head.slots && job.parent_slot != KMS_NO_INDEX))
 		return kms_err_set(err, -EBADMSG, "slot %u: impossible state", slot);
 	image->slot[slot].looked_at = image->look_nr;
@@ -264,7 +279,7 @@ void kms_image_slots_all_dead(struct kms_image *image)
 
 		if (slot->is_dead)
 			continue;
-		slot->is_executing = lives(slot);
+		slot->is_executing = lives(slot) && !slot->left_ns;
 		slot->is_dead = true;
 		kms_image_slot_forget_stop(image, i);
 	}
@@ -308,8 +323,23 @@ void kms_image_slots_finish(struct kms_image *image)
 			continue;
 		}
 		slot->is_over = true;
+		if (slot->has_left && slot->target->info.pid == image->env->first_pid)
+			image->env->first_left = true;
 		if (!slot->is_executing)
 			forget_process(slot);
-		kms_targets_set_state(image->env->targets, slot->target, KMS_STATE_EXITED);
+		kms_targets_set_state(image->env->targets, slot->target,
+				      slot->has_left ? KMS_STATE_DETACHED : KMS_STATE_EXITED);
 	}
+}
+
+bool kms_image_slots_left(const struct kms_image *image)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < image->n_slots; i++) {
+		if (image->slot[i].target && !image->slot[i].is_over)
+			return false;
+		any |= image->slot[i].has_left;
+	}
+	return any;
 }

@@ -130,8 +130,13 @@ void kms_images_destroy(struct kms_images *images)
 
 	if (!images)
 		return;
-	while ((link = kms_list_first(&images->list)) != NULL)
-		kms_image_close(KMS_CONTAINER_OF(link, struct kms_image, link));
+	while ((link = kms_list_first(&images->list)) != NULL) {
+		struct kms_image *image = KMS_CONTAINER_OF(link, struct kms_image, link);
+
+		if (image->leave_asked) /* stays if it cannot be removed */
+			(void)unlinkat(images->dir_fd, image->name, 0);
+		kms_image_close(image);
+	}
 	for (link = kms_list_first(&images->pending); link; link = next) {
 		next = kms_list_next(&images->pending, link);
 		free(KMS_CONTAINER_OF(link, struct pending, link));
@@ -428,6 +433,7 @@ int kms_images_poll(struct kms_images *images, const struct kms_images_ask *ask,
 		rotate(images);
 	images->state.first_seen = images->env.first_seen;
 	images->state.first_allocates = images->env.allocs_first > 0;
+	images->state.first_left = images->env.first_left;
 	(void)pthread_mutex_unlock(&images->lock);
 	news->any = !kms_batch_is_empty(batch);
 	return result;

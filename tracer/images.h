@@ -90,6 +90,7 @@ struct kms_images_state {
 	uint32_t stand;       /* processes that stand still */
 	bool first_seen;      /* a region of first_pid was there */
 	bool first_allocates; /* and it has allocated something */
+	bool first_left;      /* and the process goes on without us */
 	uint64_t changed_ns;  /* when an image was last opened or closed */
 };
 
@@ -116,6 +117,13 @@ struct kms_images_variable {
 /** Errors: -ESRCH: no such target, or it is over; -EFAULT */
 int kms_images_variable(struct kms_images *images, uint32_t target, unsigned variable,
 			struct kms_images_variable *out, struct kms_err *err);
+
+/**
+ * Asks one target, or with target 0 all that live, to go on without us: at its next allocator call.
+ * A region that is asked for and not left when the images are closed is removed from the folder.
+ * Any thread. Errors: as kms_images_request()
+ */
+int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err *err);
 
 /**
  * Asks one target, or with target 0 all that live and those that come later, to set a variable. Any

@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 
+#include "schema/variables.h"
 #include "tracer/images_impl.h"
+#include "tracer/process.h"
 
 /* Reads a slot's answer to a request. */
 struct ack_job {
@@ -136,6 +138,29 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 	if (!result && !target && variable < KMS_VAR_COMMANDS) {
 		images->env.wanted.value[variable] = value;
 		images->env.wanted.is_set[variable] = true;
+	}
+	(void)pthread_mutex_unlock(&images->lock);
+	return result;
+}
+
+int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	int result;
+
+	(void)pthread_mutex_lock(&images->lock);
+	result = kms_images_not_there(target, err);
+	while (kms_images_next_slot(images, target, &image, &slot)) {
+		uint64_t seq;
+
+		result = kms_control_request(&image->control, slot, KMS_VAR_LEAVE, 1, &seq);
+		if (result) {
+			(void)kms_err_set(err, result, "the memory of target %u is gone", target);
+			break;
+		}
+		image->leave_asked |= target == 0 || kms_image_live(image) == 1;
+		kms_err_clear(err);
 	}
 	(void)pthread_mutex_unlock(&images->lock);
 	return result;

@@ -78,7 +78,8 @@ struct kms_model_cache *kms_model_target_cache(struct kms_model *model,
 
 static bool is_over(uint32_t state)
 {
-	return state == KMS_STATE_EXITED || state == KMS_STATE_LOST || state == KMS_STATE_CORRUPT;
+	return state == KMS_STATE_EXITED || state == KMS_STATE_LOST || state == KMS_STATE_CORRUPT ||
+	       state == KMS_STATE_DETACHED;
 }
 
 /* A forked child begins with its parent's blocks; anything else with none. */
@@ -185,7 +186,8 @@ int kms_model_target_slot(struct kms_model *model, const struct kms_batch_slot *
 
 	if (!target)
 		return -ENOMEM;
-	if (slot->state != KMS_SLOT_LIVE && slot->state != KMS_SLOT_EXITED)
+	if (slot->state != KMS_SLOT_LIVE && slot->state != KMS_SLOT_EXITED &&
+	    slot->state != KMS_SLOT_LEFT)
 		return 0; /* being filled */
 	target->slot_copy = (struct kms_model_slot){
 		.known = true,

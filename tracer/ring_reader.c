@@ -78,7 +78,7 @@ void kms_ring_reader_init(struct kms_ring_reader *reader, uint32_t ring, uint64_
 
 uint64_t kms_ring_produced(const struct kms_ring_reader *reader)
 {
-	return reader->next_seq + reader->extra_lost;
+	return reader->next_seq - reader->start_seq + reader->extra_lost;
 }
 
 static int damaged(const struct kms_ring_reader *reader, struct kms_err *err, const char *what,
@@ -95,8 +95,11 @@ static int begin_claim(struct kms_ring_reader *reader, const struct kms_ring_vie
 {
 	if (reader->from_bytes || (reader->claim && !reader->is_over && reader->next_seq))
 		return damaged(reader, err, "claimed again before it was read", view->claims);
-	if (view->first_block != reader->next_block)
+	reader->is_joined = !reader->claim && view->first_block < reader->next_block;
+	if (view->first_block != reader->next_block && !reader->is_joined)
 		return damaged(reader, err, "a claim begins at another block", view->first_block);
+	reader->has_start = !reader->is_joined;
+	reader->start_seq = 0;
 	reader->claim = view->claims;
 	reader->is_over = false;
 	reader->next_seq = 0;
@@ -127,6 +130,9 @@ static int check_sequence(struct kms_ring_reader *reader, const struct kms_block
 {
 	uint64_t expected = reader->from_bytes ? reader->first_seq : reader->next_seq;
 
+	if (!reader->has_start)
+		expected = reader->start_seq = block->first_seq;
+	reader->has_start = true;
 	if (block->first_seq != expected)
 		return damaged(reader, err, "sequence jumps", block->first_seq);
 	reader->first_seq = block->first_seq;
@@ -244,6 +250,13 @@ static int read_last(struct kms_ring_reader *reader, struct kms_region *region,
 		if (result < 0)
 			return result;
 		next_block(reader);
+	}
+	/* what a former tracer read is not in our sums */
+	if (reader->is_joined) {
+		if (reader->has_start && view->next_seq - reader->next_seq <= KMS_BLOCK_LOST_MAX)
+			reader->extra_lost = view->next_seq - reader->next_seq;
+		reader->is_over = true;
+		return KMS_RING_NEWS;
 	}
 	/* an owner that said goodbye left its sums: they and the blocks must say the same */
 	if (view->next_seq - reader->next_seq == view->lost - reader->lost &&

@@ -34,6 +34,9 @@ struct kms_ring_reader {
 	uint32_t claim;      /* the claim being read, 0 none yet */
 	uint32_t slot;       /* of its owner */
 	bool is_over;        /* the claim ended and was read to its end */
+	bool is_joined;      /* its begin was read by a former tracer */
+	bool has_start;      /* start_seq is known; always but between that and the first block */
+	uint64_t start_seq;  /* of the first event that is ours to read */
 	uint64_t next_block; /* the first block not wholly taken over: the ring's position */
 	uint32_t from_bytes; /* of it that were taken */
 	uint64_t first_seq;  /* of it, valid if from_bytes */
@@ -58,7 +61,7 @@ enum kms_ring_news {
 	KMS_RING_MORE = 2, /* the batch is full: read again at once */
 };
 
-/** Begins at a position: 1, or where a former tracer stopped. */
+/** Begins at a position: 1, or where a former tracer stopped, perhaps in the middle of a claim. */
 void kms_ring_reader_init(struct kms_ring_reader *reader, uint32_t ring, uint64_t position);
 
 /**

@@ -65,7 +65,7 @@ static struct kms_leak_facts site_facts(const struct scene *scene, const struct 
 		.grown = past->grown | (uint32_t)(site->live_count > past->epoch_count)
 					       << clock->epoch,
 		.epochs = clock->epoch + 1,
-		.at_exit = scene->target->ended,
+		.at_exit = scene->target->ended && scene->target->state != KMS_STATE_DETACHED,
 	};
 
 	if (site->frees)

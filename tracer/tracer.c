@@ -467,7 +467,7 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 
 	kms_images_state(tracer->images, &s);
 	since_ns = s.changed_ns > tracer->exited_ns ? s.changed_ns : tracer->exited_ns;
-	if (tracer->is_exited && !s.open && !s.unfinished && !s.in_flight) {
+	if ((tracer->is_exited || s.first_left) && !s.open && !s.unfinished && !s.in_flight) {
 		bool is_quiet = now_ns >= since_ns + quiet_ns;
 
 		if (is_quiet && !kms_images_find_tree(tracer->images))
@@ -477,7 +477,7 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 	if (s.stand)
 		tracer->started_ns = now_ns; /* it could not allocate so far */
 	if (tracer->missing_said || !tracer->config.first_pid || tracer->is_exited ||
-	    (s.first_seen && s.first_allocates))
+	    s.first_left || (s.first_seen && s.first_allocates))
 		return KMS_TRACER_TIMEOUT;
 	if (now_ns >= tracer->started_ns + missing_ns) {
 		tracer->missing_said = true;
@@ -515,6 +515,23 @@ enum kms_tracer_wait kms_tracer_wait(struct kms_tracer *tracer, int timeout_ms)
 	}
 	(void)pthread_mutex_unlock(&tracer->lock);
 	return what;
+}
+
+int kms_tracer_leave(struct kms_tracer *tracer, uint32_t target, struct kms_err *err)
+{
+	return kms_images_leave(tracer->images, target, err);
+}
+
+int kms_tracer_resync(struct kms_tracer *tracer, const struct kms_options *options,
+		      struct kms_err *err)
+{
+	int result = 0;
+
+	for (unsigned i = 0; !result && i < KMS_VARIABLE_COUNT; i++) {
+		if (options->is_set[i])
+			result = kms_images_request(tracer->images, 0, i, options->value[i], err);
+	}
+	return result ? result : kms_images_request(tracer->images, 0, KMS_VAR_RESYNC, 1, err);
 }
 
 uint64_t kms_tracer_sync_begin(struct kms_tracer *tracer)

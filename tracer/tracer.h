@@ -15,6 +15,8 @@
 
 #include "base/err.h"
 #include "schema/snapshot.h"
+#include "tracer/attach.h"
+#include "tracer/attach_run.h"
 #include "tracer/daemon.h"
 #include "tracer/file.h"
 #include "tracer/launch.h"
@@ -57,6 +59,20 @@ struct kms_view kms_tracer_view(struct kms_tracer *tracer);
  * Shape:  wait_status as from waitpid(); -1 not known
  */
 void kms_tracer_exited(struct kms_tracer *tracer, pid_t pid, int wait_status);
+
+/**
+ * Asks a target, or all (0), to go on without us, each at its next allocator call: see
+ * kms_images_leave(). When all have, kms_tracer_wait() says that the run is over.
+ * Errors: -ESRCH
+ */
+int kms_tracer_leave(struct kms_tracer *tracer, uint32_t target, struct kms_err *err);
+
+/**
+ * Asks all targets to begin recording anew, with these values of variables: after a former tracer of
+ * the same memory. Errors: -ESRCH: none is there yet
+ */
+int kms_tracer_resync(struct kms_tracer *tracer, const struct kms_options *options,
+		      struct kms_err *err);
 
 /** What kms_tracer_wait() waited for. */
 enum kms_tracer_wait {

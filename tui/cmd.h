@@ -16,7 +16,7 @@ kms_cmd_fn kms_cmd_whatis, kms_cmd_history, kms_cmd_mark, kms_cmd_diff;
 kms_cmd_fn kms_cmd_status, kms_cmd_version, kms_cmd_help, kms_cmd_later;
 
 /* Rows of the commands with options of their own. */
-extern const struct kms_command kms_command_run, kms_command_daemon, kms_command_demo,
-	kms_command_sql, kms_command_db, kms_command_top;
+extern const struct kms_command kms_command_attach, kms_command_run, kms_command_daemon,
+	kms_command_demo, kms_command_sql, kms_command_db, kms_command_top;
 
 #endif

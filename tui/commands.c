@@ -107,6 +107,7 @@ static const char diff_help[] =
 
 const struct kms_command *const kms_commands[] = {
 	&kms_command_run,
+	&kms_command_attach,
 	&kms_command_top,
 	VIEW("leaks", "leak suspects: size, evidence, stack", leak_options, kms_cmd_leaks),
 	VIEW("faults", "reports of memory bugs", fault_options, kms_cmd_faults),
@@ -140,7 +141,6 @@ const struct kms_command *const kms_commands[] = {
 				    kms_cmd_version																			       },
 	&(const struct kms_command){"help",    "this list, or the options of a command", "[COMMAND]",
 				    NULL,									       0, 1, false, KMS_EXIT_USAGE, no_options,    0,                              kms_cmd_help  },
-	LATER("attach"),
 	LATER("report"),
 	LATER("export"),
 	LATER("replay"),

@@ -68,12 +68,33 @@ struct kms_run_info {
 	pid_t pid;
 	int wait_status; /* as waitpid() gives it; -1 unknown */
 	bool tracer_lost;
+	bool let_go;     /* attached to, and lives on without us */
 	bool background; /* other processes of the tree live: the tracer goes on */
 	uint32_t n_others;
 	bool store_failed;
 	char file[PATH_MAX];
 	char socket[PATH_MAX];
 	char url[160]; /* of the page, with a login that is good once; "" without a port */
+};
+
+/** What to attach to. Borrowed for the call. */
+struct kms_attach_ask {
+	pid_t pid;
+	const char *output;          /* NULL: the default name */
+	const char *const *settings; /* NAME=VALUE */
+	size_t n_settings;
+	bool stopped;
+	struct kms_run_info *info; /* filled as far as it is known */
+	void (*started)(void *arg);
+	void (*say)(void *arg, const char *line);
+	void *arg;
+};
+
+/** A process that has our allocator. */
+struct kms_attachable {
+	pid_t pid;
+	const char *program;
+	const char *session; /* that traces it, "" none */
 };
 
 /** Receives the result of a query, row by row; non-zero ends it. A value is NULL for SQL's NULL. */
@@ -111,6 +132,10 @@ struct kms_hooks {
 
 	/* Runs the daemon until a signal ends it. */
 	int (*daemon)(const struct kms_daemon_request *request, struct kms_err *err);
+	/* Traces a process that runs already, until it ends or a signal comes. 0 or negative errno. */
+	int (*attach)(const struct kms_attach_ask *ask, struct kms_err *err);
+	/* Calls fn for each process that could be attached to. */
+	void (*attach_each)(void (*fn)(void *arg, const struct kms_attachable *process), void *arg);
 
 	/* Path of libkmem_malloc.so as `run` would load it; NULL: not found. Static. */
 	const char *(*library_path)(void);

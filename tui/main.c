@@ -291,6 +291,70 @@ static int run_daemon(const struct kms_daemon_request *request, struct kms_err *
 	return ret;
 }
 
+static void attach_started(void *arg, const struct kms_run_result *result)
+{
+	const struct kms_attach_ask *ask = arg;
+
+	copy_result(ask->info, result);
+	if (ask->started)
+		ask->started(ask->arg);
+}
+
+static void attach_say(void *arg, const char *line)
+{
+	const struct kms_attach_ask *ask = arg;
+
+	if (ask->say)
+		ask->say(ask->arg, line);
+}
+
+static int attach(const struct kms_attach_ask *ask, struct kms_err *err)
+{
+	const struct kms_attach_config config = {
+		.pid = ask->pid,
+		.output = ask->output,
+		.settings = ask->settings,
+		.n_settings = ask->n_settings,
+		.stopped = ask->stopped,
+		.serve_start = serve_start,
+		.serve_stop = serve_stop,
+		.started = attach_started,
+		.say = attach_say,
+		.say_arg = (void *)ask, /* only read */
+	};
+	struct kms_run_result *result = calloc(1, sizeof(*result)); /* two paths */
+	int code;
+
+	if (!result)
+		return kms_err_set(err, -ENOMEM, "out of memory");
+	code = kms_attach_run(&config, result, err);
+	copy_result(ask->info, result);
+	ask->info->let_go = result->background;
+	ask->info->background = false; /* the session is gone: the file answers */
+	free(result);
+	return code;
+}
+
+struct each {
+	void (*fn)(void *arg, const struct kms_attachable *process);
+	void *arg;
+};
+
+static void each_info(void *arg, const struct kms_attach_info *info)
+{
+	const struct each *each = arg;
+	const struct kms_attachable process = {info->pid, info->program, info->session};
+
+	each->fn(each->arg, &process);
+}
+
+static void attach_each(void (*fn)(void *arg, const struct kms_attachable *process), void *arg)
+{
+	struct each each = {fn, arg};
+
+	kms_attach_each(each_info, &each);
+}
+
 static const char *library_path(void)
 {
 	static char path[PATH_MAX];
@@ -309,6 +373,8 @@ static const struct kms_hooks hooks = {
 	.session_root = session_root,
 	.run = run,
 	.daemon = run_daemon,
+	.attach = attach,
+	.attach_each = attach_each,
 	.library_path = library_path,
 #ifdef KMS_HAVE_DEMO
 	.demo_kernel = kms_demo_kernel_main,

@@ -80,6 +80,8 @@ static void add_end(struct kms_text *text, const struct kms_run_info *info)
 			      sigdescr_np(WTERMSIG(status)) ? sigdescr_np(WTERMSIG(status)) : "?");
 	else if (status >= 0 && WIFEXITED(status))
 		kms_text_addf(text, "ended with status %d", WEXITSTATUS(status));
+	else if (info->let_go)
+		kms_text_addf(text, "goes on without us");
 	else
 		kms_text_addf(text, "ended");
 }

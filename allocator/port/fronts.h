@@ -5,6 +5,9 @@
 
 #include "allocator/impl.h"
 
+/** What stacks are captured into: nodes, modules and strings of @region. NULL without memory. */
+struct kms_stacks *kms_stack_make(const struct kms_heap *heap, struct kms_region_header *region);
+
 /** Makes heap->stacks. False without memory. */
 bool kms_stack_start(struct kms_heap *heap);
 

@@ -19,6 +19,7 @@
 #include "allocator/heap.h"
 #include "allocator/kmem.h"
 #include "allocator/port.h"
+#include "allocator/port/attach.h"
 #include "allocator/port/fronts.h"
 #include "allocator/port/join.h"
 #include "allocator/port/maps.h"
@@ -108,7 +109,7 @@ static bool heap_start(struct kms_heap *heap)
 		heap->variable[KMS_VAR_PANIC] = 0;
 	if (options)
 		kms_control_parse(heap, options, complain);
-	if (!kms_region_file_make(heap, join.folder))
+	if (!kms_region_file_make(heap, kms_attach_is_asked() ? "" : join.folder))
 		return false;
 	heap->region->stalled = join.is_unread;
 	if (!kms_heap_init(heap) || !kms_stack_start(heap))
@@ -118,17 +119,17 @@ static bool heap_start(struct kms_heap *heap)
 	kms_guard_configure(heap);
 	__atomic_store_n(&heap->slot->state, KMS_SLOT_LIVE, __ATOMIC_RELEASE);
 	kms_region_publish(heap);
+	kms_attach_start(heap);
 	heap->ready = 1;
 	return true;
 }
 
-/* A child finds no lock held. */
-static void fork_prepare(void)
+void kms_process_lock_all(void)
 {
 	kms_heap_lock_all(&the_heap, UINT64_MAX);
 }
 
-static void fork_unlock(void)
+void kms_process_unlock_all(void)
 {
 	kms_heap_unlock_all(&the_heap);
 }
@@ -139,11 +140,12 @@ static void forked_child(void)
 
 	kms_maps_forget();
 	kms_heap_after_fork(&the_heap, t == &closed_local ? NULL : t);
+	kms_attach_forked(&the_heap);
 }
 
 static void fork_child(void)
 {
-	fork_unlock();
+	kms_process_unlock_all();
 	forked_child();
 }
 
@@ -163,7 +165,7 @@ static void thread_exit(void *value)
 static void start_hooks(void)
 {
 	(void)pthread_key_create(&thread_key, thread_exit);
-	(void)pthread_atfork(fork_prepare, fork_unlock, fork_child);
+	(void)pthread_atfork(kms_process_lock_all, kms_process_unlock_all, fork_child);
 }
 
 static bool process_start(void)
@@ -232,8 +234,11 @@ struct kms_local *kms_process_local(void)
 			kms_stop_join(t);
 		if (__atomic_load_n(t->attention, __ATOMIC_ACQUIRE) != t->attention_seen)
 			kms_control_poll(t);
+		kms_attach_poll(&the_heap);
 	}
-	if (kms_gate(t))
+	if (t->region_nr != the_heap.region_nr)
+		kms_local_rejoin(t);
+	else if (kms_gate(t))
 		kms_local_refresh(t);
 	if (t->state == KMS_LOCAL_USED)
 		kms_maps_tell(t);

@@ -21,6 +21,10 @@ struct kms_local *kms_process_local(void);
 /** The heap, started or not. */
 struct kms_heap *kms_process_heap(void);
 
+/** Takes all locks of the heap in their order, so that nobody is in the middle of anything. */
+void kms_process_lock_all(void);
+void kms_process_unlock_all(void);
+
 /** Name of the library as messages say it. */
 #define KMS_LIBRARY_NAME "kmemscope"
 

@@ -174,10 +174,19 @@ static uint32_t program_string(struct kms_heap *heap)
 	return kms_string_add(heap, path, sizeof(path));
 }
 
-static void identify(struct kms_heap *heap, const uint64_t random[2])
+static void random_words(uint64_t random[2])
+{
+	random[1] = 0;
+	if (getrandom(random, 2 * sizeof(*random), GRND_NONBLOCK) != 2 * (ssize_t)sizeof(*random))
+		random[0] = kms_port_now_ns();
+}
+
+void kms_region_file_identify(struct kms_heap *heap)
 {
 	struct kms_region_header *r = heap->region;
+	uint64_t random[2];
 
+	random_words(random);
 	heap->start_mono_ns = kms_port_now_ns();
 	r->image_id[0] = random[0];
 	r->image_id[1] = random[1];
@@ -188,17 +197,25 @@ static void identify(struct kms_heap *heap, const uint64_t random[2])
 	r->parent_image_pid = (uint32_t)getppid();
 	r->program_string = program_string(heap);
 	r->command_string = command_string(heap);
+	protect_tracer_pages(heap);
+}
+
+void *kms_region_file_map(const struct kms_heap *heap, const char *folder)
+{
+	uint64_t random[2];
+
+	random_words(random);
+	return map_file(folder, random[0], heap->region->region_bytes);
 }
 
 bool kms_region_file_make(struct kms_heap *heap, const char *folder)
 {
 	struct kms_region_plan plan;
-	uint64_t random[2] = {0};
+	uint64_t random[2];
 	int saved_errno = errno;
 	void *memory = NULL;
 
-	if (getrandom(random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
-		random[0] = kms_port_now_ns();
+	random_words(random);
 	kms_region_plan_process(&plan, heap->variable[KMS_VAR_RING_BYTES]);
 	if (!plan_within(&plan, budget()))
 		folder = "";
@@ -210,16 +227,17 @@ bool kms_region_file_make(struct kms_heap *heap, const char *folder)
 	}
 	heap->shared = memory != NULL;
 	if (!memory) {
-		plan.rings = RINGS_MIN; /* for reports on stderr only */
-		memory = mmap(NULL, kms_region_bytes(&plan), PROT_READ | PROT_WRITE,
+		/* For reports on stderr, and as the pattern of the one that a tracer who comes late
+		 * gets; nobody writes a record. */
+		if (plan.rings < RINGS_MIN)
+			plan.rings = RINGS_MIN;
+		memory = mmap(NULL, kms_region_unread_bytes(&plan), PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (memory == MAP_FAILED)
 			return false;
 	}
 	kms_region_init(heap, memory, &plan);
-	identify(heap, random);
-	if (heap->shared)
-		protect_tracer_pages(heap);
+	kms_region_file_identify(heap);
 	errno = saved_errno;
 	return kms_region_claim_slot(heap, kms_port_pid(), KMS_NO_INDEX);
 }

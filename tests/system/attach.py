@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
+
+usage: attach.py late|again|killed|fork|threads|refused
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+import kms  # noqa: E402
+
+STEPS = kms.BUILD / "test/system/steps"
+LIBRARY = kms.BUILD / "lib/libkmem_malloc.so"
+DEADLINE_S = 60
+
+
+class Steps:
+    """The program, told what to do line by line."""
+
+    def __init__(self, workspace, preload=True):
+        env = {"LD_PRELOAD": str(LIBRARY)} if preload else {}
+        self.child = workspace.start([STEPS], env=env)
+        self.pid = self.child.pid
+        self.blocks = self.bytes = 0
+        self.answer()
+
+    def answer(self):
+        line = self.child.stdout.readline().decode()
+        found = re.match(r"(\w+) live (\d+) (\d+) pid (\d+)$", line)
+        if not found:
+            raise AssertionError(f"steps answered {line!r}, status {self.child.poll()}")
+        self.blocks, self.bytes, self.last_pid = (int(found[i]) for i in (2, 3, 4))
+        return self
+
+    def tell(self, line):
+        self.child.stdin.write(line.encode() + b"\n")
+        self.child.stdin.flush()
+
+    def do(self, line):
+        self.tell(line)
+        return self.answer()
+
+    def end(self):
+        self.child.stdin.close()
+        return self.child.wait(timeout=DEADLINE_S)
+
+
+class Attached:
+    """`kmemscope attach` to a process, as a child of ours."""
+
+    def __init__(self, workspace, pid, trace, options=(), wait=True):
+        self.workspace, self.trace, self.pid = workspace, trace, pid
+        self.child = workspace.start([kms.KMEMSCOPE, "attach", "-o", trace, *options, f"pid:{pid}"],
+                                     stdin=subprocess.DEVNULL)
+        if wait:
+            kms.wait_for(self.published, DEADLINE_S, "the session is published")
+
+    def published(self):
+        if self.child.poll() is not None:
+            raise AssertionError(f"attach ended: {self.child.communicate()}")
+        return self.workspace.session()
+
+    def wait_joined(self, steps):
+        """Until the process's region is there: at its next call, which may be one of ours."""
+        def joined():
+            steps.do("touch")
+            return any(t["pid"] == self.pid and t["state"] == "running"
+                       for t in self.workspace.items("targets"))
+        kms.wait_for(joined, DEADLINE_S, "the process has joined")
+
+    def detach(self, steps=None):
+        """Lets it go; the process leaves at its next call."""
+        self.child.send_signal(signal.SIGINT)
+        while steps and self.child.poll() is None:
+            steps.do("touch")
+        out, err = self.child.communicate(timeout=DEADLINE_S)
+        return self.child.returncode, err.decode()
+
+
+def by_size(workspace, trace, kind, sizes):
+    """Stored events of a kind, by size."""
+    rows = workspace.sql(trace, f"SELECT size, count(*) FROM events WHERE kind = '{kind}' AND size IN "
+                                f"({','.join(map(str, sizes))}) GROUP BY size")
+    return {int(size): int(count) for size, count in rows}
+
+
+def reaches(workspace, key, value):
+    kms.wait_for(lambda: workspace.json("stats")[key] >= value, DEADLINE_S, f"{key} reaches {value}")
+
+
+def test_late(checks, workspace):
+    """Events after the attach are counted, all of them and no others."""
+    steps = Steps(workspace)
+    steps.do("alloc 1000 100")
+    attached = Attached(workspace, steps.pid, workspace.path / "late.kms")
+    attached.wait_joined(steps)
+    steps.do("alloc 500 200")
+    steps.do("free 1200")
+    steps.do("leak 7 3000")
+    reaches(workspace, "frees", 1200)
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"detach: {text}")
+    checks.that("goes on without us" in text, "the summary says that it lives on", text)
+    steps.do("alloc 10 10")
+    checks.equal(steps.end(), 0, "the program ends as it would")
+    checks.equal(kms.integrity(attached.trace), "ok", "integrity_check")
+    stats = workspace.json("stats", attached.trace)
+    checks.that(stats["snapshot"]["finished"], "the file is complete")
+    checks.equal(stats["faults"], 0, "frees of blocks from before are no faults")
+    checks.equal(by_size(workspace, attached.trace, "alloc", (10, 100, 200, 3000)), {200: 500, 3000: 7},
+                 "allocations while attached")
+    checks.equal(by_size(workspace, attached.trace, "free", (10, 100, 200, 3000)), {100: 1000, 200: 200},
+                 "frees while attached")
+    checks.equal(workspace.items("targets", attached.trace)[0]["state"], "detached", "state")
+    leaks = workspace.items("leaks", "--all", attached.trace)
+    line = kms.line_of("tests/system/steps.c", "leak")
+    leak = [x for x in leaks if kms.frame_is(x["stack"], "lose", "steps.c", line)]
+    checks.equal([(x["bytes"], x["count"]) for x in leak], [(21000, 7)],
+                 "the leak after the attach, with its stack")
+
+
+def test_again(checks, workspace):
+    """Attach, detach, attach again: each is a trace of its own; nothing in between is in any."""
+    steps = Steps(workspace)
+    for turn in range(3):
+        steps.do("alloc 100 64")
+        attached = Attached(workspace, steps.pid, workspace.path / f"turn-{turn}.kms")
+        attached.wait_joined(steps)
+        steps.do(f"alloc {1000 + turn} 48")
+        status, text = attached.detach(steps)
+        checks.equal(status, 0, f"turn {turn}: detach: {text}")
+        checks.equal(by_size(workspace, attached.trace, "alloc", (48, 64)), {48: 1000 + turn},
+                     f"turn {turn}: allocations")
+        sites = [site for site in workspace.items("sites", attached.trace)
+                 if kms.frame_of(site["stack"], "keep")]
+        checks.equal([site["live_objects"] for site in sites], [1000 + turn], f"turn {turn}: with stacks")
+        checks.equal(workspace.session(), None, f"turn {turn}: no session is left")
+    # an idle process is let go, too, and can be attached to before it calls again
+    attached = Attached(workspace, steps.pid, workspace.path / "idle.kms")
+    attached.wait_joined(steps)
+    status, text = attached.detach()
+    checks.that(status == 0 and "it leaves when it does" in text, "an idle one is let go", text)
+    attached = Attached(workspace, steps.pid, workspace.path / "after-idle.kms")
+    attached.wait_joined(steps)
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"after an idle one: {text}")
+    checks.equal(steps.end(), 0, "the program ends as it would")
+
+
+def test_killed(checks, workspace):
+    """kill -9 of the tracer: the program goes on, and its memory is taken over by the next one."""
+    steps = Steps(workspace)
+    steps.do("alloc 50 64")
+    attached = Attached(workspace, steps.pid, workspace.path / "killed.kms")
+    attached.wait_joined(steps)
+    steps.do("alloc 1000 100")
+    attached.child.kill()
+    attached.child.wait(timeout=DEADLINE_S)
+    for _ in range(20):
+        steps.do("alloc 5000 20")
+    (next(workspace.runtime.glob("kmemscope/*/session.json"))).unlink()
+    attached = Attached(workspace, steps.pid, workspace.path / "taken.kms")
+    attached.wait_joined(steps)
+    steps.do("leak 11 500")
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"detach: {text}")
+    checks.equal(by_size(workspace, attached.trace, "alloc", (500,)), {500: 11},
+                 "allocations under the next tracer")
+    checks.equal(workspace.json("faults", attached.trace)["total"], 0, "no faults")
+    checks.equal(kms.integrity(attached.trace), "ok", "integrity_check")
+    checks.equal(steps.end(), 0, "the program ends as it would")
+    # the same for a program under `run`, which has a region, or has not yet
+    killed_run(checks, workspace, b"touch\n")
+    killed_run(checks, workspace, b"")
+
+
+def killed_run(checks, workspace, first):
+    name = "run" if first else "silent"
+    child = workspace.start([kms.KMEMSCOPE, "run", "-q", "-o", workspace.path / f"{name}.kms", "--", STEPS])
+    session = kms.wait_for(workspace.session, DEADLINE_S, "the session of run")
+    child.stdout.readline()
+    child.stdin.write(first)
+    child.stdin.flush()
+    if first:
+        child.stdout.readline()
+    os.kill(session["pid"], signal.SIGKILL)
+    pid = session["program_pid"]
+    (next(workspace.runtime.glob("kmemscope/*/session.json"))).unlink()
+    attached = Attached(workspace, pid, workspace.path / f"{name}-taken.kms")
+    if first:
+        kms.wait_for(lambda: any(t["state"] == "running" for t in workspace.items("targets")),
+                     DEADLINE_S, "the process is read")
+    else:
+        line = [attached.child.stderr.readline() for _ in range(3)][2]
+        checks.that(b"it is traced when it does" in line, "a process that has not begun is asked", line)
+    child.stdin.write(b"alloc 77 10\n")
+    child.stdin.close()
+    checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, f"{name}: attach ends with the program")
+    checks.equal(child.wait(timeout=DEADLINE_S), 0, f"{name}: run gives the program's status")
+    checks.equal(by_size(workspace, attached.trace, "alloc", (10,)), {10: 77}, f"{name}: allocations")
+
+
+def test_fork(checks, workspace):
+    """A child of a process that is alone is alone; children of one that is attached to are traced."""
+    steps = Steps(workspace)
+    steps.do("alloc 100 100")
+    steps.tell("fork")
+    steps.answer()
+    child = steps.last_pid
+    checks.that(child != steps.pid, "there is a child")
+    attached = Attached(workspace, child, workspace.path / "child.kms")
+    attached.wait_joined(steps)
+    steps.do("alloc 321 10")
+    steps.tell("fork")
+    steps.answer()
+    grandchild = steps.last_pid
+    steps.do("alloc 11 10")
+    steps.child.stdin.close()
+    checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, "attach ends with the tree")
+    rows = workspace.sql(attached.trace, "SELECT t.pid, count(*) FROM events e JOIN targets t ON t.id = e.target "
+                                         "WHERE e.kind = 'alloc' AND e.size = 10 GROUP BY t.pid")
+    checks.equal({int(pid): int(n) for pid, n in rows}, {child: 321, grandchild: 11},
+                 "child and grandchild are targets, the parent is not")
+    checks.equal(steps.child.wait(timeout=DEADLINE_S), 0, "the program ends as it would")
+
+
+def test_threads(checks, workspace):
+    """Attach, detach, attach in the middle of the load of many threads: the program never notices."""
+    steps = Steps(workspace)
+    steps.do("alloc 1000 100")
+    steps.tell("load 8 10000000")
+    for turn in range(4):
+        attached = Attached(workspace, steps.pid, workspace.path / f"load-{turn}.kms")
+        kms.wait_for(lambda: workspace.json("stats")["allocs"] > 2000, DEADLINE_S, "events come")
+        status, text = attached.detach()
+        checks.equal(status, 0, f"turn {turn}: {text}")
+        checks.equal(workspace.json("faults", attached.trace)["total"], 0, f"turn {turn}: no faults")
+        rows = workspace.sql(attached.trace, "SELECT sum(produced), sum(stored), sum(lost) FROM rings")
+        produced, stored, lost = map(int, rows[0])
+        checks.equal(produced, stored + lost, f"turn {turn}: produced = stored + lost")
+    os.kill(steps.pid, signal.SIGUSR1)
+    steps.answer()
+    checks.equal((steps.blocks, steps.bytes), (1000, 100000), "what it kept")
+    # whatever happened before, a quiet attach counts exactly
+    attached = Attached(workspace, steps.pid, workspace.path / "exact.kms", ["--on-full", "wait"])
+    attached.wait_joined(steps)
+    steps.do("threads 4 100000")
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"exact: {text}")
+    checks.equal(workspace.lost(attached.trace), 0, "nothing is lost")
+    rows = workspace.sql(attached.trace, f"SELECT kind, count(*) FROM events WHERE kind IN ('alloc', 'free') "
+                                         f"AND thread <> {steps.pid} GROUP BY kind")
+    checks.equal({kind: int(n) for kind, n in rows}, {"alloc": 400000, "free": 400000},
+                 "events of the four threads")
+    checks.equal(steps.end(), 0, "the program ends as it would")
+
+
+def refusal(workspace, argv, env=None):
+    done = workspace.run(argv, env=env)
+    return done.status, done.stderr.decode()
+
+
+def test_refused(checks, workspace):
+    """What cannot be attached to is told in one line that says what to do."""
+    def check(target, pattern, what, status=1):
+        seen, text = refusal(workspace, [kms.KMEMSCOPE, "attach", target])
+        checks.equal(seen, status, f"{what}: status")
+        checks.that(re.search(pattern, text) and text.count("\n") == 1, f"{what}: one line", text)
+
+    plain = Steps(workspace, preload=False)
+    check(f"pid:{plain.pid}", rf"process {plain.pid} \(steps\) does not have our allocator: restart it "
+          r"with `kmemscope run -- steps`, or with LD_PRELOAD=\S+libkmem_malloc.so", "without the allocator")
+    plain.end()
+    check("pid:999999999", "there is no process 999999999", "no such process")
+    check("pid:2", r"thread of the kernel|of user 0|no process 2", "a thread of the kernel")
+    for target in ("pid:", "pid:-1", "pid:x", "4711", "pid:0", "pid:1x", "pid:99999999999", "nonsense"):
+        check(target, "is no target: write pid:N", f"target {target!r}", 2)
+    zombie = workspace.start(["/bin/true"])
+    kms.wait_for(lambda: "\nState:\tZ" in pathlib.Path(f"/proc/{zombie.pid}/status").read_text(),
+                 DEADLINE_S, "a zombie")
+    check(f"pid:{zombie.pid}", rf"process {zombie.pid} \(true\) has ended", "a zombie")
+    itself = workspace.run(["/bin/sh", "-c", f"exec {kms.KMEMSCOPE} attach pid:$$"])
+    checks.that(itself.status == 1 and b"is this kmemscope itself" in itself.stderr, "ourselves", itself)
+    steps = Steps(workspace)
+    attached = Attached(workspace, steps.pid, workspace.path / "first.kms")
+    attached.wait_joined(steps)
+    check(f"pid:{steps.pid}", rf"process {steps.pid} \(steps\) is traced already: session steps.{steps.pid}",
+          "traced already")
+    listed = json.loads(workspace.run([kms.KMEMSCOPE, "attach", "--list", "--json"]).stdout)["items"]
+    mine = [item for item in listed if item["pid"] == steps.pid]
+    checks.equal(mine, [{"target": f"pid:{steps.pid}", "pid": steps.pid, "program": "steps",
+                         "session": f"steps.{steps.pid}"}], "--list names it and its session")
+    attached.detach(steps)
+    seen, text = refusal(workspace, [kms.KMEMSCOPE, "attach", "--set", "nonsense=1", f"pid:{steps.pid}"])
+    checks.that(seen == 1 and "nonsense" in text, "a variable that is none", text)
+    seen, text = refusal(workspace, [kms.KMEMSCOPE, "attach", "-o", "/nowhere/x.kms", f"pid:{steps.pid}"])
+    checks.that(seen == 1 and "/nowhere/x.kms" in text, "a trace that cannot be made", text)
+    if os.geteuid() == 0:
+        refused_for_others(checks, workspace, steps)
+    steps.end()
+
+
+def refused_for_others(checks, workspace, steps):
+    """As a user without rights, whom the system itself refuses."""
+    product = kms.reachable_product(workspace)
+    os.chmod(workspace.path, 0o755)
+    folder = workspace.path / "nobody"
+    folder.mkdir()
+    kms.give_to_nobody(folder)
+    env = {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
+    done = workspace.run(kms.unprivileged([product, "attach", f"pid:{steps.pid}"]), env=env, cwd=folder)
+    checks.that(done.status == 1 and re.search(rb"process \d+ \(steps\) is of user 0", done.stderr),
+                "another user's process", done)
+    own = workspace.start(kms.unprivileged([STEPS]) if os.access(STEPS, os.X_OK) else [], env={
+        **env, "LD_PRELOAD": str(product.parent.parent / "lib/libkmem_malloc.so")}, cwd=folder)
+    line = own.stdout.readline()
+    if not line:
+        return  # a clone that others cannot read
+    done = workspace.run([kms.KMEMSCOPE, "attach", f"pid:{own.pid}"])
+    checks.that(done.status == 1 and b"attach as that user" in done.stderr, "root at a user's process", done)
+    own.stdin.close()
+    own.wait(timeout=DEADLINE_S)
+
+
+TESTS = {
+    "late": test_late,
+    "again": test_again,
+    "killed": test_killed,
+    "fork": test_fork,
+    "threads": test_threads,
+    "refused": test_refused,
+}
+
+
+def main():
+    name = sys.argv[1]
+    checks = kms.Checks()
+    with kms.Workspace(f"attach-{name}") as workspace:
+        TESTS[name](checks, workspace)
+    return checks.status()
+
+
+sys.exit(main())

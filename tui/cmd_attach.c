@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* attach: a tracer for a process that runs already. */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/fmt.h"
+#include "tui/cmd.h"
+#include "tui/summary.h"
+#include "tui/text.h"
+
+struct attach_values {
+	const char *output;
+	bool quiet;
+	bool no_color;
+	bool list;
+	bool json;
+	bool stopped;
+	struct kms_opt_list set;
+	int on_full; /* index of drop|wait */
+};
+
+#define AT(member) offsetof(struct attach_values, member)
+
+static const struct kms_opt options[] = {
+	KMS_ROW_FLAG("list", 0, AT(list), "the processes that can be attached to"),
+	KMS_ROW_FLAG("json", 0, AT(json), "with --list: as JSON"),
+	KMS_ROW_FLAG("debug", 'd', AT(stopped), "stop it at once; `c` at the prompt lets it go on"),
+	KMS_ROW_TEXT("output", 'o', AT(output), "FILE", "trace file (kmemscope.PROG.PID.kms)"),
+	KMS_ROW_FLAG("quiet", 'q', AT(quiet), "print nothing of our own but errors"),
+	KMS_ROW_LIST("set", 0, AT(set), "VAR=VALUE", "value of a variable; may be repeated"),
+	KMS_ROW_CHOICE("on-full", 0, AT(on_full), "drop|wait",
+		       "what the program does when the tracer is behind (drop)"),
+	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
+	KMS_ROW_LATER("http", 0, "0.2"),
+	KMS_ROW_LATER("boot", 0, "0.4"),
+	KMS_ROW_LATER("allow-write", 0, "0.4"),
+	KMS_ROW_LATER("kernel", 0, "0.4"),
+	KMS_ROW_END,
+};
+
+/* One call of attach; the callbacks get it. */
+struct attach {
+	struct kms_cli *cli;
+	const struct attach_values *values;
+	struct kms_run_info info;
+	const char **settings;
+	size_t n_settings;
+	char on_full[32];
+};
+
+static void say_line(void *arg, const char *line)
+{
+	struct attach *attach = arg;
+	struct kms_buf text;
+
+	if (attach->values->quiet)
+		return;
+	kms_buf_init(&text, 1 << 16);
+	kms_buf_add_printable(&text, line, strlen(line));
+	fprintf(attach->cli->err, "kmemscope: %s\n", kms_buf_text(&text));
+	(void)fflush(attach->cli->err); /* the end says what could not be written */
+	kms_buf_deinit(&text);
+}
+
+static void say_started(void *arg)
+{
+	struct attach *attach = arg;
+	char line[2 * PATH_MAX + 64];
+
+	(void)snprintf(line, sizeof(line), "attached to pid %d, tracing into %s",
+		       (int)attach->info.pid, attach->info.file);
+	say_line(attach, line);
+	if (!attach->info.socket[0])
+		return;
+	(void)snprintf(line, sizeof(line), "API socket %s", attach->info.socket);
+	say_line(attach, line);
+}
+
+/* "pid:N"; 0 if it is none. */
+static pid_t parse_target(struct kms_cli *cli, const char *target)
+{
+	const char *number = strncmp(target, "pid:", 4) == 0 ? target + 4 : NULL;
+	char *end = NULL;
+	unsigned long pid;
+
+	if (!strncmp(target, "qemu:", 5) || !strncmp(target, "ram:", 4) ||
+	    !strncmp(target, "gdb:", 4)) {
+		kms_cli_error(cli, "%s: kernels in QEMU come with a later version", target);
+		return 0;
+	}
+	errno = 0;
+	pid = number && number[0] >= '0' && number[0] <= '9' ? strtoul(number, &end, 10) : 0;
+	if (errno || !pid || pid > INT_MAX || *end) {
+		kms_cli_error(cli,
+			      "'%s' is no target: write pid:N, as `kmemscope attach --list` does",
+			      target);
+		return 0;
+	}
+	return (pid_t)pid;
+}
+
+static int make_settings(struct attach *attach)
+{
+	const struct attach_values *values = attach->values;
+
+	attach->settings = calloc(values->set.n + 1, sizeof(*attach->settings));
+	if (!attach->settings)
+		return -ENOMEM;
+	if (values->on_full >= 0) {
+		(void)snprintf(attach->on_full, sizeof(attach->on_full), "kmem_on_full=%d",
+			       values->on_full);
+		attach->settings[attach->n_settings++] = attach->on_full;
+	}
+	for (size_t i = 0; i < values->set.n; i++)
+		attach->settings[attach->n_settings++] = values->set.item[i];
+	return 0;
+}
+
+static void conclude(struct attach *attach)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_summary summary;
+
+	if (attach->values->quiet)
+		return;
+	if (kms_summary_load(attach->cli, &attach->info, NULL, &summary, &err) < 0)
+		kms_cli_error(attach->cli, "the trace cannot be read back: %s", err.text);
+	kms_summary_print(attach->cli, &attach->info, &summary, attach->cli->err);
+	kms_summary_deinit(&summary);
+}
+
+static int execute(struct attach *attach, pid_t pid)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	const struct kms_attach_ask request = {
+		.pid = pid,
+		.output = attach->values->output,
+		.settings = attach->settings,
+		.n_settings = attach->n_settings,
+		.stopped = attach->values->stopped,
+		.info = &attach->info,
+		.started = say_started,
+		.say = say_line,
+		.arg = attach,
+	};
+
+	if (attach->cli->hooks->attach(&request, &err) < 0)
+		return kms_cli_fail(attach->cli, &err, KMS_EXIT_FAILED);
+	if (attach->info.store_failed)
+		kms_cli_error(attach->cli, "%s could not be written to the end", attach->info.file);
+	conclude(attach);
+	return attach->info.store_failed ? KMS_EXIT_FAILED : KMS_EXIT_OK;
+}
+
+/* One process of --list. */
+static void list_text(void *arg, const struct kms_attachable *process)
+{
+	struct kms_cli *cli = arg;
+	struct kms_buf program;
+
+	kms_buf_init(&program, 1 << 12);
+	kms_buf_add_printable(&program, process->program, strlen(process->program));
+	fprintf(cli->out, "pid:%-8d %-20s %s%s\n", (int)process->pid, kms_buf_text(&program),
+		process->session[0] ? "traced by session " : "not traced", process->session);
+	kms_buf_deinit(&program);
+}
+
+struct json_list {
+	struct kms_buf text;
+	bool any;
+};
+
+static void list_json(void *arg, const struct kms_attachable *process)
+{
+	struct json_list *list = arg;
+
+	kms_buf_addf(&list->text,
+		     "%s{\"target\":\"pid:%d\",\"pid\":%d,\"program\":", list->any ? "," : "",
+		     (int)process->pid, (int)process->pid);
+	kms_buf_add_json(&list->text, process->program, strlen(process->program));
+	kms_buf_add_str(&list->text, ",\"session\":");
+	if (process->session[0])
+		kms_buf_add_json(&list->text, process->session, strlen(process->session));
+	else
+		kms_buf_add_str(&list->text, "null");
+	kms_buf_add_str(&list->text, "}");
+	list->any = true;
+}
+
+static int list(struct kms_cli *cli, const struct attach_values *values)
+{
+	struct json_list json = {0};
+
+	if (!values->json) {
+		cli->hooks->attach_each(list_text, cli);
+		return KMS_EXIT_OK;
+	}
+	kms_buf_init(&json.text, 1 << 22);
+	kms_buf_add_str(&json.text, "{\"items\":[");
+	cli->hooks->attach_each(list_json, &json);
+	kms_buf_add_str(&json.text, "]}");
+	fprintf(cli->out, "%s\n", kms_buf_text(&json.text));
+	kms_buf_deinit(&json.text);
+	return KMS_EXIT_OK;
+}
+
+static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
+{
+	const struct attach_values *values = v;
+	struct attach *attach;
+	int status = KMS_EXIT_FAILED;
+	pid_t pid;
+
+	if (values->list && !n_args)
+		return list(cli, values);
+	if (values->list || n_args != 1) {
+		kms_cli_error(cli, "attach takes one target, or --list and none");
+		return KMS_EXIT_USAGE;
+	}
+	pid = parse_target(cli, args[0]);
+	if (!pid)
+		return KMS_EXIT_USAGE;
+	attach = calloc(1, sizeof(*attach)); /* two paths: too much for a stack */
+	if (!attach) {
+		kms_cli_error(cli, "out of memory");
+		return status;
+	}
+	attach->cli = cli;
+	attach->values = values;
+	attach->info.pid = pid;
+	attach->info.wait_status = -1;
+	cli->color &= !values->no_color;
+	if (make_settings(attach) == 0)
+		status = execute(attach, pid);
+	else
+		kms_cli_error(cli, "out of memory");
+	free(attach->settings);
+	free(attach);
+	return status;
+}
+
+static const char help[] =
+	"The process needs our allocator: started with LD_PRELOAD=libkmem_malloc.so or linked with\n"
+	"libkmem; it may have run for days. It goes on all the time. What it allocated before has\n"
+	"sizes, but no stacks. ^C lets it go on without us; so does killing us. Then attach again.\n"
+	"Examples:\n"
+	"  kmemscope attach --list\n"
+	"  kmemscope attach pid:4711\n"
+	"  kmemscope attach --set kmem_guard_depth=30000 -o late.kms pid:4711\n";
+
+const struct kms_command kms_command_attach = {
+	.name = "attach",
+	.summary = "trace a process that runs already",
+	.args = "pid:N | --list",
+	.more = help,
+	.min_args = 0,
+	.max_args = 1,
+	.usage_status = KMS_EXIT_USAGE,
+	.options = options,
+	.values_bytes = sizeof(struct attach_values),
+	.run = attach_target,
+};
