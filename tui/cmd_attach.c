@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/fmt.h"
 #include "tui/cmd.h"
+#include "tui/http_options.h"
 #include "tui/summary.h"
 #include "tui/text.h"
 
@@ -22,6 +23,7 @@ struct attach_values {
 	bool stopped;
 	struct kms_opt_list set;
 	int on_full; /* index of drop|wait */
+	struct kms_http_options http;
 };
 
 #define AT(member) offsetof(struct attach_values, member)
@@ -36,7 +38,7 @@ static const struct kms_opt options[] = {
 	KMS_ROW_CHOICE("on-full", 0, AT(on_full), "drop|wait",
 		       "what the program does when the tracer is behind (drop)"),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
-	KMS_ROW_LATER("http", 0, "0.2"),
+	KMS_HTTP_OPTIONS(struct attach_values),
 	KMS_ROW_LATER("boot", 0, "0.4"),
 	KMS_ROW_LATER("allow-write", 0, "0.4"),
 	KMS_ROW_LATER("kernel", 0, "0.4"),
@@ -75,10 +77,14 @@ static void say_started(void *arg)
 	(void)snprintf(line, sizeof(line), "attached to pid %d, tracing into %s",
 		       (int)attach->info.pid, attach->info.file);
 	say_line(attach, line);
-	if (!attach->info.socket[0])
-		return;
-	(void)snprintf(line, sizeof(line), "API socket %s", attach->info.socket);
-	say_line(attach, line);
+	if (attach->info.socket[0]) {
+		(void)snprintf(line, sizeof(line), "API socket %s", attach->info.socket);
+		say_line(attach, line);
+	}
+	if (attach->info.url[0]) {
+		(void)snprintf(line, sizeof(line), "page %s", attach->info.url);
+		say_line(attach, line);
+	}
 }
 
 /* "pid:N"; 0 if it is none. */
@@ -143,6 +149,7 @@ static int execute(struct attach *attach, pid_t pid)
 		.settings = attach->settings,
 		.n_settings = attach->n_settings,
 		.stopped = attach->values->stopped,
+		.http = attach->values->http,
 		.info = &attach->info,
 		.started = say_started,
 		.say = say_line,

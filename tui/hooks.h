@@ -84,6 +84,7 @@ struct kms_attach_ask {
 	const char *const *settings; /* NAME=VALUE */
 	size_t n_settings;
 	bool stopped;
+	struct kms_http_options http;
 	struct kms_run_info *info; /* filled as far as it is known */
 	void (*started)(void *arg);
 	void (*say)(void *arg, const char *line);

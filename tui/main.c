@@ -291,25 +291,37 @@ static int run_daemon(const struct kms_daemon_request *request, struct kms_err *
 	return ret;
 }
 
+/* One call of the attach hook. */
+struct attaching {
+	const struct kms_attach_ask *ask;
+	struct serving serving;
+};
+
 static void attach_started(void *arg, const struct kms_run_result *result)
 {
-	const struct kms_attach_ask *ask = arg;
+	const struct attaching *attaching = arg;
+	const struct kms_attach_ask *ask = attaching->ask;
+	const struct kms_tcp *tcp = attaching->serving.tcp;
 
 	copy_result(ask->info, result);
+	if (tcp)
+		snprintf(ask->info->url, sizeof(ask->info->url), "%s", kms_tcp_login_url(tcp));
 	if (ask->started)
 		ask->started(ask->arg);
 }
 
 static void attach_say(void *arg, const char *line)
 {
-	const struct kms_attach_ask *ask = arg;
+	const struct kms_attach_ask *ask = ((const struct attaching *)arg)->ask;
 
 	if (ask->say)
 		ask->say(ask->arg, line);
 }
 
-static int attach(const struct kms_attach_ask *ask, struct kms_err *err)
+static int attach_and_serve(struct attaching *attaching, struct kms_run_result *result,
+			    struct kms_err *err)
 {
+	const struct kms_attach_ask *ask = attaching->ask;
 	const struct kms_attach_config config = {
 		.pid = ask->pid,
 		.output = ask->output,
@@ -318,19 +330,31 @@ static int attach(const struct kms_attach_ask *ask, struct kms_err *err)
 		.stopped = ask->stopped,
 		.serve_start = serve_start,
 		.serve_stop = serve_stop,
+		.serve_arg = &attaching->serving,
 		.started = attach_started,
 		.say = attach_say,
-		.say_arg = (void *)ask, /* only read */
+		.say_arg = attaching,
 	};
+
+	return kms_attach_run(&config, result, err);
+}
+
+static int attach(const struct kms_attach_ask *ask, struct kms_err *err)
+{
+	struct attaching attaching = {.ask = ask};
 	struct kms_run_result *result = calloc(1, sizeof(*result)); /* two paths */
 	int code;
 
 	if (!result)
 		return kms_err_set(err, -ENOMEM, "out of memory");
-	code = kms_attach_run(&config, result, err);
-	copy_result(ask->info, result);
-	ask->info->let_go = result->background;
-	ask->info->background = false; /* the session is gone: the file answers */
+	code = serving_open(&attaching.serving, &ask->http, err);
+	if (code == 0) {
+		code = attach_and_serve(&attaching, result, err);
+		copy_result(ask->info, result);
+		ask->info->let_go = result->background;
+		ask->info->background = false; /* the session is gone: the file answers */
+	}
+	serving_close(&attaching.serving);
 	free(result);
 	return code;
 }
