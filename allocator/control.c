@@ -270,10 +270,8 @@ static uint32_t leave(struct kms_local *t, uint32_t asked, uint64_t *value)
 }
 
 static uint32_t (*const command[COMMANDS])(struct kms_local *t, uint32_t asked, uint64_t *value) = {
-	[KMS_VAR_VERIFY - KMS_VAR_COMMANDS] = verify,
-	[KMS_VAR_MARK - KMS_VAR_COMMANDS] = mark,
-	[KMS_VAR_CONTINUE - KMS_VAR_COMMANDS] = go_on,
-	[KMS_VAR_LEAVE - KMS_VAR_COMMANDS] = leave,
+	[KMS_VAR_VERIFY - KMS_VAR_COMMANDS] = verify,  [KMS_VAR_MARK - KMS_VAR_COMMANDS] = mark,
+	[KMS_VAR_CONTINUE - KMS_VAR_COMMANDS] = go_on, [KMS_VAR_LEAVE - KMS_VAR_COMMANDS] = leave,
 	[KMS_VAR_RESYNC - KMS_VAR_COMMANDS] = resync,
 };
 

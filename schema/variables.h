@@ -63,8 +63,9 @@
 	X(VERIFY, "kmem_verify", 0, 0, UINT32_MAX,                                                   \
 	  "a write checks every block once; reads as the damaged ones it found")                     \
 	X(MARK, "kmem_mark", 0, 0, UINT32_MAX, "a write puts a mark record into the rings")          \
-	X(CONTINUE, "kmem_continue", 0, 0, UINT32_MAX, "a write lets a stopped target go on") \
-	X(LEAVE, "kmem_leave", 0, 0, UINT32_MAX, "a write lets a process go on without its tracer")  \
+	X(CONTINUE, "kmem_continue", 0, 0, UINT32_MAX, "a write lets a stopped target go on")        \
+	X(LEAVE, "kmem_leave", 0, 0, UINT32_MAX,                                                     \
+	  "a write lets a process go on without its tracer")                                         \
 	X(RESYNC, "kmem_resync", 0, 0, UINT32_MAX,                                                   \
 	  "a write begins recording anew, as after an attach")
 
