@@ -8,6 +8,9 @@ export type Connection = 'connecting' | 'live' | 'lost' | 'ended' | 'denied';
 
 type Listener = () => void;
 
+/** Rows of a list that the page asks for; a message of the stream holds 1 MiB. */
+export const rowsMax = 200;
+
 /** The last document of each topic, and how the connection is. Parts of the page listen. */
 export class Live {
 	/** What is shown: the incoming documents, unless the screen is frozen. */
@@ -54,7 +57,7 @@ export class Live {
 	}
 
 	private reopen(): void {
-		const query = new URLSearchParams({topics: topics.join(','), hz: '2'});
+		const query = new URLSearchParams({topics: topics.join(','), hz: '2', limit: String(rowsMax)});
 
 		this.close();
 		if (this.target) query.set('target', this.target);

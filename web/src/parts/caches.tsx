@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import {bytes, count, exact, num, percent} from '../format';
+import {rowsMax} from '../live';
 import type {Cache, Caches as Document} from '../types';
 import {type Column, Table} from './table';
 
@@ -56,6 +57,7 @@ export function Caches({doc, filter}: {doc: Document | undefined; filter: string
 				columns={several ? [target, ...columns] : columns}
 				id={(c) => `${c.target} ${c.name}`}
 				sort={{column: 'In use', up: false}}
+				cut={(doc?.items.length ?? 0) >= rowsMax && 'kmemscope caches'}
 				first={15}
 				empty={doc ? 'No cache matches.' : 'Waiting for the first figures …'}
 			/>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import {bytes, caller, clock, num} from '../format';
+import {rowsMax} from '../live';
 import type {Fault, Faults as Document} from '../types';
 import {type Column, Table} from './table';
 
@@ -29,6 +30,7 @@ export function Faults({doc, filter}: {doc: Document | undefined; filter: string
 				id={(f) => String(f.id)}
 				detail={(f) => <pre class="report">{f.report}</pre>}
 				sort={{column: 'Nr', up: false}}
+				cut={(doc?.items.length ?? 0) >= rowsMax && 'kmemscope faults'}
 				first={20}
 				empty={doc ? 'No faults.' : 'Waiting for the first figures …'}
 			/>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 import {useState} from 'preact/hooks';
 import {bytes, caller, count, exact, num, span} from '../format';
+import {rowsMax} from '../live';
 import type {Leak, Leaks as Document} from '../types';
 import {Stack} from './stack';
 import {type Column, Table} from './table';
@@ -75,6 +76,7 @@ export function Leaks({doc, filter}: {doc: Document | undefined; filter: string}
 				id={(l) => `${l.target} ${l.id}`}
 				detail={(l) => <Detail leak={l} />}
 				sort={{column: 'Score', up: false}}
+				cut={(doc?.items.length ?? 0) >= rowsMax && 'kmemscope leaks'}
 				first={20}
 				empty={doc ? (filter ? 'Nothing matches the filter.' : 'No suspects.') : 'Waiting for the first figures …'}
 			/>

@@ -21,6 +21,8 @@ interface TableProps<Row> {
 	sort?: {column: string; up: boolean};
 	/** Rows shown before `show all`. */
 	first?: number;
+	/** Where to find what did not come: the list may be longer. */
+	cut?: string | false;
 	empty: string;
 }
 
@@ -117,6 +119,7 @@ export function Table<Row>(props: TableProps<Row>) {
 					Show all {rows.length}
 				</button>
 			)}
+			{props.cut && <p class="quiet">There may be more: {props.cut} lists all.</p>}
 		</div>
 	);
 }
