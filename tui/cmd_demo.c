@@ -3,13 +3,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fmt.h"
+#include "tui/beside.h"
 #include "tui/cmd.h"
 #include "tui/http_options.h"
+#include "tui/term.h"
 #include "tui/view.h"
 
 enum {
@@ -61,6 +64,8 @@ struct demo {
 	char number[3][24];
 	char output[64];
 	struct kms_run_info info;
+	struct kms_beside beside;
+	bool screen; /* a terminal is there */
 };
 
 static void add_arg(struct demo *demo, const char *arg)
@@ -103,7 +108,8 @@ static int make_argv(struct demo *demo)
 	}
 	if (values->wait)
 		add_arg(demo, "--wait");
-	if (values->forever)
+	/* who looks at it says when it is enough, unless he said how long */
+	if (values->forever || (demo->screen && !values->seconds.given && !values->wait))
 		add_arg(demo, "--forever");
 	if (values->verbose)
 		add_arg(demo, "--verbose");
@@ -124,6 +130,13 @@ static void say_started(void *arg)
 		fprintf(demo->cli->err, "kmemscope demo: page %s\n", demo->info.url);
 }
 
+static void start_screen(void *arg)
+{
+	const struct demo *demo = arg;
+
+	kms_beside_started(&demo->beside, &demo->info);
+}
+
 static int trace_kernel(struct demo *demo)
 {
 	const struct demo_values *values = demo->values;
@@ -133,7 +146,7 @@ static int trace_kernel(struct demo *demo)
 		.output = values->output,
 		.http = values->http,
 		.info = &demo->info,
-		.started = values->json ? NULL : say_started,
+		.started = demo->screen ? start_screen : (values->json ? NULL : say_started),
 		.arg = demo,
 	};
 	int status;
@@ -146,6 +159,8 @@ static int trace_kernel(struct demo *demo)
 	status = demo->cli->hooks->run(&request, &err);
 	if (err.code)
 		return kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
+	if (demo->screen && status == 128 + SIGTERM)
+		status = 0; /* that is how one leaves the screen */
 	if (status)
 		kms_cli_error(demo->cli, "the kernel ended with status %d", status);
 	return status ? KMS_EXIT_FAILED : KMS_EXIT_OK;
@@ -246,6 +261,29 @@ static int report(struct demo *demo)
 	return ret < 0 ? kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED) : KMS_EXIT_OK;
 }
 
+/* In the child beside the screen. */
+static int trace_beside(void *arg)
+{
+	struct demo *demo = arg;
+	int status = trace_kernel(demo);
+
+	if (demo->info.file[0])
+		fprintf(demo->cli->err,
+			"kmemscope demo: the trace is %s; `kmemscope top` shows it again, "
+			"`kmemscope faults` prints its reports\n",
+			demo->info.file);
+	return status;
+}
+
+static int show_kernel(struct demo *demo)
+{
+	demo->beside.cli = demo->cli;
+	demo->beside.work = trace_beside;
+	demo->beside.arg = demo;
+	demo->beside.ends_with_screen = true;
+	return kms_beside_run(&demo->beside);
+}
+
 static int run_demo(struct kms_cli *cli, void *v, char **args, int n_args)
 {
 	struct demo *demo = calloc(1, sizeof(*demo)); /* paths: too much for a stack */
@@ -261,21 +299,27 @@ static int run_demo(struct kms_cli *cli, void *v, char **args, int n_args)
 	demo->values = v;
 	demo->info.wait_status = -1;
 	cli->color &= !demo->values->no_color;
+	demo->screen =
+		!demo->values->json && !demo->values->kernel_only && kms_term_check(NULL) == 0;
 	if (!cli->hooks->demo_kernel)
 		kms_cli_error(cli, "this kmemscope was built without the demo kernel");
 	else if (make_argv(demo) < 0)
 		kms_cli_error(cli, "cannot find our own program: %m");
 	else if (demo->values->kernel_only)
 		status = cli->hooks->demo_kernel((int)demo->n_args - 1, demo->argv + 1);
+	else if (demo->screen)
+		status = show_kernel(demo);
 	else
 		status = trace_kernel(demo);
-	if (status == KMS_EXIT_OK && !demo->values->kernel_only)
+	if (status == KMS_EXIT_OK && !demo->values->kernel_only && !demo->screen)
 		status = report(demo);
 	free(demo);
 	return status;
 }
 
 static const char help[] =
+	"In a terminal: the live screen (`kmemscope top`), round after round until it is left, or for\n"
+	"--seconds N. Else, and with --json, the report when the kernel has ended.\n"
 	"Bugs: leak, overflow, underflow, double-free, use-after-free, wrong-size, context.\n"
 	"Each is reported with function, file and line. Examples:\n"
 	"  kmemscope demo --bugs none\n"
@@ -283,7 +327,7 @@ static const char help[] =
 
 const struct kms_command kms_command_demo = {
 	.name = "demo",
-	.summary = "an emulated kernel with planted bugs, traced and reported",
+	.summary = "an emulated kernel with planted bugs, on the live screen or reported",
 	.args = "",
 	.more = help,
 	.min_args = 0,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "tui/beside.h"
 #include "tui/cmd.h"
 #include "tui/http_options.h"
 #include "tui/summary.h"
@@ -23,6 +24,7 @@ struct run_values {
 	bool debug;
 	bool quiet;
 	bool daemon;
+	bool top;
 	bool no_color;
 	struct kms_opt_number guard_depth;
 	struct kms_opt_list set;
@@ -54,10 +56,11 @@ static const struct kms_opt options[] = {
 		     "leak suspects above so many bytes together are a finding"),
 	KMS_ROW_TEXT("suppressions", 0, AT(suppressions), "FILE",
 		     "known leaks, no findings: lines leak:PATTERN as of LeakSanitizer"),
+	KMS_ROW_FLAG("top", 0, AT(top),
+		     "the live screen while it runs; what the program prints goes to a file"),
 	KMS_ROW_FLAG("daemon", 0, AT(daemon), "the running `kmemscope daemon` is the tracer"),
 	KMS_HTTP_OPTIONS(struct run_values),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
-	KMS_ROW_LATER("top", 0, "0.2"),
 	KMS_ROW_END,
 };
 
@@ -67,6 +70,8 @@ struct run {
 	const struct run_values *values;
 	FILE *log; /* where our lines go */
 	struct kms_suppressions *suppressions;
+	struct kms_beside beside; /* --top */
+	char **argv;
 	struct kms_run_info info;
 	const char **settings;
 	size_t n_settings;
@@ -105,6 +110,15 @@ static void say_started(void *arg)
 	if (run->values->debug)
 		say_line(run, "the program stands before its main function; "
 			      "kmemscope db -e c lets it go on");
+}
+
+/* Under --top the screen begins once there is something to ask. */
+static void say_to_screen(void *arg)
+{
+	struct run *run = arg;
+
+	say_started(arg);
+	kms_beside_started(&run->beside, &run->info);
 }
 
 static void add_setting(struct run *run, const char *setting)
@@ -196,7 +210,7 @@ static int execute(struct run *run, char **argv)
 		.http = run->values->http,
 		.stopped = run->values->debug,
 		.info = &run->info,
-		.started = say_started,
+		.started = run->values->top ? say_to_screen : say_started,
 		.say = say_line,
 		.arg = run,
 	};
@@ -211,6 +225,31 @@ static int execute(struct run *run, char **argv)
 	if (run->info.store_failed)
 		kms_cli_error(run->cli, "%s could not be written to the end", run->info.file);
 	return conclude(run, status);
+}
+
+/* In the child beside the screen: what is said goes where the screen prints it later. */
+static int execute_beside(void *arg)
+{
+	struct run *run = arg;
+
+	if (!run->values->log)
+		run->log = run->cli->err;
+	return execute(run, run->argv);
+}
+
+static int execute_with_screen(struct run *run)
+{
+	int status = kms_beside_check(run->cli);
+
+	if (status)
+		return KMS_RUN_EXIT_FAILED;
+	run->beside.cli = run->cli;
+	run->beside.work = execute_beside;
+	run->beside.arg = run;
+	if (run->values->output)
+		snprintf(run->beside.output, sizeof(run->beside.output), "%s.out",
+			 run->values->output);
+	return kms_beside_run(&run->beside);
 }
 
 static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
@@ -229,10 +268,13 @@ static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
 	run->info.wait_status = -1;
 	cli->color &= !run->values->no_color;
 	if (load_suppressions(run) == 0 && open_log(run) == 0) {
-		if (make_settings(run) == 0)
-			status = execute(run, args);
-		else
+		run->argv = args;
+		if (make_settings(run) < 0)
 			kms_cli_error(cli, "out of memory");
+		else if (run->values->top)
+			status = execute_with_screen(run);
+		else
+			status = execute(run, args);
 		cli->err = err;
 		close_log(run);
 	}
@@ -246,6 +288,8 @@ static const char help[] =
 	"The exit status is the program's own, or 128 + its signal; 125, 126 and 127 are ours:\n"
 	"we failed, the program cannot be executed, there is none. --error-exitcode N wins.\n"
 	"While it runs:  kmemscope leaks        afterwards:  kmemscope leaks FILE.kms\n"
+	"--top: who leaves the screen leaves the program running. Of its streams, those that are the\n"
+	"terminal are exchanged: input for /dev/null, output for kmemscope.PID.out or TRACE.out.\n"
 	"--http prints an address that logs one browser in, once; scripts send the header\n"
 	"Authorization: Bearer TOKEN, with the token in the file `token` beside the API socket\n"
 	"(`token-read`: may change nothing).\n"

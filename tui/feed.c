@@ -23,6 +23,8 @@ enum {
 	 * takes more than a hundredth of a core; and the server has as long a rest as it worked. */
 	SHARE = 100,
 	WAIT_SHARE = 2,
+	SLOW_WAIT_SHARE =
+		5, /* four times as long for events and pages, which may be read from disk */
 };
 
 /* Paths of the documents; those that take ?target= have it added. */
@@ -170,6 +172,8 @@ static bool make_path(const struct kms_feed_want *want, enum kms_feed_document d
 		return false;
 	}
 	n = (size_t)snprintf(path, KMS_FEED_PATH_BYTES, "%s", given);
+	if (document == KMS_FEED_CACHES && want->sum)
+		n += (size_t)snprintf(path + n, KMS_FEED_PATH_BYTES - n, "&sum=1");
 	if (documents[document].target && want->target && n < KMS_FEED_PATH_BYTES)
 		snprintf(path + n, KMS_FEED_PATH_BYTES - n, "%ctarget=%" PRIu32,
 			 strchr(given, '?') ? '&' : '?', want->target);
@@ -185,15 +189,16 @@ static uint64_t cpu_ns(void)
 }
 
 /* When a document is asked for next, by what it cost this time. */
-static uint64_t next_due(const struct kms_feed_want *want, uint64_t begin_ns, uint64_t cpu_spent_ns,
-			 uint64_t now_ns)
+static uint64_t next_due(const struct kms_feed_worker *worker, uint64_t begin_ns,
+			 uint64_t cpu_spent_ns, uint64_t now_ns)
 {
-	uint64_t pause_ns = (uint64_t)want->interval_ms * NS_PER_MS;
+	uint64_t pause_ns = (uint64_t)worker->want.interval_ms * NS_PER_MS;
+	uint64_t share = worker->lines ? SLOW_WAIT_SHARE : WAIT_SHARE;
 
 	if (cpu_spent_ns * SHARE > pause_ns)
 		pause_ns = cpu_spent_ns * SHARE;
-	if ((now_ns - begin_ns) * WAIT_SHARE > pause_ns)
-		pause_ns = (now_ns - begin_ns) * WAIT_SHARE;
+	if ((now_ns - begin_ns) * share > pause_ns)
+		pause_ns = (now_ns - begin_ns) * share;
 	return begin_ns + pause_ns;
 }
 
@@ -238,8 +243,7 @@ static void ask(struct kms_feed_worker *worker, enum kms_feed_document document)
 
 	(void)make_path(&worker->want, document, path);
 	ret = fetch(worker, document, path, &json, &err);
-	slot->due_ns =
-		next_due(&worker->want, begin_ns, cpu_ns() - cpu_begin_ns, kms_clock_now(clock));
+	slot->due_ns = next_due(worker, begin_ns, cpu_ns() - cpu_begin_ns, kms_clock_now(clock));
 	if (live && (ret == -ECONNRESET || ret == -ETIMEDOUT)) {
 		fail(worker, slot, ret, err.text);
 		return;
@@ -328,12 +332,14 @@ static void take_want(struct kms_feed_worker *worker)
 	struct kms_feed *feed = worker->feed;
 	uint32_t added = feed->want.documents & ~worker->want.documents & worker->documents;
 
-	if (feed->want.target != worker->want.target || worker->seen_stale != feed->stale)
+	if (feed->want.target != worker->want.target || feed->want.sum != worker->want.sum ||
+	    worker->seen_stale != feed->stale)
 		unsettle(worker);
 	if (worker->documents >> KMS_FEED_PAGE & 1 &&
 	    strcmp(feed->want.page, worker->want.page) != 0)
 		renew(&feed->slot[KMS_FEED_PAGE]);
-	if (worker->documents >> KMS_FEED_PANE & 1 &&
+	/* beside the newest event the path changes all the time: its turn comes, but no sooner */
+	if (worker->documents >> KMS_FEED_PANE & 1 && feed->slot[KMS_FEED_PANE].settled &&
 	    strcmp(feed->want.pane, worker->want.pane) != 0)
 		renew(&feed->slot[KMS_FEED_PANE]);
 	for (int i = 0; i < KMS_FEED_DOCUMENTS; i++)

@@ -51,6 +51,7 @@ struct kms_doc {
 struct kms_feed_want {
 	uint32_t documents;             /* bits of enum kms_feed_document */
 	uint32_t target;                /* 0 all */
+	bool sum;                       /* caches: one row for each name */
 	unsigned interval_ms;           /* as often as this, at most */
 	char page[KMS_FEED_PATH_BYTES]; /* "" none */
 	char pane[KMS_FEED_PATH_BYTES];

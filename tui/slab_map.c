@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-	MAP_COLUMNS = 64,
+	MAP_COLUMNS = 50, /* fits beside a list */
 	BITMAP_BYTES = 1 << 16,
 };
 
@@ -60,7 +60,7 @@ static char cell_of(const unsigned char *bitmap, size_t n_bytes, uint64_t from, 
 		return '#';
 	if (live == 0)
 		return '.';
-	return to - from == 1 ? '#' : (char)('0' + live * 10 / (to - from));
+	return (char)('0' + (live * 10 > to - from ? live * 10 / (to - from) : 1));
 }
 
 static void add_map(struct kms_text *text, const cJSON *slab, unsigned char *bitmap)
@@ -81,12 +81,12 @@ void kms_slab_map(struct kms_text *text, const cJSON *document)
 	unsigned char *bitmap = malloc(BITMAP_BYTES);
 	const cJSON *slab;
 
-	kms_text_style(text, KMS_STYLE_HEAD, "\n%-18s %11s  %s\n", "SLAB", "LIVE/COUNT",
-		       "OBJECTS: # LIVE, . FREE, 1-9 TENTHS OF SEVERAL");
+	kms_text_style(text, KMS_STYLE_HEAD, "\n%-18s %s", "SLAB", "LIVE/COUNT");
+	kms_text_style(text, KMS_STYLE_DIM, "  # live . free 1-9 tenths\n");
 	for (slab = kms_json_first(kms_json_member(document, "items")); slab && bitmap;
 	     slab = slab->next) {
 		kms_text_name(text, kms_json_text(slab, "address"));
-		kms_text_addf(text, "%*s %5" PRIu64 "/%-5" PRIu64 "  ",
+		kms_text_addf(text, "%*s %" PRIu64 "/%" PRIu64 "\n  ",
 			      18 - (int)strlen(kms_json_text(slab, "address")), "",
 			      kms_json_number(slab, "live"), kms_json_number(slab, "count"));
 		add_map(text, slab, bitmap);

@@ -66,6 +66,11 @@ struct kms_term_options {
 struct kms_term;
 
 /**
+ * Whether standard input and output are a terminal that is worth a try. Errors as kms_term_open().
+ */
+int kms_term_check(struct kms_err *err);
+
+/**
  * Takes the terminal of standard input and output.
  *
  * Owner:  the caller ends it with kms_term_close(). Whatever ends the process by a signal puts the

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a terminal can show, as far as its environment says it. See term.h. */
+#include <errno.h>
 #include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,4 +24,19 @@ bool kms_term_wants_color(enum kms_color_choice choice)
 	if (no && *no)
 		return false;
 	return (yes && strcmp(yes, "0") != 0) || isatty(STDOUT_FILENO);
+}
+
+int kms_term_check(struct kms_err *err)
+{
+	const char *name = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe) */
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+		return kms_err_set(err, -ENOTTY,
+				   "standard input and output must be a terminal; `kmemscope top "
+				   "--once` prints one screen as text");
+	if (!name || !*name || strcmp(name, "dumb") == 0)
+		return kms_err_set(err, -ENOTSUP,
+				   "this terminal (TERM) cannot show a screen; `kmemscope top "
+				   "--once` prints one as text");
+	return 0;
 }

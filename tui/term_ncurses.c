@@ -207,22 +207,14 @@ static void init_input(const struct kms_term_options *options)
 	(void)putp(paste_on);
 }
 
-static int refuse(struct kms_err *err, int code, const char *why)
-{
-	return kms_err_set(err, code, "%s; `kmemscope top --once` prints one screen as text", why);
-}
-
 int kms_term_open(const struct kms_term_options *options, struct kms_term **out,
 		  struct kms_err *err)
 {
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread writes it */
-	const char *name = getenv("TERM");
 	struct kms_term *term;
+	int ret = kms_term_check(err);
 
-	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-		return refuse(err, -ENOTTY, "standard input and output must be a terminal");
-	if (!name || !*name || strcmp(name, "dumb") == 0)
-		return refuse(err, -ENOTSUP, "this terminal (TERM) cannot show a screen");
+	if (ret < 0)
+		return ret;
 	term = calloc(1, sizeof(*term));
 	if (!term)
 		return kms_err_set(err, -ENOMEM, "out of memory");
@@ -233,7 +225,9 @@ int kms_term_open(const struct kms_term_options *options, struct kms_term **out,
 	term->terminal = newterm(NULL, stdout, stdin);
 	if (!term->terminal) {
 		free(term);
-		return refuse(err, -ENOTSUP, "the terminal's name (TERM) is not known here");
+		return kms_err_set(err, -ENOTSUP,
+				   "the terminal's name (TERM) is not known here; `kmemscope top "
+				   "--once` prints one screen as text");
 	}
 	term->color = options->colors;
 	term->stale = true;

@@ -219,6 +219,7 @@ void kms_top_want(const struct kms_top *top, struct kms_feed_want *want)
 	memset(want, 0, sizeof(*want)); /* it is compared as a whole */
 	want->target = top->target;
 	want->interval_ms = top->options.interval_ms;
+	want->sum = top->list[KMS_TAB_SLABS].grouping == KMS_GROUP_MERGED;
 	want_document(want, KMS_FEED_STATS);
 	want_document(want, KMS_FEED_TARGETS);
 	want_document(want, KMS_FEED_TIMELINE);

@@ -19,7 +19,7 @@ refused 2 'there is no command nope' help nope
 refused 2 '"../stats" is no id' leaks --id ../stats
 refused 2 '"x y" is no id' stacks 'x y'
 refused 2 'one page of at most 1000' events --json --limit 2000
-for name in attach report export replay doctor completion; do
+for name in report export replay doctor completion; do
 	refused 2 "kmemscope $name: comes with version 0.2" "$name" --any thing
 done
 
@@ -51,10 +51,7 @@ refused 2 'daemon: unknown option --any; --help lists them' daemon --any thing
 refused 2 'daemon: does not take "worker"' daemon worker
 refused 2 '--dir needs a value: --dir FOLDER' daemon --dir
 refused 1 'daemon: folder for traces: No such file' daemon --dir nowhere
-for option in '-d' '--top'; do
-	# shellcheck disable=SC2086 # an option and its value
-	refused 125 'comes with version 0.2' run $option -- ok
-done
+refused 125 'standard input and output must be a terminal' run --top -- ok
 refused 125 'cannot read suppressions: No such file' run --suppressions nowhere -- ok
 printf '# known\n\nleak:main\nrace:x\n' >wrong.supp
 refused 125 'wrong.supp, line 4: "race" is no suppression; one is leak:PATTERN' run --suppressions wrong.supp -- ok

@@ -189,7 +189,7 @@ def views(ws, checks):
         checks.that(lines[-1].startswith(KEYS), "the keys at 140x45", lines[-1])
         checks.equal(len(lines), 45, "lines of the screen")
         t.keys("1")
-        t.wait("LIVE/COUNT")
+        t.wait("LIVE/COUNT +# live")
         t.resize(80, 45)
         t.wait("^-{80}$")
         t.resize(60, 20)
@@ -373,7 +373,65 @@ def ends(ws, checks):
                     "the session goes on without its screen")
 
 
-TESTS = {"views": views, "keys": keys, "terminals": terminals, "ends": ends}
+def beside(ws, checks):
+    """demo in a terminal, and run --top: the screen beside the program that it started."""
+    with Terminal(ws) as t:
+        before = stty(t)
+        t.line(f"{kms.KMEMSCOPE} demo -o {ws.path}/demo.kms; echo status $?")
+        t.wait("LIVE")
+        t.wait("5 Faults!")
+        session = ws.session()
+        t.keys("q")
+        lines = t.wait("^status ")
+        checks.that("status 0" in lines, "the status of demo", lines)
+        checks.that(any("the trace is" in line for line in lines), "where the trace is", lines)
+        checks.that(not pathlib.Path(f"/proc/{session['program_pid']}").exists(),
+                    "the kernel ends with its screen")
+        checks.equal(stty(t), before, "the terminal's settings after demo")
+        checks.that(len(ws.items("faults", ws.path / "demo.kms")) > 0, "faults in the trace")
+
+        program = "echo from the program; read line; echo read $line; exec sleep 1000"
+        t.line(f"clear; {kms.KMEMSCOPE} run --top -o {ws.path}/run.kms -- sh -c '{program}'; "
+               "echo status $?")
+        lines = t.wait("LIVE")
+        t.wait("OBJSZ")
+        checks.that("from the program" not in "".join(lines), "the program is not on the screen")
+        session = ws.session()
+        t.keys("q")
+        t.wait(f"pid {session['program_pid']} goes on")
+        t.keys("C-c")
+        lines = t.wait("^status ")
+        checks.that("status 130" in lines, "^C reaches the program", lines)
+        output = ws.path / "run.kms.out"
+        checks.equal(output.read_text().splitlines(), ["from the program", "read"],
+                     "what it printed, and that it had nothing to read")
+        checks.that(any("events" in line for line in lines), "the summary", lines)
+
+        t.line(f"clear; {kms.KMEMSCOPE} demo -o {ws.path}/killed.kms; echo status $?")
+        t.wait("LIVE")
+        session = ws.session()
+        os.kill(t.pid_of("kmemscope"), signal.SIGKILL)
+        t.wait("status 137")
+        alive = ws.run([kms.KMEMSCOPE, "stats", "--json"])
+        checks.equal(alive.status, 0, "the kernel's session without its screen")
+        os.kill(session["program_pid"], signal.SIGKILL)
+        kms.wait_for(lambda: not ws.session(), DEADLINE, "the end of the session")
+        t.type("stty sane; tput rmcup; clear")
+        t.keys("C-j")  # the terminal was left raw
+        t.wait(PROMPT)
+        t.line(f"{kms.KMEMSCOPE} demo -o {ws.path}/killed.kms; echo status $?")
+        t.wait("LIVE")
+        os.kill(ws.session()["program_pid"], signal.SIGKILL)
+        t.wait("EXITED")
+        t.keys("5")
+        t.wait("KIND")
+        t.keys("q")
+        t.wait("^status ")
+    done = ws.run([kms.KMEMSCOPE, "run", "--top", "--", "true"])
+    checks.equal(done.status, 125, "run --top without a terminal")
+
+
+TESTS = {"views": views, "keys": keys, "terminals": terminals, "ends": ends, "beside": beside}
 
 
 def main():
@@ -382,7 +440,11 @@ def main():
     with kms.Workspace("screens") as ws:
         ws.env.pop("NO_COLOR", None)
         ws.env["XDG_STATE_HOME"] = ""
-        TESTS[sys.argv[1]](ws, checks)
+        try:
+            TESTS[sys.argv[1]](ws, checks)
+        finally:
+            if ws.session():  # a test that failed leaves it
+                os.kill(ws.session()["program_pid"], signal.SIGKILL)
     sys.exit(checks.status())
 
 
