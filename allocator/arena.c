@@ -108,6 +108,13 @@ static void run_unmap(struct kms_arena *a, const struct kms_span *run)
 	a->page_span[page_of(a, run->base) + run->pages - 1] = 0;
 }
 
+/* A free run. Who makes a slab of one that it took writes its state meanwhile, never to free. */
+static bool is_free(const struct kms_span *span)
+{
+	return span && __atomic_load_n(&span->state, __ATOMIC_RELAXED) == KMS_SPAN_FREE &&
+	       span->pages;
+}
+
 /* Joins @run with free neighbours and puts it into its bin. */
 static void run_insert(struct kms_arena *a, struct kms_span *run)
 {
@@ -117,7 +124,7 @@ static void run_insert(struct kms_arena *a, struct kms_span *run)
 
 	if (first > 0) {
 		other = span_at(a, a->page_span[first - 1]);
-		if (other && other->state == KMS_SPAN_FREE && other->pages) {
+		if (is_free(other)) {
 			bin_remove(a, other);
 			run_unmap(a, other);
 			run->base = other->base;
@@ -128,7 +135,7 @@ static void run_insert(struct kms_arena *a, struct kms_span *run)
 	}
 	if (end < a->opened_bytes >> KMS_PAGE_SHIFT) {
 		other = span_at(a, a->page_span[end]);
-		if (other && other->state == KMS_SPAN_FREE && other->pages) {
+		if (is_free(other)) {
 			bin_remove(a, other);
 			run_unmap(a, other);
 			run->pages += other->pages;
@@ -244,7 +251,7 @@ struct kms_span *kms_arena_alloc(struct kms_heap *heap, size_t pages, size_t ali
 				 bool *zeroed)
 {
 	struct kms_arena *a = &heap->arena;
-	uint64_t limit = heap->variable[KMS_VAR_ARENA_LIMIT];
+	uint64_t limit = kms_variable(heap, KMS_VAR_ARENA_LIMIT);
 	struct kms_span *run = NULL;
 	size_t skip = 0, i, first;
 	uint32_t index;
@@ -262,7 +269,7 @@ struct kms_span *kms_arena_alloc(struct kms_heap *heap, size_t pages, size_t ali
 	if (!run)
 		goto out;
 	*zeroed = run->reserved != 0;
-	run->state = KMS_SPAN_SLAB;
+	__atomic_store_n(&run->state, KMS_SPAN_SLAB, __ATOMIC_RELAXED);
 	run->side_address = 0;
 	run->large_bytes = 0;
 	run->reserved = 0;
@@ -294,7 +301,7 @@ void kms_arena_free(struct kms_heap *heap, struct kms_span *span)
 	a->used_pages -= pages;
 	if (heap->slot)
 		heap->slot->arena_used_bytes = (uint64_t)a->used_pages << KMS_PAGE_SHIFT;
-	span->state = KMS_SPAN_FREE;
+	__atomic_store_n(&span->state, KMS_SPAN_FREE, __ATOMIC_RELAXED);
 	span->reserved = discard;
 	run_insert(a, span);
 	kms_port_unlock(&heap->arena_lock);

@@ -115,7 +115,7 @@ static uint32_t variable_set(struct kms_heap *heap, unsigned variable, uint64_t 
 		return KMS_ACK_UNSUPPORTED;
 	if (variable == KMS_VAR_TRACE && heap->ready && value && !heap->variable[variable])
 		new_session(heap);
-	heap->variable[variable] = value;
+	kms_variable_store(heap, variable, value);
 	if (!heap->ready)
 		return KMS_ACK_OK;
 	if (variable <= KMS_VAR_GUARD_BACKEND)

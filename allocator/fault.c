@@ -158,9 +158,9 @@ static void fill_place(struct kms_local *t, struct kms_fault *f, const struct km
 
 static uint32_t policy_of(const struct kms_heap *heap, uint32_t kind)
 {
-	uint64_t policy = heap->variable[KMS_VAR_PANIC_OF(kind)];
+	uint64_t policy = kms_variable(heap, KMS_VAR_PANIC_OF(kind));
 
-	return (uint32_t)(policy == 3 ? heap->variable[KMS_VAR_PANIC] : policy);
+	return (uint32_t)(policy == 3 ? kms_variable(heap, KMS_VAR_PANIC) : policy);
 }
 
 static void fault_text(struct kms_fault *f, const struct kms_finding *finding)

@@ -45,17 +45,17 @@ static bool sampled(struct kms_local *t, uint64_t one_in)
 /* Is this request one that the user wants guarded? */
 static bool chosen(struct kms_local *t, const struct kms_guard *g, size_t size)
 {
-	const uint64_t *variable = t->heap->variable;
+	const struct kms_heap *heap = t->heap;
 
-	return g->depth && size >= variable[KMS_VAR_GUARD_MINSIZE] &&
-	       size <= variable[KMS_VAR_GUARD_MAXSIZE] &&
-	       sampled(t, variable[KMS_VAR_GUARD_SAMPLE]);
+	return g->depth && size >= kms_variable(heap, KMS_VAR_GUARD_MINSIZE) &&
+	       size <= kms_variable(heap, KMS_VAR_GUARD_MAXSIZE) &&
+	       sampled(t, kms_variable(heap, KMS_VAR_GUARD_SAMPLE));
 }
 
 /* kmem_guard_align, as a power of two. */
 static uint32_t align_for(const struct kms_heap *heap, size_t align)
 {
-	uint64_t wanted = heap->variable[KMS_VAR_GUARD_ALIGN];
+	uint64_t wanted = kms_variable(heap, KMS_VAR_GUARD_ALIGN);
 	uint32_t power = 1;
 
 	/* More than a front's own alignment is a promise to the caller. */
@@ -155,7 +155,7 @@ static int slot_open(struct kms_guard *g, struct kms_guard_slot *slot, uintptr_t
 /* Stacks are worth having even if nobody records events: the report of a fault shows them. */
 static void find_stack(struct kms_local *t, struct kms_request_info *info)
 {
-	if (!info->node && t->heap->variable[KMS_VAR_TRACE] == 2)
+	if (!info->node && kms_variable(t->heap, KMS_VAR_TRACE) == 2)
 		info->node = kms_stack_capture(t->stack, &info->frame);
 }
 
@@ -380,7 +380,7 @@ static void announce(const struct kms_heap *heap, const struct kms_guard *g)
 
 static void refuse(struct kms_heap *heap)
 {
-	heap->variable[KMS_VAR_GUARD_DEPTH] = 0;
+	kms_variable_store(heap, KMS_VAR_GUARD_DEPTH, 0);
 	heap->slot->guard.limited_by = KMS_LIMITED_MEMORY;
 	if (!heap->shared)
 		kms_port_print("kmem_guard: no address space or no way to close pages: off\n");
@@ -391,7 +391,7 @@ static void turn_size_on(struct kms_heap *heap)
 {
 	if (heap->variable[KMS_VAR_SIZE])
 		return;
-	heap->variable[KMS_VAR_SIZE] = 1;
+	kms_variable_store(heap, KMS_VAR_SIZE, 1);
 	heap->slot->ack[KMS_VAR_SIZE].value = 1;
 	heap->slot->ack[KMS_VAR_SIZE].status = KMS_ACK_ADJUSTED;
 	if (!heap->shared)
@@ -430,7 +430,7 @@ uint32_t kms_guard_configure(struct kms_heap *heap)
 		announce(heap, g);
 	if (variable[KMS_VAR_GUARD_BACKEND] && variable[KMS_VAR_GUARD_BACKEND] != g->ops->id) {
 		/* Chosen at start. */
-		variable[KMS_VAR_GUARD_BACKEND] = g->ops->id;
+		kms_variable_store(heap, KMS_VAR_GUARD_BACKEND, g->ops->id);
 		return KMS_ACK_UNSUPPORTED;
 	}
 	return KMS_ACK_OK;
@@ -444,7 +444,7 @@ uint32_t *kms_guard_lock_word(struct kms_heap *heap)
 /* Closed pages read as zero here: blocks of the parent stay what they are, new ones are plain. */
 static void switch_off(struct kms_heap *heap, struct kms_guard *g)
 {
-	heap->variable[KMS_VAR_GUARD_DEPTH] = 0;
+	kms_variable_store(heap, KMS_VAR_GUARD_DEPTH, 0);
 	kms_port_lock(&g->lock);
 	g->depth = 0;
 	kms_guard_limit(g);

@@ -314,6 +314,17 @@ struct kms_heap {
 	struct kms_stacks *stacks;
 };
 
+/** Value of a variable, which a request may change at any time. */
+static inline uint64_t kms_variable(const struct kms_heap *heap, unsigned variable)
+{
+	return __atomic_load_n(&heap->variable[variable], __ATOMIC_RELAXED);
+}
+
+static inline void kms_variable_store(struct kms_heap *heap, unsigned variable, uint64_t value)
+{
+	__atomic_store_n(&heap->variable[variable], value, __ATOMIC_RELAXED);
+}
+
 /** The check set in force: never the checks of one epoch with the number of another. */
 static inline struct kms_check_set kms_heap_check_set(const struct kms_heap *heap)
 {

@@ -113,7 +113,7 @@ static void *get_sleeping(struct kms_local *t, size_t size, struct kms_request_i
 
 bool kms_kmem_induced_failure(struct kms_heap *heap)
 {
-	uint64_t nth = heap->variable[KMS_VAR_FAIL_NTH];
+	uint64_t nth = kms_variable(heap, KMS_VAR_FAIL_NTH);
 
 	return nth && __atomic_add_fetch(&heap->nosleep_count, 1, __ATOMIC_RELAXED) == nth;
 }

@@ -243,7 +243,7 @@ int kmem_variable_get(const char *name, uint64_t *value)
 		return -ENOENT;
 	if (!t)
 		return -ENOTSUP;
-	*value = t->heap->variable[variable];
+	*value = kms_variable(t->heap, variable);
 	return 0;
 }
 

@@ -52,7 +52,8 @@ static struct kms_local *local_find(struct kms_heap *heap)
 	struct kms_local *t;
 
 	for (t = heap->all_locals; t; t = t->next_all) {
-		if (t->state == KMS_LOCAL_FREE)
+		/* pairs with kms_local_put: its owner is done with it */
+		if (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == KMS_LOCAL_FREE)
 			return t;
 	}
 	/* Asking whether threads live costs a system call each: only when many have piled up. What
@@ -93,7 +94,7 @@ void kms_local_refresh(struct kms_local *t)
 	/* In the middle of a switch the trace may be on already and its check not yet: rounds have
 	 * no side entry then. The gate is closed once more when the switch is done. */
 	t->trace = heap->shared && set.checks & KMS_CHECK_SIZE && t->region_nr == heap->region_nr
-			   ? (uint32_t)heap->variable[KMS_VAR_TRACE]
+			   ? (uint32_t)kms_variable(heap, KMS_VAR_TRACE)
 			   : 0;
 	t->guard_active = kms_guard_wanted(heap);
 	t->detour_free = (t->trace ? KMS_DETOUR_TRACED : 0u) |

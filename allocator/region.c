@@ -240,7 +240,7 @@ bool kms_region_claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_
 	uint64_t beat = heap->tracer->heartbeat.v;
 	bool claimed = claim_slot(heap, pid, parent_slot);
 
-	while (!claimed && heap->variable[KMS_VAR_ON_FULL] && now - begin < SLOT_WAIT_NS &&
+	while (!claimed && kms_variable(heap, KMS_VAR_ON_FULL) && now - begin < SLOT_WAIT_NS &&
 	       now - moved < SLOT_STALL_NS && slot_will_be_free(heap)) {
 		uint32_t wake = __atomic_load_n(&heap->tracer->wake, __ATOMIC_ACQUIRE);
 

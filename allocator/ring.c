@@ -158,12 +158,12 @@ void kms_ring_claim(struct kms_local *local)
 		kms_ring_reset(w);
 		w->desc = &desc[i];
 		w->ring = i;
-		join_session(w, heap->session);
+		join_session(w, __atomic_load_n(&heap->session, __ATOMIC_RELAXED));
 		w->mask = heap->region->blocks_per_ring - 1;
 		w->blocks = (struct kms_block *)kms_section_base(heap, KMS_SEC_RING) +
 			    (size_t)i * heap->region->blocks_per_ring;
 		w->tick = (const uint32_t *)&heap->tracer->tick.v;
-		w->checks = (uint8_t)heap->checks;
+		w->checks = (uint8_t)kms_heap_check_set(heap).checks;
 		w->block_nr = desc[i].head_block; /* make_room opens the one after it */
 		desc[i].slot = heap->slot_index;
 		desc[i].thread = local->thread_index;
@@ -220,7 +220,7 @@ static bool wait_for_room(struct kms_local *local, uint64_t number)
 	uint64_t beat = pair_value(&heap->tracer->heartbeat, 0);
 	bool room = false;
 
-	if (!heap->variable[KMS_VAR_ON_FULL] || local->state == KMS_LOCAL_NESTED ||
+	if (!kms_variable(heap, KMS_VAR_ON_FULL) || local->state == KMS_LOCAL_NESTED ||
 	    kms_stop_is_mine(local))
 		return false;
 	if (__atomic_load_n(&heap->region->stalled, __ATOMIC_RELAXED)) {
@@ -357,9 +357,9 @@ void kms_ring_resume(struct kms_local *local)
 	struct kms_ring_writer *w = local->ring;
 
 	if (w->ring == KMS_NO_INDEX || local->region_nr != local->heap->region_nr ||
-	    w->session == (uint8_t)local->heap->session)
+	    w->session == (uint8_t)__atomic_load_n(&local->heap->session, __ATOMIC_RELAXED))
 		return;
-	join_session(w, local->heap->session);
+	join_session(w, __atomic_load_n(&local->heap->session, __ATOMIC_RELAXED));
 	/* Where no block is open, or none has room, the next one begins with it. */
 	if (w->cursor > w->limit)
 		return;

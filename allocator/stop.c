@@ -74,7 +74,8 @@ static void become_stander(struct kms_local *t)
 bool kms_stop_all_held(const struct kms_heap *heap)
 {
 	return heap->request && __atomic_load_n(&heap->standing, __ATOMIC_RELAXED) &&
-	       __atomic_load_n(&heap->request->held, __ATOMIC_ACQUIRE) == heap->stops;
+	       __atomic_load_n(&heap->request->held, __ATOMIC_ACQUIRE) ==
+		       __atomic_load_n(&heap->stops, __ATOMIC_RELAXED);
 }
 
 static void publish(struct kms_local *t, uint32_t state, uint32_t fault)
@@ -87,7 +88,7 @@ static void publish(struct kms_local *t, uint32_t state, uint32_t fault)
 	kms_heap_attention(heap); /* the others' next calls look */
 	slot->stop_fault = fault;
 	slot->stop_tid = t->tid;
-	slot->stop_nr = ++heap->stops;
+	slot->stop_nr = __atomic_add_fetch(&heap->stops, 1, __ATOMIC_RELAXED);
 	/* pairs with the tracer's acquire load: what stands before it is this stop's */
 	__atomic_store_n(&slot->stop_state, state, __ATOMIC_RELEASE);
 	kms_port_tell_tracer();

@@ -133,7 +133,7 @@ static void check_alloc(struct kms_local *t, int flags, const struct kms_request
 /* Buffers are few, and their stacks worth having even if nobody records events. */
 static void find_stack(struct kms_local *t, struct kms_request_info *info)
 {
-	if (t->heap->variable[KMS_VAR_TRACE] == 2)
+	if (kms_variable(t->heap, KMS_VAR_TRACE) == 2)
 		info->node = kms_stack_capture(t->stack, &info->frame);
 }
 

@@ -92,6 +92,7 @@ struct kms_image_slot {
 	bool is_new;          /* what its parent wrote before the fork may still be unread */
 	uint64_t unseen_ns;   /* since when there is no process of this pid for us; 0 */
 	uint64_t counters_ns; /* when its counters were sent */
+	uint64_t acked_seq;   /* of requests, as last seen */
 	uint64_t looked_at;   /* image->look_nr when its claim was last checked */
 	struct kms_counter *total;  /* KMS_MAX_CACHES: over its rings */
 	struct kms_counter *unrung; /* KMS_MAX_CACHES: as last read, events without a ring */

@@ -22,6 +22,7 @@ struct look_job {
 	uint32_t parent_slot;
 	struct kms_image_stop stop;
 	uint64_t claim_ns;
+	uint64_t acked_seq;
 };
 
 static void copy_look(void *arg)
@@ -35,6 +36,7 @@ static void copy_look(void *arg)
 	job->state = kms_load_acquire_u32(&slot->state);
 	job->pid = kms_load_acquire_u32(&slot->pid);
 	job->parent_slot = kms_load_acquire_u32(&slot->parent_slot);
+	job->acked_seq = kms_load_acquire_u64(&slot->acked_seq);
 	kms_image_copy_stop(slot, &job->stop);
 	job->claim_ns = kms_load_acquire_u64(&slot->claim_ns);
 	job->claims = kms_load_acquire_u32(&slot->claims);
@@ -249,6 +251,10 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 		if (result)
 			return result;
 	}
+	/* who asked wants to see what it led to, also of a process that does nothing else */
+	if (job.acked_seq != image->slot[slot].acked_seq)
+		image->slot[slot].counters_ns = 0;
+	image->slot[slot].acked_seq = job.acked_seq;
 	follow_state(image, &image->slot[slot], &job, now_ns);
 	return 0;
 }

@@ -17,6 +17,15 @@ static void add_rings(const struct kms_model *model, const struct kms_model_targ
 	}
 }
 
+/* How old the oldest event is that is not in the picture: in a batch, or parked out of its turn. */
+static uint64_t lag_us(const struct kms_model *model)
+{
+	const struct kms_park_queue *oldest = kms_park_oldest(&model->park);
+	uint64_t parked_us = oldest ? (model->batch_ns - oldest->since_ns) / 1000 : 0;
+
+	return model->figures.lag_us > parked_us ? model->figures.lag_us : parked_us;
+}
+
 static struct kms_view_stats target_stats(const struct kms_model *model,
 					  const struct kms_model_target *target)
 {
@@ -33,7 +42,7 @@ static struct kms_view_stats target_stats(const struct kms_model *model,
 		.faults = slot->lost_faults,
 		.waits = slot->waits,
 		.waited_ns = slot->waited_ns,
-		.lag_us = model->figures.lag_us,
+		.lag_us = lag_us(model),
 		.db_bytes = model->figures.db_bytes,
 		.ns_per_event = model->figures.ns_per_event,
 	};
@@ -117,7 +126,7 @@ void kms_build_stats(struct kms_snapshot_build *build)
 			*row++ = stats;
 	}
 	sum.peak_bytes = model->peak_bytes;
-	sum.lag_us = model->figures.lag_us;
+	sum.lag_us = lag_us(model);
 	sum.db_bytes = model->figures.db_bytes;
 	sum.ns_per_event = model->figures.ns_per_event;
 	build->out->stats = sum;

@@ -219,7 +219,7 @@ struct kms_local *kms_process_local(void)
 			return NULL;
 	}
 	/* A child of a clone that ran no fork handlers. */
-	if (KMS_UNLIKELY(!*the_heap.epoch))
+	if (KMS_UNLIKELY(!__atomic_load_n(the_heap.epoch, __ATOMIC_RELAXED)))
 		forked_child();
 	while (t->busy) {
 		if (!t->nested)

@@ -59,7 +59,7 @@ static bool report(struct kms_local *t, uintptr_t address, const greg_t *regs)
 	bool resume;
 
 	kms_enter(t);
-	if (t->heap->variable[KMS_VAR_TRACE] == 2)
+	if (kms_variable(t->heap, KMS_VAR_TRACE) == 2)
 		stack = kms_stack_capture_exact(t->stack, &frame);
 	resume = kms_guard_owns(t->heap, address)
 			 ? kms_guard_trap(t, address, regs[REG_ERR] & FAULT_WRITE, stack)

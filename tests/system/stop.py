@@ -236,6 +236,10 @@ def start(checks, workspace):
         value = kms.wait_for(lambda: (v := s.variable("kmem_guard_depth")) and not v["pending"] and v,
                              DEADLINE_S, "the depth is in effect before the program begins")
         checks.equal(value["effective"], -(-depth // 512) * 512, "start: depth in effect")
+        guard = kms.wait_for(lambda: (g := s.ask("GET", "guard")[1]) and g["depth"] and g, DEADLINE_S,
+                             "the picture has it although nothing moves")
+        checks.equal((guard["depth_requested"], guard["depth"], guard["pending"], guard["used"]),
+                     (depth, value["effective"], False, 0), "start: GET guard")
         s.tell()
         checks.equal(s.resume()[0], 200, "start: continue")
         s.expect(b"ready\n")
