@@ -80,8 +80,8 @@ static const struct kms_ddb_command *find_command(struct kms_ddb *db)
 	return row->flags & KMS_DDB_SHOW ? find_show(db) : row;
 }
 
-/* [/modifier] [address] [,count] */
-static void read_standard(struct kms_ddb *db, bool is_address)
+/* [/modifier] [address] [,count]; what stands behind is skipped, as in ddb, unless the command wants it. */
+static void read_standard(struct kms_ddb *db, uint32_t flags)
 {
 	struct kms_ddb_state *state = db->state;
 
@@ -89,9 +89,11 @@ static void read_standard(struct kms_ddb *db, bool is_address)
 	db->have_addr = kms_ddb_expression(db, &db->addr);
 	if (!db->have_addr)
 		db->addr = state->dot;
-	else if (is_address)
+	else if (!(flags & KMS_DDB_ID))
 		state->dot = state->ditto = db->addr;
 	kms_ddb_count(db);
+	while (!(flags & KMS_DDB_MORE) && kms_ddb_lex_next(&db->lex) != KMS_DDB_EOL)
+		;
 }
 
 /* An empty line, or ",N": the last command once more, where it stopped. */
@@ -125,7 +127,7 @@ static const struct kms_ddb_command *read_command(struct kms_ddb *db)
 	}
 	command = find_command(db);
 	if (command && !(command->flags & (KMS_DDB_OWN | KMS_DDB_REFUSED)))
-		read_standard(db, !(command->flags & KMS_DDB_ID));
+		read_standard(db, command->flags);
 	return kms_ddb_failed(db) ? NULL : command;
 }
 

@@ -152,6 +152,9 @@ void kms_ddb_modifier(struct kms_ddb *db);
 /** Reads ",count" if it stands here; else db->count is -1. */
 void kms_ddb_count(struct kms_ddb *db);
 
+/** Adds a foreign name, made printable and padded to @width columns; NULL is "?". */
+void kms_ddb_add_name(const struct kms_ddb *db, const char *name, size_t width);
+
 /** A foreign name made printable, into @text. */
 const char *kms_ddb_printable(const char *name, char *text, size_t text_bytes);
 

@@ -145,11 +145,9 @@ static void add_owner(struct kms_ddb *db, const struct kms_view_block *block)
 /* "0x7f10 is 0x7f00+16 in POOL 'malloc-48' (allocated)" */
 static void say_block(struct kms_ddb *db, uint64_t address, const struct kms_view_block *block)
 {
-	const char *cache = block->cache ? block->cache : "?";
-
 	kms_buf_addf(db->out, "0x%" PRIx64 " is 0x%" PRIx64 "+%" PRIu64 " in POOL '", address,
 		     block->address, address - block->address);
-	kms_buf_add_printable(db->out, cache, strlen(cache));
+	kms_ddb_add_name(db, block->cache, 0);
 	kms_buf_addf(db->out, "' (%s), target %" PRIu32 "\n", state_text(block->state),
 		     block->target);
 	add_owner(db, block);
@@ -263,7 +261,7 @@ static void say_record(struct kms_ddb *db, const struct kms_view_event *event, c
 	if (db->modif[0] != 'v')
 		return;
 	kms_buf_addf(db->out, "%16s ", event_name(event->kind));
-	kms_buf_add_printable(db->out, cache, strlen(cache));
+	kms_ddb_add_name(db, cache, 0);
 	kms_buf_addf(db->out, " %" PRIu64 " bytes\n", event->size);
 	kms_ddb_add_stack(db, event->stack_id, INT64_MAX);
 }

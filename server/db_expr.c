@@ -234,6 +234,14 @@ void kms_ddb_count(struct kms_ddb *db)
 		kms_ddb_fail(db, "Count missing: a number must follow ,");
 }
 
+void kms_ddb_add_name(const struct kms_ddb *db, const char *name, size_t width)
+{
+	size_t n = name ? strlen(name) : 1;
+
+	kms_buf_add_printable(db->out, name ? name : "?", n);
+	kms_buf_addf(db->out, "%*s", n < width ? (int)(width - n) : 0, "");
+}
+
 const char *kms_ddb_printable(const char *name, char *text, size_t text_bytes)
 {
 	struct kms_buf out;

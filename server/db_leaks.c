@@ -18,17 +18,9 @@ enum {
 	USERS_COUNT = 100,
 };
 
-static void add_cell(struct kms_buf *out, const char *text, size_t width)
-{
-	size_t n = strlen(text);
-
-	kms_buf_add_printable(out, text, n);
-	kms_buf_addf(out, "%*s", n < width ? (int)(width - n) : 0, "");
-}
-
 static void say_leak(struct kms_ddb *db, const struct kms_view_leak *leak)
 {
-	add_cell(db->out, leak->cache, 17);
+	kms_ddb_add_name(db, leak->cache, 17);
 	kms_buf_addf(db->out, " %6" PRIu64 " %16" PRIx64 " ", leak->count, leak->stack_id);
 	kms_ddb_add_caller(db, leak->stack_id);
 	kms_buf_add_char(db->out, '\n');
@@ -71,7 +63,7 @@ static void say_evidence(struct kms_ddb *db, const struct kms_view_leak *leak)
 	struct kms_buf words;
 
 	kms_buf_addf(db->out, "%3.0f ", leak->score);
-	add_cell(db->out, leak->cache, 16);
+	kms_ddb_add_name(db, leak->cache, 16);
 	kms_buf_addf(db->out, " %10" PRIu64 " bytes in %" PRIu64 ", age %s, in ", leak->bytes,
 		     leak->count, kms_fmt_ns(leak->age_p50_us * 1000).text);
 	kms_ddb_add_caller(db, leak->stack_id);
@@ -128,7 +120,7 @@ static int compare_bytes(const void *a, const void *b)
 static bool is_user(const struct kms_ddb *db, const struct kms_view_leak *leak, const char *cache)
 {
 	return kms_ddb_is_meant(db, leak->target) &&
-	       (!cache[0] || strcmp(leak->cache, cache) == 0) &&
+	       (!cache[0] || (leak->cache && strcmp(leak->cache, cache) == 0)) &&
 	       (db->modif[0] == 'e' || leak->bytes >= USERS_BYTES || leak->count >= USERS_COUNT);
 }
 

@@ -17,7 +17,7 @@ static int say_mark(void *arg, const struct kms_view_mark *mark)
 
 	kms_buf_addf(db->out, "%4" PRIu64 " %" PRIu64 ".%06" PRIu64 " s ", mark->id,
 		     mark->time_ns / 1000000000, mark->time_ns / 1000 % 1000000);
-	kms_buf_add_printable(db->out, mark->name, strlen(mark->name));
+	kms_ddb_add_name(db, mark->name, 0);
 	kms_buf_add_char(db->out, '\n');
 	return 0;
 }
@@ -58,6 +58,8 @@ void kms_ddb_cmd_mark(struct kms_ddb *db)
 	}
 	if (!kms_ddb_lex_word(&db->lex, name, sizeof(name)))
 		kms_ddb_fail(db, "mark: a name must follow, without blanks and commas");
+	else if (name[strspn(name, "0123456789")] == '\0')
+		kms_ddb_fail(db, "mark: a name of digits only is a number; begin it with a letter");
 	if (kms_ddb_failed(db) || !may_mark(db))
 		return;
 	if (view->ops->mark(view->ctx, db->who, name, &id, &err) < 0)
@@ -76,7 +78,7 @@ static int compare_mark(void *arg, const struct kms_view_mark *mark)
 {
 	struct search *search = arg;
 
-	if (strcmp(mark->name, search->name) == 0)
+	if (mark->name && strcmp(mark->name, search->name) == 0)
 		search->id = mark->id;
 	return 0;
 }
@@ -128,7 +130,7 @@ static int say_row(void *arg, const struct kms_view_diff *row)
 	}
 	rows->left--;
 	kms_buf_addf(db->out, "%+12" PRId64 " bytes %+8" PRId64 " ", row->bytes, row->count);
-	kms_buf_add_printable(db->out, row->cache, strlen(row->cache));
+	kms_ddb_add_name(db, row->cache, 0);
 	kms_buf_add_str(db->out, " in ");
 	kms_ddb_add_caller(db, row->stack_id);
 	kms_buf_add_char(db->out, '\n');

@@ -16,17 +16,9 @@ enum {
 	MAX_POOLS = 4096, /* that show all pools sorts */
 };
 
-static void add_name(struct kms_buf *out, const char *name, size_t width)
-{
-	size_t n = strlen(name);
-
-	kms_buf_add_printable(out, name, n);
-	kms_buf_addf(out, "%*s", n < width ? (int)(width - n) : 0, "");
-}
-
 static void say_kmastat(struct kms_ddb *db, const struct kms_view_cache *cache)
 {
-	add_name(db->out, cache->name, 25);
+	kms_ddb_add_name(db, cache->name, 25);
 	kms_buf_addf(db->out,
 		     " %6" PRIu64 " %9" PRIu64 " %9" PRIu64 " %11" PRIu64 " %11" PRIu64 " %6" PRIu64
 		     "\n",
@@ -103,7 +95,7 @@ static void say_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
 	uint64_t free_items = cache->objects_total > out ? cache->objects_total - out : 0;
 
 	kms_buf_add_str(db->out, "POOL CACHE ");
-	add_name(db->out, cache->name, 0);
+	kms_ddb_add_name(db, cache->name, 0);
 	kms_buf_addf(db->out, ": size %" PRIu64 ", target %" PRIu32 "\n", cache->object_bytes,
 		     cache->target);
 	kms_buf_addf(db->out, "\tnpages %" PRIu64 "\n", cache->pages);

@@ -137,7 +137,7 @@ void kms_ddb_cmd_target(struct kms_ddb *db)
 	}
 	kms_buf_addf(db->out, "kmem: target %" PRIu32 ", pid %" PRIu32 ", ", target->id,
 		     target->pid);
-	kms_buf_add_printable(db->out, target->name, strlen(target->name));
+	kms_ddb_add_name(db, target->name, 0);
 	kms_buf_addf(db->out, ", %s\n", kms_state_name(target->state));
 }
 
@@ -166,7 +166,7 @@ void kms_ddb_cmd_ps(struct kms_ddb *db)
 		kms_buf_addf(db->out, "%c%6" PRIu32 " %7" PRIu32 " %6" PRIu32 " %-12s ",
 			     target->id == kms_ddb_chosen(db) ? '>' : ' ', target->id, target->pid,
 			     target->parent, kms_state_name(target->state));
-		kms_buf_add_printable(db->out, target->name, strlen(target->name));
+		kms_ddb_add_name(db, target->name, 0);
 		add_wait(db, target);
 		kms_buf_add_char(db->out, '\n');
 	}
@@ -192,23 +192,23 @@ static void control(struct kms_ddb *db, control_fn *fn, const char *done, const 
 		snprintf(name, sizeof(name), "target %" PRIu32, id);
 	ret = fn(db->view->ctx, db->who, id, &err);
 	if (ret == -EALREADY)
-		kms_buf_addf(db->out, "kmem: %s %s\n", name, already);
+		kms_buf_addf(db->out, "kmem: %s: %s\n", name, already);
 	else if (ret < 0)
 		kms_ddb_fail_err(db, name, &err);
 	else
-		kms_buf_addf(db->out, "kmem: %s %s\n", name, done);
+		kms_buf_addf(db->out, "kmem: %s: %s\n", name, done);
 }
 
 void kms_ddb_cmd_continue(struct kms_ddb *db)
 {
 	/* ddb's c has a count of instructions and no address */
 	db->have_addr = false;
-	control(db, db->view->ops->resume, "continues", "runs already");
+	control(db, db->view->ops->resume, "continued", "runs already");
 }
 
 void kms_ddb_cmd_stop(struct kms_ddb *db)
 {
-	control(db, db->view->ops->stop, "stands still; c lets it go on", "stands still already");
+	control(db, db->view->ops->stop, "stopped; c lets it go on", "stopped already");
 }
 
 void kms_ddb_cmd_quit(struct kms_ddb *db)
@@ -222,5 +222,5 @@ void kms_ddb_cmd_quit(struct kms_ddb *db)
 		stopped |= s->target[i].state == KMS_STATE_STOPPED &&
 			   kms_ddb_is_meant(db, s->target[i].id);
 	if (stopped && !s->finished && !db->read_only)
-		control(db, db->view->ops->resume, "continues", "runs already");
+		control(db, db->view->ops->resume, "continued", "runs already");
 }

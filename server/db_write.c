@@ -325,13 +325,13 @@ static size_t count_broken(const struct kms_snapshot *now, const struct kms_view
 	return n;
 }
 
-/* Whether the target has said that it is through. */
-static bool is_checked(const struct answers *answers, uint32_t target)
+/* The answer of a target; NULL: it was not asked, it has ended. */
+static const struct answer *answer_of(const struct answers *answers, uint32_t target)
 {
 	for (size_t i = 0; i < answers->n; i++)
 		if (answers->item[i].target == target)
-			return !answers->item[i].pending;
-	return false;
+			return &answers->item[i];
+	return NULL;
 }
 
 /* A verify: when it began, and what it is about. */
@@ -344,19 +344,17 @@ struct verify {
 static void say_cache(const struct kms_ddb *db, const struct kms_snapshot *now,
 		      const struct kms_view_cache *cache, const struct verify *verify)
 {
+	const struct answer *answer = answer_of(&verify->answers, cache->target);
 	size_t broken = count_broken(now, cache, verify->since);
-	size_t n = strlen(cache->name);
 
-	if (!broken && !verify->name[0] && !cache->objects_total)
+	if (!answer || (!broken && !verify->name[0] && !cache->objects_total))
 		return; /* never used: as vmstat leaves such out */
-	kms_buf_add_printable(db->out, cache->name, n);
-	kms_buf_addf(db->out, "%*s %6" PRIu32 " ", n < 25 ? (int)(25 - n) : 0, "", cache->target);
+	kms_ddb_add_name(db, cache->name, 25);
+	kms_buf_addf(db->out, " %6" PRIu32 " ", cache->target);
 	if (broken)
 		kms_buf_addf(db->out, "%zu corrupt buffer%s\n", broken, broken == 1 ? "" : "s");
 	else
-		kms_buf_add_str(db->out, is_checked(&verify->answers, cache->target)
-						 ? "clean\n"
-						 : "not checked yet\n");
+		kms_buf_add_str(db->out, answer->pending ? "not checked yet\n" : "clean\n");
 }
 
 static void say_caches(const struct kms_ddb *db, const struct kms_snapshot *now,
@@ -367,7 +365,7 @@ static void say_caches(const struct kms_ddb *db, const struct kms_snapshot *now,
 	kms_buf_addf(db->out, "%-25s %6s %s\n", "Cache Name", "Target", "Cache Integrity");
 	for (size_t i = 0; i < now->n_caches; i++) {
 		cache = &now->cache[i];
-		if (kms_ddb_is_meant(db, cache->target) && is_named(cache->name, verify->name))
+		if (is_named(cache->name, verify->name))
 			say_cache(db, now, cache, verify);
 	}
 }

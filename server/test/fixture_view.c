@@ -594,17 +594,44 @@ static int audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *
 	return 0;
 }
 
-/* The first target runs, the others stand. */
+/* FIXTURE_MEMORY_BYTES from FIXTURE_MEMORY on: each byte is its offset, a text at 0x40. */
+static int memory(void *ctx, uint32_t target, uint64_t address, void *to, size_t n, size_t *n_read,
+		  struct kms_err *err)
+{
+	uint64_t offset = address - FIXTURE_MEMORY;
+	uint8_t *byte = to;
+
+	(void)ctx;
+	*n_read = 0;
+	if (target != 2 || offset >= FIXTURE_MEMORY_BYTES)
+		return kms_err_set(err, -EFAULT, "nothing is mapped there");
+	for (; *n_read < n && offset < FIXTURE_MEMORY_BYTES; offset++)
+		byte[(*n_read)++] = offset >= 0x40 && offset < 0x48
+					    ? (uint8_t) "kmem(9)"[offset - 0x40]
+					    : (uint8_t)offset;
+	return 0;
+}
+
+static int set_state(struct fixture *f, const char *who, uint32_t state, struct kms_err *err)
+{
+	snprintf(f->who, sizeof(f->who), "%s", who);
+	if (f->target[1].state == state)
+		return kms_err_set(err, -EALREADY, "it is so already");
+	f->target[1].state = state;
+	f->target[1].stop_reason = state == KMS_STATE_STOPPED ? KMS_STOP_REQUEST : KMS_STOP_NONE;
+	return 0;
+}
+
 static int stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	(void)ctx, (void)who;
-	return target > 1 ? kms_err_set(err, -EALREADY, "it stands still already") : 0;
+	(void)target;
+	return set_state(ctx, who, KMS_STATE_STOPPED, err);
 }
 
 static int resume(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	(void)ctx, (void)who;
-	return target == 1 ? kms_err_set(err, -EALREADY, "it does not stand still") : 0;
+	(void)target;
+	return set_state(ctx, who, KMS_STATE_RUNNING, err);
 }
 
 void fixture_init(struct fixture *f, bool live)
@@ -651,6 +678,7 @@ void fixture_init(struct fixture *f, bool live)
 				       .diff = diff,
 				       .audit = audit};
 	if (live) {
+		f->ops.memory = memory;
 		f->ops.stop = stop;
 		f->ops.resume = resume;
 		f->ops.variable_get = variable_get;

@@ -31,6 +31,13 @@ enum {
 	FIXTURE_AUDITS = 11,
 };
 
+/* Memory of target 2, the one that runs. */
+#define FIXTURE_MEMORY UINT64_C(0x7f3c00050000)
+
+enum {
+	FIXTURE_MEMORY_BYTES = 0x2100, /* the last page is short */
+};
+
 /* stack ids */
 enum {
 	FIXTURE_STACK_LEAK = 11,

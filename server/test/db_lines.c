@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A prompt over the fixture: see db_lines.h. */
+#include "server/test/db_lines.h"
+
+#include <string.h>
+
+void prompt_init(struct prompt *prompt, bool live)
+{
+	memset(prompt, 0, sizeof(*prompt));
+	fixture_init(&prompt->fixture, live);
+	kms_ddb_state_init(&prompt->state);
+	kms_buf_init(&prompt->out, KMS_DDB_OUTPUT_BYTES);
+}
+
+void prompt_deinit(struct prompt *prompt)
+{
+	kms_buf_deinit(&prompt->out);
+}
+
+const char *prompt_run(struct prompt *prompt, const char *line)
+{
+	const struct kms_view *view = &prompt->fixture.view;
+	struct kms_stacks stacks;
+
+	kms_buf_reset(&prompt->out);
+	kms_stacks_init(&stacks, view);
+	prompt->db = (struct kms_ddb){.view = view,
+				      .snapshot = view->ops->acquire(view->ctx),
+				      .stacks = &stacks,
+				      .state = &prompt->state,
+				      .who = "test",
+				      .read_only = prompt->read_only,
+				      .out = &prompt->out};
+	(void)kms_ddb_run(&prompt->db, line);
+	view->ops->release(view->ctx, prompt->db.snapshot);
+	kms_stacks_deinit(&stacks);
+	return kms_buf_text(&prompt->out);
+}
+
+const char *prompt_error(const struct prompt *prompt)
+{
+	return prompt->db.lex.error;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A prompt over the fixture, for tests: a line in, what it printed and its error out.
+ */
+#ifndef KMS_SERVER_TEST_DB_LINES_H
+#define KMS_SERVER_TEST_DB_LINES_H
+
+#include <stdbool.h>
+
+#include "server/db.h"
+#include "server/test/fixture_view.h"
+
+/** One prompt: what it remembers, and the answer to its last line. */
+struct prompt {
+	struct fixture fixture;
+	struct kms_ddb_state state;
+	struct kms_ddb db;
+	struct kms_buf out;
+	bool read_only;
+};
+
+/** Begins; @live: the fixture runs, else it is a finished trace. */
+void prompt_init(struct prompt *prompt, bool live);
+void prompt_deinit(struct prompt *prompt);
+
+/** Runs a line; the text it printed, valid until the next one. */
+const char *prompt_run(struct prompt *prompt, const char *line);
+
+/** The error of the last line, "" none. */
+const char *prompt_error(const struct prompt *prompt);
+
+#endif
