@@ -8,6 +8,11 @@ void prompt_init(struct prompt *prompt, bool live)
 {
 	memset(prompt, 0, sizeof(*prompt));
 	fixture_init(&prompt->fixture, live);
+	if (live) { /* the one that stands at a fault goes on */
+		(void)prompt->fixture.ops.resume(&prompt->fixture, "", 0, NULL);
+		prompt->fixture.target[1].stop_reason = KMS_STOP_NONE;
+		prompt->fixture.target[1].stop_fault = 0;
+	}
 	kms_ddb_state_init(&prompt->state);
 	kms_buf_init(&prompt->out, KMS_DDB_OUTPUT_BYTES);
 }

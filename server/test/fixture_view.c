@@ -612,26 +612,31 @@ static int memory(void *ctx, uint32_t target, uint64_t address, void *to, size_t
 	return 0;
 }
 
-static int set_state(struct fixture *f, const char *who, uint32_t state, struct kms_err *err)
+/* One target, or 0 all: target 1 runs at first, the others stand. */
+static int set_stopped(struct fixture *f, const char *who, uint32_t target, bool stopped,
+		       struct kms_err *err)
 {
+	bool changed = false;
+
 	snprintf(f->who, sizeof(f->who), "%s", who);
-	if (f->target[1].state == state)
-		return kms_err_set(err, -EALREADY, "it is so already");
-	f->target[1].state = state;
-	f->target[1].stop_reason = state == KMS_STATE_STOPPED ? KMS_STOP_REQUEST : KMS_STOP_NONE;
-	return 0;
+	for (uint32_t i = 0; i < FIXTURE_TARGETS; i++) {
+		if (target && target != i + 1)
+			continue;
+		changed |= f->stopped[i] != stopped;
+		f->stopped[i] = stopped;
+	}
+	f->target[1].state = f->stopped[1] ? KMS_STATE_STOPPED : KMS_STATE_RUNNING;
+	return changed ? 0 : kms_err_set(err, -EALREADY, "it is so already");
 }
 
 static int stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	(void)target;
-	return set_state(ctx, who, KMS_STATE_STOPPED, err);
+	return set_stopped(ctx, who, target, true, err);
 }
 
 static int resume(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	(void)target;
-	return set_state(ctx, who, KMS_STATE_RUNNING, err);
+	return set_stopped(ctx, who, target, false, err);
 }
 
 void fixture_init(struct fixture *f, bool live)
@@ -641,6 +646,7 @@ void fixture_init(struct fixture *f, bool live)
 	memset(f, 0, sizeof(*f));
 	pthread_mutex_init(&f->lock, NULL);
 	fill_targets(f, live);
+	f->stopped[1] = f->stopped[2] = live;
 	fill_caches(f);
 	fill_guards(f);
 	fill_leaks(f);

@@ -66,6 +66,7 @@ struct fixture {
 	uint64_t depth;      /* last kmem_guard_depth written */
 	uint32_t depth_target;
 	bool refuse_writes;
+	bool stopped[FIXTURE_TARGETS];
 	char who[64];         /* of the last write */
 	char mark[128];       /* that was set last, number FIXTURE_MARKS + 1; "" none */
 	unsigned int slow_ms; /* events() takes this long */

@@ -468,12 +468,13 @@ static void the_guard_is_told_with_its_pages(void **state)
 static void targets_stop_and_go_on(void **state)
 {
 	static const struct row rows[] = {
-		{"our", "stop 2",   "kmem: target 2: stopped; c lets it go on\n", NULL                         },
-		{"our", "stop",     "kmem: all targets: stopped already\n",       NULL                         },
-		{"6.4", "c",        "kmem: all targets: continued\n",             NULL                         },
-		{"6.4", "continue", "runs already",                               NULL                         },
-		{"our", "stop 9",   NULL,					 "target 9 is not in this run"},
-		{"6.4", "quit",     NULL,					 NULL                         },
+		{"our", "stop 2",   "kmem: target 2: stopped; c lets it go on\n",    NULL                         },
+		{"our", "stop 2",   "kmem: target 2: stopped already\n",             NULL                         },
+		{"our", "stop",     "kmem: all targets: stopped; c lets it go on\n", NULL                         },
+		{"6.4", "c",        "kmem: all targets: continued\n",                NULL                         },
+		{"6.4", "continue", "runs already",                                  NULL                         },
+		{"our", "stop 9",   NULL,					    "target 9 is not in this run"},
+		{"6.4", "quit",     NULL,					    NULL                         },
 	};
 
 	(void)state;
