@@ -141,6 +141,78 @@ def misuse():
     return cases
 
 
+def kinds_with_legal(program, kinds, *options):
+    """Kinds of a program for the kmem front, each next to its legal neighbour."""
+    cases = []
+    for name, finding in kinds.items():
+        cases += [Case(program, (name,), (finding,), fronts=("kmem",), options=options),
+                  Case(program, (f"legal_{name}",), fronts=("kmem",), options=options)]
+    return cases
+
+
+def here(kind, name, **more):
+    """A finding in the function of this name, on the line with that tag."""
+    return Finding(kind, (name, name), **more)
+
+
+def pools():
+    taken, put = ("take", "take"), ("put", "put")
+    plain = {
+        "wrong_pool": here("wrong_cache", "wrong_pool", alloc_stack=taken, size=96),
+        "second_put": here("double_free", "second_put", alloc_stack=taken, free_stack=put),
+        "put_of_block": here("wrong_cache", "put_of_block"),
+        "free_of_object": here("wrong_cache", "free_of_object", alloc_stack=taken),
+        "put_of_null": here("null_free", "put_of_null"),
+        "put_of_inside": here("invalid_free", "put_of_inside", alloc_stack=taken),
+        "object_overflow": Finding("overflow", put, alloc_stack=taken, size=96),
+        "object_underflow": Finding("underflow", put, alloc_stack=taken, size=96),
+        "busy_destroy": here("invalid_free", "busy_destroy"),
+        "get_after_destroy": here("use_after_free", "get_after_destroy"),
+        "pool_flags": here("bad_flags", "pool_flags"),
+        "none_in_interrupt": here("wrong_context", "none_in_interrupt"),
+        "waitok_with_lock": here("sleep_with_lock", "waitok_with_lock"),
+        "zero_pool": Finding("zero_size", ("zero_pool", "zero")),
+    }
+    guarded = {
+        "write_after_put": here("use_after_free", "write_after_put", alloc_stack=taken,
+                                free_stack=put, access="write", size=96),
+        "read_after_put": here("use_after_free", "read_after_put", alloc_stack=taken,
+                               free_stack=put, access="read", size=96),
+        "second_put": plain["second_put"], "wrong_pool": plain["wrong_pool"],
+        "busy_destroy": plain["busy_destroy"],
+    }
+    poisoned = {"write_after_put": Finding("modified_after_free", ("write_after_put", "get_again"),
+                                           free_stack=put)}
+    return (kinds_with_legal("pools", plain)
+            + kinds_with_legal("pools", guarded, "--guard-depth", "512")
+            + kinds_with_legal("pools", poisoned, "--set", "kmem_poison=1"))
+
+
+def umem():
+    made, freed = ("buffer", "buffer"), ("give", "give")
+    plain = {
+        "buffer_overflow": Finding("overflow", freed, alloc_stack=made, size=8192),
+        "buffer_underflow": Finding("underflow", freed, alloc_stack=made, size=8192),
+        "second_free": here("double_free", "second_free", alloc_stack=made, free_stack=freed),
+        "free_of_memory": here("invalid_free", "free_of_memory", alloc_stack=made),
+        "kmem_free_of_buffer": here("wrong_cache", "kmem_free_of_buffer", alloc_stack=made),
+        "sleep_in_interrupt": here("wrong_context", "sleep_in_interrupt"),
+        "umem_with_lock": here("sleep_with_lock", "umem_with_lock"),
+        "umem_in_suspend": here("wrong_context", "umem_in_suspend"),
+        "pageable_in_interrupt": here("wrong_context", "pageable_in_interrupt", access="write",
+                                      alloc_stack=made, size=8192),
+        "umem_flags": here("bad_flags", "umem_flags"),
+    }
+    guarded = {
+        "buffer_overflow": here("overflow", "buffer_overflow", alloc_stack=made, access="write"),
+        "buffer_underflow": here("underflow", "buffer_underflow", alloc_stack=made, access="write"),
+        "read_after_umem_free": here("use_after_free", "read_after_umem_free", alloc_stack=made,
+                                     free_stack=freed, access="read", size=8192),
+    }
+    return (kinds_with_legal("umem", plain)
+            + kinds_with_legal("umem", guarded, "--guard-depth", "512"))
+
+
 def write_after_free():
     cases = []
     for size in ("24", "100", "1000"):
@@ -174,4 +246,6 @@ GROUPS = {
     "misuse": misuse,
     "write_after_free": write_after_free,
     "blind": blind,
+    "pools": pools,
+    "umem": umem,
 }

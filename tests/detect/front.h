@@ -42,6 +42,27 @@ static inline void keep_frame(void)
 	__asm__ volatile("" ::: "memory");
 }
 
+/** A mistake by name; @run makes it, or with @legal does the same without it. */
+struct kind {
+	const char *name;
+	void (*run)(int legal);
+};
+
+/* Runs the kind of this name, "legal_" in front allowed. The exit status. */
+static inline int run_kind(const struct kind *kinds, size_t n, const char *name)
+{
+	int legal = !strncmp(name, "legal_", 6);
+
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(kinds[i].name, name + (legal ? 6 : 0))) {
+			kinds[i].run(legal);
+			puts("{}");
+			return 0;
+		}
+	}
+	return 2;
+}
+
 static inline size_t size_argument(const char *text)
 {
 	return (size_t)strtoull(text, NULL, 0);

@@ -127,10 +127,7 @@ static NAMED void strndup_zero(int legal)
 	keep_frame();
 }
 
-static const struct {
-	const char *name;
-	void (*run)(int legal);
-} kinds[] = {
+static const struct kind kinds[] = {
 	{"zero_size",        zero_size       },
 	{"null_free",        null_free       },
 	{"bad_flags",        bad_flags       },
@@ -147,15 +144,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	const char *name = argc == 2 ? argv[1] : "";
-	int legal = !strncmp(name, "legal_", 6);
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (!strcmp(kinds[i].name, name + (legal ? 6 : 0))) {
-			kinds[i].run(legal);
-			puts("{}");
-			return 0;
-		}
-	}
-	return 2;
+	return run_kind(kinds, sizeof(kinds) / sizeof(kinds[0]), argc == 2 ? argv[1] : "");
 }
