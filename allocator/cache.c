@@ -308,7 +308,7 @@ static void flush(struct kms_local *local, bool to_slabs)
 {
 	for (uint32_t i = 0; i < local->heap->n_caches; i++) {
 		struct kms_bin *bin = &local->bin[i];
-		struct kms_magazine *previous = bin->previous;
+		struct kms_magazine *previous;
 
 		/* What a pool has parked stays constructed: its blocks go back one by one. */
 		if (local->heap->cache[i] && local->heap->cache[i]->pool) {
@@ -316,6 +316,7 @@ static void flush(struct kms_local *local, bool to_slabs)
 				kms_pool_bin_empty(local, local->heap->cache[i]);
 			continue;
 		}
+		previous = bin->previous;
 		bin->previous = NULL;
 		flush_magazine(local, local->heap->cache[i], kms_bin_unload(bin), to_slabs);
 		flush_magazine(local, local->heap->cache[i], previous, to_slabs);

@@ -202,8 +202,11 @@ static bool is_poisoned(const struct kms_span *span, const struct kms_side *side
 /* A block leaves the slab layer: what stays true as long as it is in magazines is written now. */
 static void block_prepare(const struct kms_span *span, uint8_t *block, const struct kms_side *side)
 {
-	if (span->checks & KMS_CHECK_REDZONE)
-		kms_redzone_fill(block + span->usable_bytes - KMS_REDZONE_BYTES);
+	uint8_t *end = block + span->usable_bytes - KMS_REDZONE_BYTES;
+
+	/* Not written again without need: the neighbour's owner may look at it now. */
+	if (span->checks & KMS_CHECK_REDZONE && !kms_redzone_whole(end))
+		kms_redzone_fill(end);
 	if (span->checks & KMS_CHECK_POISON && !is_poisoned(span, side))
 		kms_pattern_fill(block, span->usable_bytes - KMS_REDZONE_BYTES);
 	if (span->checks & KMS_CHECK_HEADER)
