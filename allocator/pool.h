@@ -70,8 +70,8 @@ static inline bool kms_pool_constructs(const struct pool_cache *pool)
 void *kms_pool_get(struct kms_local *t, struct pool_cache *pool, int flags,
 		   struct kms_request_info *info);
 
-/** pool_cache_put, or with @destruct pool_cache_destruct_object. */
-void kms_pool_put(struct kms_local *t, struct pool_cache *pool, void *object, bool destruct,
+/** pool_cache_put, or with @to_slab pool_cache_destruct_object. */
+void kms_pool_put(struct kms_local *t, struct pool_cache *pool, void *object, bool to_slab,
 		  struct kms_request_info *info);
 
 /** Destructs a parked object and gives its block back to the slab. */

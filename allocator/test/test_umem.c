@@ -23,8 +23,9 @@
 #include "allocator/umem.h"
 #include "base/test/unit.h"
 
+#define PAGE ((size_t)4096)
+
 enum {
-	PAGE = 4096,
 	MANY = 300,
 };
 
@@ -42,6 +43,11 @@ enum {
 static uint64_t short_bytes(void)
 {
 	return kms_process_heap()->slot->locked_short_bytes;
+}
+
+static void say(char *where, const char *text)
+{
+	memcpy(where, text, strlen(text) + 1);
 }
 
 static void all_bytes_are_zero(const unsigned char *p, size_t bytes)
@@ -224,21 +230,22 @@ static void contexts_and_locks_are_checked(void **state)
 	fault_log_expect_none();
 }
 
-/* Locked kilobytes of the mapping that begins at @p, from /proc/self/smaps. */
+/* Locked kilobytes of the mapping that begins at @p, from /proc/self/smaps; -1: there is none. */
 static long locked_kib(const void *p)
 {
 	FILE *file = fopen("/proc/self/smaps", "re");
-	unsigned long start, end;
-	char line[512];
+	char line[512], *end;
 	bool here = false;
 	long kib = -1;
 
 	assert_non_null(file);
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+	while (kib < 0 && fgets(line, sizeof(line), file)) {
+		unsigned long start = strtoul(line, &end, 16);
+
+		if (end > line && *end == '-')
 			here = start == (unsigned long)p;
-		if (here && sscanf(line, "Locked: %ld kB", &kib) == 1)
-			break;
+		else if (here && strncmp(line, "Locked:", 7) == 0)
+			kib = strtol(line + 7, NULL, 10);
 	}
 	(void)fclose(file);
 	return kib;
@@ -297,7 +304,7 @@ static int use_after_fork(ddi_umem_cookie_t cookie, char *p)
 	/* a page of two processes counts for each in part */
 	if (strcmp(p, "parent") != 0 || locked_kib(p) <= 0)
 		return 1;
-	strcpy(p, "child");
+	say(p, "child");
 	ddi_umem_free(cookie);
 	if (!ddi_umem_alloc(PAGE, DDI_UMEM_SLEEP, &mine))
 		return 2;
@@ -313,7 +320,7 @@ static void a_forked_child_shares_the_memory_and_frees_its_own_mapping(void **st
 	pid_t pid;
 
 	(void)state;
-	strcpy(p, "parent");
+	say(p, "parent");
 	pid = fork();
 	if (pid == 0)
 		_exit(use_after_fork(cookie, p));
@@ -427,7 +434,7 @@ static int other_process(int from)
 
 	if (p == MAP_FAILED || strcmp(p, "from the driver") != 0 || p[2 * PAGE - 1] != 7)
 		return 1;
-	strcpy(p + PAGE, "from the application");
+	say(p + PAGE, "from the application");
 	if (write(from, "w", 1) != 1 || read(from, &byte, 1) != 1)
 		return 2;
 	if (strcmp(p, "later") != 0)
@@ -453,7 +460,7 @@ static void a_second_process_maps_an_exported_buffer_and_sees_the_writes(void **
 	if (pid == 0)
 		_exit(other_process(pair[1]));
 	p = ddi_umem_alloc(4097, DDI_UMEM_SLEEP, &cookie);
-	strcpy(p, "from the driver");
+	say(p, "from the driver");
 	p[2 * PAGE - 1] = 7;
 	assert_int_equal(ddi_umem_export(cookie, PROT_READ | PROT_WRITE, &map), 0);
 	assert_int_equal(map.bytes, 2 * PAGE);
@@ -462,7 +469,7 @@ static void a_second_process_maps_an_exported_buffer_and_sees_the_writes(void **
 	close(map.fd);
 	assert_int_equal(read(pair[0], &byte, 1), 1);
 	assert_string_equal(p + PAGE, "from the application");
-	strcpy(p, "later");
+	say(p, "later");
 	assert_int_equal(write(pair[0], "l", 1), 1);
 	assert_int_equal(read(pair[0], &byte, 1), 1);
 	ddi_umem_free(cookie);

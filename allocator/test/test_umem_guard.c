@@ -9,8 +9,9 @@
 #include "allocator/umem.h"
 #include "base/test/unit.h"
 
+#define PAGE ((size_t)4096)
+
 enum {
-	PAGE = 4096,
 	MANY = 200,
 };
 
@@ -28,7 +29,7 @@ static void guard_off(void)
 
 static void an_access_next_to_a_guarded_buffer_is_caught_at_once(void **state)
 {
-	static const long offsets[] = {2 * PAGE, 2 * PAGE + 100, 3 * PAGE - 1, -1, -PAGE};
+	static const long offsets[] = {2 * PAGE, 2 * PAGE + 100, 3 * PAGE - 1, -1, -(long)PAGE};
 
 	(void)state;
 	guard_on();

@@ -205,7 +205,7 @@ void *ddi_umem_alloc(size_t size, int flags, ddi_umem_cookie_t *cookiep)
 	struct umem *umem = malloc(sizeof(*umem));
 
 	(void)flags;
-	if (!umem)
+	if (!umem || !cookiep)
 		abort();
 	umem->bytes = (size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 	umem->start = aligned_alloc(PAGE_BYTES, umem->bytes + PAGE_BYTES);
@@ -216,8 +216,7 @@ void *ddi_umem_alloc(size_t size, int flags, ddi_umem_cookie_t *cookiep)
 	pthread_mutex_lock(&count.lock);
 	count.allocs++;
 	pthread_mutex_unlock(&count.lock);
-	if (cookiep)
-		*cookiep = umem;
+	*cookiep = umem;
 	return umem->start;
 }
 
