@@ -44,6 +44,8 @@ enum kms_impl_limits {
 	KMS_ALIGN_SHIFTS = 13, /* memalign: 2^0 .. 2^12 from slabs */
 	KMS_GONE_ENTRIES = 1024,
 	KMS_CACHE_ATTR_SHIFT = 16, /* above the KMS_ATTR_* of a record: its cache + 1 */
+	KMS_CACHE_ATTR_MASK = 0x3ff,
+	KMS_EXACT_ATTR = 1 << 30, /* the record gets a time of its own */
 };
 
 /** A free block on its way to the next owner, with its side table entry. */

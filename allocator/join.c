@@ -48,9 +48,10 @@ void kms_region_succeed(struct kms_heap *heap, void *memory)
 	heap->position = (const struct kms_pair *)(heap->tracer + 1);
 }
 
-static void copy_guard_base(struct kms_heap *heap, const struct kms_slot *old)
+static void copy_figures(struct kms_heap *heap, const struct kms_slot *old)
 {
 	heap->slot->guard = old->guard;
+	heap->slot->locked_short_bytes = old->locked_short_bytes;
 	heap->slot->arena_used_bytes = (uint64_t)heap->arena.used_pages << KMS_PAGE_SHIFT;
 }
 
@@ -60,7 +61,7 @@ bool kms_heap_join(struct kms_heap *heap)
 
 	if (!kms_region_claim_slot(heap, kms_port_pid(), KMS_NO_INDEX))
 		return false; /* a new region has free ones */
-	copy_guard_base(heap, old);
+	copy_figures(heap, old);
 	heap->shared = 1;
 	kms_heap_next_session(heap);
 	heap->slot->session = heap->slot->first_session = heap->session;

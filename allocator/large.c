@@ -54,14 +54,27 @@ static void count_span(struct kms_local *t, unsigned cache_index, int sign, uint
 	kms_port_unlock(&cache->lock);
 }
 
+/* Readers look for what they know of a block at its own page: one before it is not told. */
 static void tell_span(struct kms_local *t, const struct kms_span *span, bool grown)
 {
-	const uint64_t numbers[5] = {span->base >> KMS_PAGE_SHIFT, span->pages, span->cache,
-				     span->first_bytes, (uint64_t)span->pages << KMS_PAGE_SHIFT};
+	uint32_t front = span->first_bytes >> KMS_PAGE_SHIFT;
+	uint64_t pages = span->pages - front;
+	const uint64_t numbers[5] = {(span->base >> KMS_PAGE_SHIFT) + front, pages, span->cache,
+				     span->first_bytes % KMS_PAGE_BYTES, pages << KMS_PAGE_SHIFT};
 
 	if (t->trace)
 		kms_ring_emit_code(t, grown ? KMS_REC_SLAB_GROW : KMS_REC_SLAB_RELEASE,
 				   grown ? 5 : 3, numbers);
+}
+
+/*
+ * Pages go from one cache and thread to another at any time, faster than a reader can follow: so
+ * their records say the cache, and have exact times, by which those of two rings are put in order.
+ */
+static uint32_t large_attrs(const struct kms_heap *heap, uint32_t cache_index)
+{
+	return kms_front_attr(heap->cache[cache_index]) | kms_cache_attr(cache_index) |
+	       KMS_EXACT_ATTR;
 }
 
 static uint32_t front_bytes(size_t align, uint32_t checks)
@@ -95,7 +108,7 @@ void *kms_large_alloc(struct kms_local *t, size_t size, size_t align, unsigned c
 {
 	struct kms_side *side;
 	struct kms_span *span;
-	uint32_t front = kms_front_attr(t->heap->cache[cache_index]);
+	uint32_t front = large_attrs(t->heap, cache_index);
 	uint16_t last_ring = KMS_SIDE_UNRECORDED;
 	bool zeroed;
 	uint8_t *p;
@@ -155,8 +168,7 @@ void kms_large_retire(struct kms_local *t, struct kms_span *span, struct kms_req
 	kms_fault_check_zones(t, span, p, side, &info->frame, KMS_ACCESS_FREE);
 	if (t->trace)
 		(void)kms_record(t, KMS_REC_FORM_FREE, (uintptr_t)p, side, size, info->node,
-				 span->checks | info->attrs |
-					 kms_front_attr(t->heap->cache[span->cache]));
+				 span->checks | info->attrs | large_attrs(t->heap, span->cache));
 	t->counter[span->cache].frees++;
 	t->counter[span->cache].free_bytes += size;
 	tell_span(t, span, false);

@@ -373,13 +373,14 @@ void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t addres
 {
 	struct kms_ring_writer *w = local->ring;
 	unsigned size_code = kms_unsigned_code(size), slot = kms_site_slot(node);
+	uint32_t cache = flags >> KMS_CACHE_ATTR_SHIFT & KMS_CACHE_ATTR_MASK;
 	uint8_t checks = (uint8_t)flags;
 	uint8_t *out;
 
 	/* With its stamp and prefixes the record must stay in one block. */
 	if (w->cursor + PREFIX_BYTES > w->limit && !kms_ring_make_room(local))
 		return;
-	if (kms_ring_time_due(w) || (flags & KMS_ATTR_GUARDED))
+	if (kms_ring_time_due(w) || (flags & (KMS_ATTR_GUARDED | KMS_EXACT_ATTR)))
 		kms_ring_stamp(local);
 	if (!(address & 7) && generation < 0 && checks == w->checks && !(flags >> 8)) {
 		w->time_countdown++; /* the hot path counts it */
@@ -400,9 +401,9 @@ void kms_ring_emit_slow(struct kms_local *local, unsigned form, uintptr_t addres
 		*out++ = (uint8_t)(KMS_REC_FLAGS << KMS_REC_CODE_SHIFT);
 		*out++ = (uint8_t)(flags >> KMS_ATTR_SHIFT);
 	}
-	if (flags >> KMS_CACHE_ATTR_SHIFT) {
+	if (cache) {
 		*out++ = (uint8_t)(KMS_REC_CACHE << KMS_REC_CODE_SHIFT);
-		*out++ = (uint8_t)((flags >> KMS_CACHE_ATTR_SHIFT) - 1);
+		*out++ = (uint8_t)(cache - 1);
 	}
 	w->cursor = out;
 	if (!(address & 7)) {

@@ -233,7 +233,6 @@ static void *pages_for(struct kms_local *t, struct kms_umems *u, size_t bytes, i
 	unsigned cache = u->cache_index[pageable];
 	void *p;
 
-	info->attrs |= kms_cache_attr(cache);
 	if (flags & DDI_UMEM_NOSLEEP && kms_kmem_induced_failure(t->heap))
 		return NULL;
 	p = pages_get(t, u, bytes, cache, info);
@@ -402,7 +401,6 @@ void kms_umem_free(struct kms_local *t, const void *cookie, struct kms_request_i
 		return;
 	}
 	find_stack(t, info);
-	info->attrs |= kms_cache_attr(umem->span->cache);
 	kms_large_retire(t, umem->span, info);
 	remember(umem);
 	unpin(t->heap, umem);
