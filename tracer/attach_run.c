@@ -27,6 +27,8 @@ enum {
 	MAX_FILES = 1000,
 };
 
+#define OUR_NAME "kmemscope attach"
+
 struct state {
 	const struct kms_attach_config *config;
 	struct kms_run_result *result;
@@ -45,6 +47,7 @@ struct state {
 	sigset_t old_mask;
 	bool process_over;
 	bool waiting; /* it was asked and has not answered */
+	bool to_stop;
 };
 
 static void say(void *arg, const char *line)
@@ -180,11 +183,16 @@ static int begin_again(struct state *s, struct kms_err *err)
 	uint64_t end_ns = kms_mono_ns() + OLD_MS * UINT64_C(1000000);
 	int result = -ESRCH;
 
-	while (result == -ESRCH && kms_mono_ns() < end_ns) {
+	while (result == -ESRCH && kms_mono_ns() < end_ns &&
+	       !kms_process_has_ended(s->process_fd)) {
 		kms_err_clear(err);
 		result = kms_tracer_resync(s->tracer, &s->set, err);
 		if (result == -ESRCH)
 			(void)poll(NULL, 0, STEP_MS);
+	}
+	if (result == -ESRCH && kms_process_has_ended(s->process_fd)) {
+		kms_err_clear(err);
+		return 0; /* all that it ever wrote is there to be read */
 	}
 	return result == -ESRCH ? kms_err_set(err, -EBUSY, "pid %d (%s) is read by another tracer",
 					      (int)s->config->pid, s->info.program)
@@ -236,12 +244,24 @@ static void leave(struct state *s)
 		kms_attach_withdraw(&s->request);
 		return;
 	}
-	(void)kms_tracer_leave(s->tracer, 0, NULL); /* nobody is there any more */
+	/* fails where nobody is there any more */
+	(void)s->view.ops->detach(s->view.ctx, OUR_NAME, 0, NULL);
 	while (kms_mono_ns() < end_ns) {
 		if (kms_tracer_wait(s->tracer, STEP_MS) == KMS_TRACER_OVER)
 			return;
 	}
 	say_process(s, "has not allocated anything since: it leaves when it does");
+}
+
+/* -d: as soon as it is there. */
+static int stop_process(struct state *s, struct kms_err *err)
+{
+	int result = s->view.ops->stop(s->view.ctx, OUR_NAME, 0, err);
+
+	s->to_stop = result == -ESRCH;
+	if (s->to_stop)
+		kms_err_clear(err);
+	return s->to_stop ? 0 : result;
 }
 
 /* Until it is over one way or another. */
@@ -264,7 +284,9 @@ static int stay(struct state *s, struct kms_err *err)
 		}
 		if (p[0].revents)
 			process_over(s);
-		if (s->waiting && !s->process_over)
+		if (s->to_stop && !s->waiting && !s->process_over)
+			result = stop_process(s, err);
+		if (!result && s->waiting && !s->process_over)
 			result = look_for_answer(s, err);
 		if (!s->waiting && kms_tracer_wait(s->tracer, 0) == KMS_TRACER_OVER)
 			break;
@@ -365,6 +387,7 @@ int kms_attach_run(const struct kms_attach_config *config, struct kms_run_result
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	s->config = config;
 	s->result = result;
+	s->to_stop = config->stopped;
 	s->process_fd = s->signal_fd = -1;
 	s->session.dir_fd = s->session.run_fd = -1;
 	code = block_signals(s, err);

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "schema/variables.h"
+#include "tracer/base.h"
 #include "tracer/batch.h"
 #include "tracer/control.h"
 #include "tracer/event.h"
@@ -63,6 +64,9 @@ struct kms_image_env {
 	bool first_left; /* and the process goes on without us */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
+	/** Wants to know what was live when a session of recording began; may be NULL. */
+	void (*base)(void *arg, const struct kms_base_want *want);
+	void *base_arg;
 };
 
 /** What a slot says of its process's standing still. */
@@ -85,6 +89,7 @@ struct kms_image_slot {
 	bool is_dead;              /* the process ended; what its rings hold is all that comes */
 	bool is_over;              /* and everything of it was read */
 	bool is_executing;         /* lived when nobody had the region any more */
+	uint32_t session;          /* of recording, for which a base was asked; 0 the first one */
 	bool has_left;             /* the process lives and goes on without us */
 	uint64_t left_ns;          /* when that was seen */
 	bool is_active;            /* had events since its counters were sent */

@@ -23,6 +23,8 @@ struct look_job {
 	struct kms_image_stop stop;
 	uint64_t claim_ns;
 	uint64_t acked_seq;
+	uint32_t session, first_session;
+	uint64_t span_table, span_entries;
 };
 
 static void copy_look(void *arg)
@@ -39,6 +41,10 @@ static void copy_look(void *arg)
 	job->acked_seq = kms_load_acquire_u64(&slot->acked_seq);
 	kms_image_copy_stop(slot, &job->stop);
 	job->claim_ns = kms_load_acquire_u64(&slot->claim_ns);
+	job->session = kms_load_acquire_u32(&slot->session);
+	job->first_session = kms_load_acquire_u32(&slot->first_session);
+	job->span_table = kms_load_acquire_u64(&slot->span_table_address);
+	job->span_entries = kms_load_acquire_u64(&slot->span_table_entries);
 	job->claims = kms_load_acquire_u32(&slot->claims);
 	/* A new claim began meanwhile: the state is still that of the one before. */
 	if (job->claims != claims)
@@ -167,6 +173,8 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	slot->is_dead = slot->is_over = slot->is_active = slot->was_active = false;
 	slot->is_new = image->has_new = true;
 	slot->is_executing = slot->has_left = false;
+	/* a forked child has what its parent had */
+	slot->session = job->parent_slot == KMS_NO_INDEX ? 0 : job->session;
 	slot->left_ns = 0;
 	slot->unseen_ns = slot->counters_ns = 0;
 	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);
@@ -226,6 +234,30 @@ static void follow_state(struct kms_image *image, struct kms_image_slot *slot,
 		kms_image_slot_follow_stop(image, job->slot, &job->stop);
 }
 
+/* Recording began while the process had blocks already: they are to be found. */
+static void follow_session(struct kms_image *image, struct kms_image_slot *slot,
+			   const struct look_job *job)
+{
+	const struct kms_base_want want = {
+		.plan = {.pid = (pid_t)job->pid,
+			 .span_table = job->span_table,
+			 .span_entries = job->span_entries,
+			 .session = job->session,
+			 .first_session = job->first_session,
+			 .nodes = (uint32_t)kms_tables_count(&image->tables, KMS_SEC_NODE)},
+		.image = image->ordinal,
+		.target = slot->target->info.id,
+		.time_ns = kms_mono_ns() - image->region.head.start_mono_ns,
+	};
+
+	if (job->session == slot->session || slot->is_dead || slot->target->is_ignored ||
+	    slot->pidfd < 0 || job->state != KMS_SLOT_LIVE)
+		return;
+	slot->session = job->session;
+	if (image->env->base)
+		image->env->base(image->env->base_arg, &want);
+}
+
 int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 			struct kms_err *err)
 {
@@ -256,6 +288,7 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 		image->slot[slot].counters_ns = 0;
 	image->slot[slot].acked_seq = job.acked_seq;
 	follow_state(image, &image->slot[slot], &job, now_ns);
+	follow_session(image, &image->slot[slot], &job);
 	return 0;
 }
 

@@ -110,6 +110,8 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	images->env.only_pid = config->first_only ? (uint32_t)config->first_pid : 0;
 	images->env.say = config->say;
 	images->env.say_arg = config->say_arg;
+	images->env.base = config->base;
+	images->env.base_arg = config->base_arg;
 	images->rescan_now = true;
 	if (asprintf(&images->environment, KMS_RUN_VARIABLE "=%s", config->dir) < 0)
 		images->environment = NULL;

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "tracer/base.h"
 #include "tracer/batch.h"
 
 struct kms_images;
@@ -31,6 +32,9 @@ struct kms_images_config {
 	bool first_only; /* leave every other process out */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
+	/** See struct kms_image_env. */
+	void (*base)(void *arg, const struct kms_base_want *want);
+	void *base_arg;
 };
 
 /** Errors: NULL with -ENOENT, -EMFILE, -ENOMEM, ... */
@@ -117,6 +121,22 @@ struct kms_images_variable {
 /** Errors: -ESRCH: no such target, or it is over; -EFAULT */
 int kms_images_variable(struct kms_images *images, uint32_t target, unsigned variable,
 			struct kms_images_variable *out, struct kms_err *err);
+
+/** A piece of memory of another process. */
+struct kms_images_piece {
+	uint64_t address;
+	void *to; /* bytes */
+	size_t bytes;
+};
+
+/**
+ * Copies memory of a target that lives, or for target 0 of the first that does. *n_read may be less
+ * than asked for: the rest is not mapped, or beyond what is read at a time (1 MiB). Any thread.
+ *
+ * Errors: -ESRCH: no such target, or it is over; -EFAULT: nothing is there; -EPERM: not allowed
+ */
+int kms_images_memory(struct kms_images *images, uint32_t target,
+		      const struct kms_images_piece *piece, size_t *n_read, struct kms_err *err);
 
 /**
  * Asks one target, or with target 0 all that live, to go on without us: at its next allocator call.

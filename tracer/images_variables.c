@@ -3,8 +3,10 @@
  * Reading and setting variables of live targets: see images.h.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "schema/variables.h"
+#include "tracer/attach_look.h"
 #include "tracer/images_impl.h"
 #include "tracer/process.h"
 
@@ -164,4 +166,45 @@ int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err 
 	}
 	(void)pthread_mutex_unlock(&images->lock);
 	return result;
+}
+
+enum {
+	PIECE_BYTES = 1 << 20,
+};
+
+static ssize_t copy_piece(const struct kms_image_slot *slot, const struct kms_images_piece *piece)
+{
+	size_t n = piece->bytes < PIECE_BYTES ? piece->bytes : PIECE_BYTES;
+	ssize_t got;
+
+	/* without its descriptor nobody knows whose pid that is by now */
+	if (slot->pidfd < 0)
+		return -ESRCH;
+	got = kms_memory_copy((pid_t)slot->target->info.pid, piece->address, piece->to, n);
+	/* it lived until now, so it was that one's memory */
+	return kms_process_has_ended(slot->pidfd) ? -ESRCH : got;
+}
+
+int kms_images_memory(struct kms_images *images, uint32_t target,
+		      const struct kms_images_piece *piece, size_t *n_read, struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	ssize_t got = -ESRCH;
+
+	*n_read = 0;
+	if (!piece->bytes)
+		return 0;
+	(void)pthread_mutex_lock(&images->lock);
+	if (kms_images_next_slot(images, target, &image, &slot))
+		got = copy_piece(&image->slot[slot], piece);
+	(void)pthread_mutex_unlock(&images->lock);
+	if (got == -ESRCH)
+		return kms_images_not_there(target, err);
+	if (got <= 0)
+		return kms_err_set(err, got ? (int)got : -EFAULT, "cannot read 0x%llx: %s",
+				   (unsigned long long)piece->address,
+				   strerrordesc_np(got ? (int)-got : EFAULT));
+	*n_read = (size_t)got;
+	return 0;
 }

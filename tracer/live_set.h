@@ -36,6 +36,7 @@ enum kms_live_flags {
 	KMS_LIVE_GUESSED = 1 << 15, /* the cache is a guess, no slab event told */
 	KMS_LIVE_LARGE = 1 << 7,    /* the only block of its slab: its events have exact times */
 	KMS_LIVE_TOLD = 1 << 5,     /* its own record said the cache: no slab knows better */
+	KMS_LIVE_BASE = 1 << 5, /* it was there when the session began; no event has told of it */
 	KMS_LIVE_WAS_OPEN = 1 << 6, /* in struct kms_past only: the entry was OPEN before */
 	KMS_LIVE_EVENT_FLAGS = 0x7f1f,
 };
@@ -287,6 +288,9 @@ void kms_live_slab_grow(struct kms_live_set *set, const struct kms_live_slab *sl
 
 /** A slab was given up. Blocks that come later belong to another one. */
 void kms_live_slab_release(struct kms_live_set *set, const struct kms_live_slab *slab);
+
+/** What is said of a slab that was there before the set: where nothing else is known of its pages. */
+void kms_live_slab_tell(struct kms_live_set *set, const struct kms_live_slab *slab);
 
 /** What is known of the page at an address; zero and no cache if nothing is. */
 struct kms_live_page kms_live_page_get(const struct kms_live_set *set, uint64_t address);

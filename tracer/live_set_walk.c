@@ -190,6 +190,30 @@ static void page_grow(struct kms_live_dir *dir, uint64_t address, const struct k
 		dir->info[page] |= KMS_LIVE_PAGE_LARGE;
 }
 
+void kms_live_slab_tell(struct kms_live_set *set, const struct kms_live_slab *slab)
+{
+	uint64_t pages = slab_pages(slab);
+
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t address = slab->base + (i << KMS_LIVE_PAGE_SHIFT);
+		unsigned page = kms_live_page_index(address);
+		struct kms_live_dir *dir;
+
+		if (!kms_live_is_canonical(address))
+			return;
+		dir = kms_live_dir_write(set, address, true);
+		if (!dir)
+			return;
+		if (!kms_live_is_unheard(set, address) || dir->cache[page] != KMS_LIVE_NO_CACHE)
+			continue;
+		dir->cache[page] = slab->cache;
+		dir->hint[page] = hint_of(slab);
+		page_set_grid(dir, page, address, slab);
+		if (kms_live_slab_is_large(slab))
+			dir->info[page] |= KMS_LIVE_PAGE_LARGE;
+	}
+}
+
 void kms_live_slab_grow(struct kms_live_set *set, const struct kms_live_slab *slab, kms_live_fn *fn,
 			void *arg)
 {

@@ -109,7 +109,8 @@ static int take_news(struct kms_model *model, const struct kms_batch *batch)
 	int one;
 
 	for (size_t i = 0; i < batch->n_tables; i++) {
-		if (batch->table[i].section == KMS_SEC_FAULT)
+		if (batch->table[i].section == KMS_SEC_FAULT ||
+		    batch->table[i].section == KMS_TABLE_BASE)
 			continue; /* need their targets */
 		one = kms_model_image_add(model, &batch->table[i]);
 		result = one ? one : result;
@@ -127,9 +128,11 @@ static int take_news(struct kms_model *model, const struct kms_batch *batch)
 		result = one ? one : result;
 	}
 	for (size_t i = 0; i < batch->n_tables; i++) {
-		if (batch->table[i].section != KMS_SEC_FAULT)
-			continue;
-		one = kms_model_faults_add(model, &batch->table[i]);
+		one = 0;
+		if (batch->table[i].section == KMS_TABLE_BASE)
+			one = kms_model_base_add(model, &batch->table[i]);
+		else if (batch->table[i].section == KMS_SEC_FAULT)
+			one = kms_model_faults_add(model, &batch->table[i]);
 		result = one ? one : result;
 	}
 	return result;

@@ -18,6 +18,7 @@ target_sources(kms_tracer PRIVATE
 	model_owners.c
 	model_room.c
 	model_sample.c
+	model_base.c
 	model_session.c
 	model_stream.c
 	model_target.c

@@ -88,6 +88,9 @@ static enum turn turn_of(const struct kms_model_target *target, const struct kms
 
 	if (live && live->flags & KMS_LIVE_LARGE && event->time_ns < kms_live_time(live))
 		return TURN_PAST;
+	/* the base was read after this allocation */
+	if (is_alloc && live && live->low_bits & KMS_LIVE_LIVE && live->flags & KMS_LIVE_BASE)
+		return TURN_NOW;
 	if (is_alloc == (live && live->low_bits & KMS_LIVE_LIVE))
 		return is_of_before(target, live, event) ? TURN_NOW : TURN_LATER;
 	if (is_alloc && slab_is_missing(target, event))

@@ -61,6 +61,13 @@ static void cache_take(struct kms_model_cache *cache, uint64_t bytes, uint32_t f
 	}
 }
 
+void kms_model_add_live(const struct kms_model_source *source, uint64_t bytes, uint16_t cache,
+			uint32_t flags)
+{
+	cache_add(kms_model_target_cache(source->model, source->target, cache), bytes, flags);
+	add_live(source, bytes);
+}
+
 /* Next place in the history: what the event says, and the address's entry before it. */
 static inline struct kms_past *remember(const struct kms_model_source *source,
 					const struct kms_event *event, uint8_t kind,
@@ -98,6 +105,18 @@ static inline void remember_block(struct kms_past *past, const struct kms_live *
 static bool is_own(const struct kms_model_source *source, const struct kms_site *site)
 {
 	return site->target == source->target->id || site->target == 0;
+}
+
+void kms_model_take_base(const struct kms_model_source *source, const struct kms_live *live)
+{
+	struct kms_model *model = source->model;
+	const struct kms_site *site = &model->sites.site[live->site];
+	uint64_t bytes = kms_live_size(live);
+
+	cache_take(kms_model_target_cache(model, source->target, site->cache), bytes, live->flags);
+	take_live(source, bytes, is_own(source, site));
+	if (is_own(source, site))
+		kms_site_take(&model->sites, live->site, bytes);
 }
 
 /* The block's free was lost: another block is at its address. */
@@ -174,6 +193,10 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 	bool made;
 	uint32_t site;
 
+	if (was_live && live->flags & KMS_LIVE_BASE) {
+		kms_model_base_drop(source, live);
+		was_live = false;
+	}
 	if (was_live)
 		close_lost(source, event, live);
 	if (info & KMS_LIVE_PAGE_LARGE)
@@ -276,7 +299,9 @@ void kms_model_commit_free(const struct kms_model_source *source, const struct k
 	figures->frees += !kms_model_is_inherited(source);
 	cache_take(figures, bytes, live->flags);
 	take_live(source, bytes, is_own(source, site));
-	if (is_own(source, site))
+	if (is_own(source, site) && live->flags & KMS_LIVE_BASE)
+		kms_site_free_base(&model->sites, live->site, bytes, event->time_ns);
+	else if (is_own(source, site))
 		kms_site_free(&model->sites, live->site, bytes, kms_live_time(live),
 			      event->time_ns);
 	set_generation(source, event, live, true);

@@ -27,6 +27,11 @@ void kms_model_commit_alloc(const struct kms_model_source *source, const struct 
 void kms_model_commit_free(const struct kms_model_source *source, const struct kms_event *event,
 			   struct kms_live *live);
 
+/** A block of the base comes into the figures, and goes out of them without having been freed. */
+void kms_model_add_live(const struct kms_model_source *source, uint64_t bytes, uint16_t cache,
+			uint32_t flags);
+void kms_model_take_base(const struct kms_model_source *source, const struct kms_live *live);
+
 /** Counts an event that others overtook: its block is gone, or it never mattered. */
 void kms_model_commit_outdated(const struct kms_model_source *source,
 			       const struct kms_event *event);

@@ -10,6 +10,7 @@
  *   model_apply.c      when it is an event's turn
  *   model_commit.c     what it does then
  *   model_fork.c       a child's beginning from its parent's past
+ *   model_base.c       what was live when recording began
  *   model_session.c    a new beginning when recording was switched off and on again
  *   model_history.c    the last events, for that and for owners of faults
  *   model_sample.c     growth and age of sites
@@ -30,6 +31,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "tracer/base_entry.h"
 #include "tracer/event.h"
 #include "tracer/live_set.h"
 #include "tracer/model.h"
@@ -176,6 +178,11 @@ struct kms_model_target {
 	/* sites */
 	uint32_t first_site;
 	struct kms_model_clock clock;
+	/* base of a session: received so far, or waiting for it */
+	struct kms_base_entry *base;
+	size_t n_base, base_room;
+	bool base_whole;
+	uint8_t base_known;      /* session whose base is in the set, 0 none */
 	uint64_t changes;        /* of the live set */
 	uint64_t changes_passed; /* when the last pass for medians was begun */
 };
@@ -282,8 +289,9 @@ struct kms_model {
 	size_t ring_row_slots;
 	struct kms_model_fault *fault;
 	size_t n_faults, fault_room;
-	uint64_t sessions;     /* begun after the first ones of their targets */
-	size_t faults_settled; /* the first of those whose owners may not all be known */
+	uint64_t sessions;         /* begun after the first ones of their targets */
+	uint64_t unknown_sessions; /* of which not all is known that was there at their begin */
+	size_t faults_settled;     /* the first of those whose owners may not all be known */
 	struct kms_list held;
 	size_t n_held;
 	struct kms_stream_buffers *buffers;
@@ -442,6 +450,22 @@ void kms_model_session_begin(const struct kms_model_source *source, const struct
 
 /** Counts an event of a session that is over. */
 void kms_model_session_late(const struct kms_model_source *source, const struct kms_event *event);
+
+/* model_base.c */
+
+/** Takes over entries of a base; when they are complete, and their session has begun, they come into the picture. Errors: -ENOMEM, -EINVAL */
+int kms_model_base_add(struct kms_model *model, const struct kms_batch_table *table);
+
+/** All of a base, or of what is said of its target, is there. Shape: target->base_whole */
+void kms_model_base_complete(struct kms_model *model, struct kms_model_target *target);
+
+/** A session of the target has begun: its base may be there. */
+void kms_model_base_begun(const struct kms_model_source *source);
+
+/** The first event of a block that stands for the base is its allocation: it was none of the base. */
+void kms_model_base_drop(const struct kms_model_source *source, struct kms_live *live);
+
+void kms_model_base_free(struct kms_model *model, struct kms_model_target *target);
 
 /* model_history.c */
 

@@ -76,6 +76,8 @@ void kms_model_session_begin(const struct kms_model_source *source, const struct
 	target->restarted = source->model->history.next;
 	target->changes++;
 	source->model->sessions++;
+	source->model->unknown_sessions++;
+	kms_model_base_begun(source);
 }
 
 void kms_model_session_late(const struct kms_model_source *source, const struct kms_event *event)

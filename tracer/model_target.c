@@ -57,6 +57,7 @@ void kms_model_target_destroy(struct kms_model *model, struct kms_model_target *
 	if (!target)
 		return;
 	kms_live_deinit(&target->set);
+	kms_model_base_free(model, target);
 	stats_free(model, target);
 	kms_memory_free(&model->memory, target->cache, target->cache_room * sizeof(*target->cache));
 	kms_memory_free(&model->memory, target, sizeof(*target));
@@ -151,6 +152,8 @@ int kms_model_target_announce(struct kms_model *model, const struct kms_batch_ta
 			model->run_wall_ns = image->start_wall_ns;
 	}
 	set_birth(model, target);
+	if (target->base_whole)
+		kms_model_base_complete(model, target);
 	set_state(model, target, news->state);
 	model->changes++;
 	return 0;

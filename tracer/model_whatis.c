@@ -44,7 +44,9 @@ void kms_model_row_set(const struct kms_model *model, const struct kms_model_tar
 		.state = is_live ? KMS_BLOCK_LIVE : KMS_BLOCK_FREE,
 		.address = address,
 		.bytes = kms_live_size(live),
-		.alloc_ns = is_live ? kms_model_run_time(model, image, kms_live_time(live)) : 0,
+		.alloc_ns = is_live && !(live->flags & KMS_LIVE_BASE)
+				    ? kms_model_run_time(model, image, kms_live_time(live))
+				    : 0,
 		.alloc_stack_id = kms_stack_id(image->id, site->node),
 		.alloc_tid = thread ? thread->tid : 0,
 	};

@@ -160,6 +160,28 @@ static inline void kms_site_add(struct kms_sites *sites, uint32_t index, uint64_
 	site->last_alloc_ns = time_ns;
 }
 
+/** A block that was there before anything was recorded: no allocation that we know of. */
+static inline void kms_site_add_base(struct kms_sites *sites, uint32_t index, uint64_t bytes,
+				     uint64_t time_ns)
+{
+	struct kms_site *site = &sites->site[index];
+
+	if (!site->allocs && !site->live_count)
+		site->first_alloc_ns = time_ns;
+	site->live_count++;
+	site->live_bytes += bytes;
+}
+
+/** Its free: how long it lived is not known. */
+static inline void kms_site_free_base(struct kms_sites *sites, uint32_t index, uint64_t bytes,
+				      uint64_t free_ns)
+{
+	sites->site[index].live_count--;
+	sites->site[index].live_bytes -= bytes;
+	sites->site[index].frees++;
+	sites->site[index].last_free_ns = free_ns;
+}
+
 /** Takes a block away without a free: it moved to another site, or its free was lost. */
 static inline void kms_site_take(struct kms_sites *sites, uint32_t index, uint64_t bytes)
 {

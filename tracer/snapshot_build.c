@@ -235,7 +235,7 @@ static void build_head(struct kms_snapshot_build *build)
 	out->time_ns = kms_model_run_now(model);
 	out->wall_ns = model->run_wall_ns;
 	out->finished = model->finished;
-	out->incomplete = out->stats.lost || model->counts.unkept || model->sessions ||
+	out->incomplete = out->stats.lost || model->counts.unkept || model->unknown_sessions ||
 			  model->counts.forks_inexact || model->counts.children_lost;
 }
 

@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "schema/region.h"
+#include "tracer/base_entry.h"
 #include "tracer/varint.h"
 
 enum {
@@ -28,6 +29,7 @@ static const struct {
 	[KMS_SEC_STRING] = {8,                              KMS_MAX_STRING_BYTES / 8},
 	[KMS_SEC_FAULT] = {sizeof(struct kms_fault),       KMS_MAX_FAULTS          },
 	[KMS_SEC_FORK_CUT] = {sizeof(struct kms_fork_cut),    KMS_MAX_FORK_CUTS       },
+	[KMS_TABLE_BASE] = {sizeof(struct kms_base_entry),  KMS_MAX_NODES           },
 };
 
 uint32_t kms_table_entry_bytes(uint32_t section)

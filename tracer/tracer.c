@@ -63,6 +63,26 @@ static int emit(void *arg, struct kms_batch *batch)
 	return 0;
 }
 
+/* The thread of base scans has no part in what the reader remembers of its batches. */
+static int emit_base(void *arg, struct kms_batch *batch)
+{
+	struct kms_tracer *tracer = arg;
+	const struct timespec pause = {.tv_nsec = 10000000};
+
+	while (kms_queue_push(&tracer->to_model.queue, batch))
+		(void)nanosleep(&pause, NULL);
+	while (kms_queue_push(&tracer->to_store.queue, batch))
+		(void)nanosleep(&pause, NULL);
+	return 0;
+}
+
+static void want_base(void *arg, const struct kms_base_want *want)
+{
+	const struct kms_tracer *tracer = arg;
+
+	kms_base_ask(tracer->base, want);
+}
+
 static void notify(void *arg)
 {
 	struct kms_tracer *tracer = arg;
@@ -279,6 +299,7 @@ static struct kms_tracer *new_tracer(const struct kms_tracer_config *config)
 static void free_tracer(struct kms_tracer *tracer)
 {
 	kms_reader_free(tracer->reader);
+	kms_base_destroy(tracer->base);
 	kms_queue_deinit(&tracer->to_store.queue);
 	kms_queue_deinit(&tracer->to_model.queue);
 	tracer_query_deinit(tracer);
@@ -307,7 +328,9 @@ static int make_parts(struct kms_tracer *tracer, struct kms_err *err)
 					   .first_pid = config->first_pid,
 					   .first_only = config->first_only,
 					   .say = say_line,
-					   .say_arg = tracer};
+					   .say_arg = tracer,
+					   .base = want_base,
+					   .base_arg = tracer};
 	int result = kms_store_create(&store, &tracer->store, err);
 
 	if (result)
@@ -315,9 +338,10 @@ static int make_parts(struct kms_tracer *tracer, struct kms_err *err)
 	tracer->images = kms_images_create(&images, err);
 	if (!tracer->images)
 		return -EIO;
+	tracer->base = kms_base_create(emit_base, say_line, tracer);
 	tracer->model = kms_model_create(&model);
 	tracer->stacks = kms_stack_book_create(0);
-	if (!tracer->model || !tracer->stacks)
+	if (!tracer->base || !tracer->model || !tracer->stacks)
 		return kms_err_set(err, -ENOMEM, "no memory for the live picture");
 	return 0;
 }
@@ -342,6 +366,8 @@ static int start_threads(struct kms_tracer *tracer, struct kms_err *err)
 /* Ends the consumers: by the reader's last batch, or by one of our own if there is no reader. */
 static void stop_threads(struct kms_tracer *tracer)
 {
+	/* nothing comes after the reader's last batch */
+	kms_base_end(tracer->base);
 	if (tracer->reader) {
 		kms_reader_end(tracer->reader);
 	} else {

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tracer/base.h"
 #include "tracer/errands.h"
 #include "tracer/file.h"
 #include "tracer/images.h"
@@ -39,6 +40,7 @@ struct kms_tracer {
 	struct kms_store *store;       /* of the store thread until that has ended */
 	struct kms_stack_book *stacks; /* fed by the model thread */
 	struct tracer_consumer to_store, to_model;
+	struct kms_base *base; /* a third producer of batches, beside the reader */
 	struct kms_view_ops ops;
 	uint64_t started_ns;
 

@@ -197,6 +197,31 @@ static int view_resume(void *ctx, const char *who, uint32_t target, struct kms_e
 	return result;
 }
 
+/* One that stands still would not come to leave. */
+static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	struct kms_err own = KMS_ERR_INIT;
+	struct kms_tracer *tracer = ctx;
+	int result;
+
+	(void)kms_images_resume(tracer->images, target, NULL); /* most do not stand */
+	result = kms_images_leave(tracer->images, target, &own);
+	audit(tracer, who, target, "detach", result ? own.text : "ok");
+	if (result && err)
+		*err = own;
+	return result;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): its shape is struct kms_view_ops' */
+static int view_memory(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
+		       size_t *n_read, struct kms_err *err)
+{
+	const struct kms_tracer *tracer = ctx;
+
+	return kms_images_memory(tracer->images, target, &(struct kms_images_piece){address, to, n},
+				 n_read, err);
+}
+
 void tracer_view_init(struct kms_tracer *tracer)
 {
 	tracer->ops = (struct kms_view_ops){
@@ -209,6 +234,8 @@ void tracer_view_init(struct kms_tracer *tracer)
 		.variable_set = view_variable_set,
 		.stop = view_stop,
 		.resume = view_resume,
+		.detach = view_detach,
+		.memory = view_memory,
 	};
 	tracer_query_init(tracer);
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
 
-usage: attach.py late|again|killed|fork|threads|refused
+usage: attach.py late|again|killed|fork|threads|refused|base|base_guard|base_load|base_fork
 """
 
 import json
@@ -262,6 +262,131 @@ def test_threads(checks, workspace):
     checks.equal(steps.end(), 0, "the program ends as it would")
 
 
+def live(workspace, *of):
+    stats = workspace.json("stats", *of)
+    return stats["live_objects"], stats["live_bytes"]
+
+
+def wait_live(workspace, steps, what):
+    """Until the live figures are those of the program; the last ones seen when they never are."""
+    try:
+        kms.wait_for(lambda: live(workspace) == (steps.blocks, steps.bytes), 10, what, pause_s=0.05)
+    except AssertionError:
+        pass
+    return live(workspace)
+
+
+def test_base(checks, workspace):
+    """What was allocated before the attach is there, with its size and cache; its frees subtract."""
+    steps = Steps(workspace)
+    steps.do("alloc 1000 100")
+    steps.do("alloc 200 3000")
+    steps.do("large 500000")
+    steps.do("large 5000000")
+    steps.do("alloc 10 1")
+    steps.do("free 300")
+    attached = Attached(workspace, steps.pid, workspace.path / "base.kms")
+    attached.wait_joined(steps)
+    checks.equal(wait_live(workspace, steps, "the base is in"), (steps.blocks, steps.bytes), "live after the attach")
+    caches = {item["name"]: item["objects_live"] for item in workspace.items("caches")}
+    checks.equal({name: n for name, n in caches.items() if n},
+                 {"malloc-16": 10, "malloc-112": 700, "malloc-3072": 200, "malloc-large": 2}, "by cache")
+    leaks = workspace.json("leaks", "--all")
+    checks.equal(sum(leak["count"] for leak in leaks["items"] if not leak["stack"]), steps.blocks,
+                 "all of it has no stack")
+    checks.equal(leaks["incomplete"], False, "and nothing is missing")
+    steps.do("free 750")
+    steps.do("alloc 50 100")
+    checks.equal(wait_live(workspace, steps, "frees subtract"), (steps.blocks, steps.bytes), "live after frees of old blocks")
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"detach: {text}")
+    checks.equal(live(workspace, attached.trace), (steps.blocks, steps.bytes), "the file says the same")
+    checks.equal(workspace.json("faults", attached.trace)["total"], 0, "no faults")
+    # a trace whose tracer was lost is replayed
+    attached = Attached(workspace, steps.pid, workspace.path / "replayed.kms")
+    attached.wait_joined(steps)
+    wait_live(workspace, steps, "the base is in again")
+    steps.do("free 20")
+    steps.do("alloc 5 77")
+    checks.equal(wait_live(workspace, steps, "again"), (steps.blocks, steps.bytes), "live after another attach")
+    stored = workspace.json("stats")["ring"]["stored"]
+    kms.wait_for(lambda: int(dict(workspace.sql(attached.trace, "SELECT key, value FROM meta"))["stored"]) >= stored,
+                 DEADLINE_S, "it is written")
+    attached.child.kill()
+    attached.child.wait(timeout=DEADLINE_S)
+    checks.equal(live(workspace, attached.trace), (steps.blocks, steps.bytes), "the replay says the same")
+    checks.equal(steps.end(), 0, "the program ends as it would")
+
+
+def test_base_guard(checks, workspace):
+    """Guarded blocks are in the base, too."""
+    steps = Steps(workspace)
+    attached = Attached(workspace, steps.pid, workspace.path / "first.kms", ["--set", "kmem_guard_depth=1000"])
+    attached.wait_joined(steps)
+    steps.do("alloc 300 123")
+    attached.detach(steps)
+    attached = Attached(workspace, steps.pid, workspace.path / "second.kms")
+    attached.wait_joined(steps)
+    checks.equal(wait_live(workspace, steps, "the base is in"), (steps.blocks, steps.bytes), "live guarded blocks")
+    guarded = sum(item["objects_guarded"] for item in workspace.items("caches"))
+    checks.equal(guarded, 300, "that they are guarded")
+    steps.do("free 300")
+    checks.equal(wait_live(workspace, steps, "their frees"), (0, 0), "their frees subtract")
+    attached.detach(steps)
+    checks.equal(steps.end(), 0, "the program ends as it would")
+
+
+def test_base_load(checks, workspace):
+    """Scanned while eight threads allocate and free: what is live in the end is what a quiet scan finds."""
+    steps = Steps(workspace)
+    steps.do("alloc 5000 100")
+    steps.tell("load 8 10000000")
+    attached = Attached(workspace, steps.pid, workspace.path / "load.kms", ["--on-full", "wait"])
+    kms.wait_for(lambda: workspace.json("stats")["allocs"] > 20000, DEADLINE_S, "events come")
+    os.kill(steps.pid, signal.SIGUSR1)
+    steps.answer()
+    steps.do("touch")
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"detach: {text}")
+    first = live(workspace, attached.trace)
+    attached = Attached(workspace, steps.pid, workspace.path / "quiet.kms", ["--on-full", "wait"])
+    attached.wait_joined(steps)
+    try:
+        kms.wait_for(lambda: live(workspace) == first, 10, "the same", pause_s=0.05)
+    except AssertionError:
+        pass
+    checks.equal(live(workspace), first, "live blocks and bytes")
+    checks.that(first[0] >= 5000, "with those that it kept", first)
+    attached.detach(steps)
+    checks.equal(steps.end(), 0, "the program ends as it would")
+
+
+def test_base_fork(checks, workspace):
+    """A child that is forked after the attach has its parent's base."""
+    steps = Steps(workspace)
+    steps.do("alloc 1000 100")
+    attached = Attached(workspace, steps.pid, workspace.path / "fork.kms")
+    attached.wait_joined(steps)
+    wait_live(workspace, steps, "the base is in")
+    steps.tell("fork")
+    steps.answer()
+    steps.do("free 100")
+    steps.do("alloc 7 50")
+    child = kms.wait_for(lambda: [t for t in workspace.items("targets") if t["pid"] == steps.last_pid],
+                         DEADLINE_S, "the child is there")[0]
+
+    def of_child():
+        return live(workspace, "--target", str(child["id"]))
+    try:
+        kms.wait_for(lambda: of_child() == (steps.blocks, steps.bytes), 10, "the child's", pause_s=0.05)
+    except AssertionError:
+        pass
+    checks.equal(of_child(), (steps.blocks, steps.bytes), "live in the child")
+    checks.equal(live(workspace), (1007, 100350), "the run has each block once")
+    steps.child.stdin.close()
+    checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, "attach ends with the tree")
+
+
 def refusal(workspace, argv, env=None):
     done = workspace.run(argv, env=env)
     return done.status, done.stderr.decode()
@@ -336,6 +461,10 @@ TESTS = {
     "fork": test_fork,
     "threads": test_threads,
     "refused": test_refused,
+    "base": test_base,
+    "base_guard": test_base_guard,
+    "base_load": test_base_load,
+    "base_fork": test_base_fork,
 }
 
 

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The base of a session: reading side tables from outside, and what the model makes of it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/test/unit.h"
+#include "schema/record.h"
+#include "schema/spans.h"
+#include "tracer/attach_look.h"
+#include "tracer/base_scan.h"
+
+enum {
+	BLOCKS = 64,
+	SPANS = 8,
+	SESSION = 5,
+};
+
+/* A process with a slab, a large block and a guard run: this one. */
+struct world {
+	struct kms_span span[SPANS];
+	struct kms_side side[3][BLOCKS];
+};
+
+struct seen {
+	struct kms_base_entry block[4 * BLOCKS];
+	size_t n_blocks, n_spans;
+};
+
+static int note(void *arg, const struct kms_base_entry *entry)
+{
+	struct seen *seen = arg;
+
+	seen->n_spans += entry->kind == KMS_BASE_SPAN;
+	if (entry->kind == KMS_BASE_BLOCK) {
+		assert_in_range(seen->n_blocks, 0, 4 * BLOCKS - 1);
+		seen->block[seen->n_blocks++] = *entry;
+	}
+	return 0;
+}
+
+static struct kms_base_plan plan_of(const struct world *world)
+{
+	return (struct kms_base_plan){.pid = getpid(),
+				      .span_table = (uintptr_t)world->span,
+				      .span_entries = SPANS,
+				      .session = SESSION,
+				      .first_session = SESSION - 1,
+				      .nodes = 100,
+				      .max_blocks = 1000};
+}
+
+static struct world *make_world(void)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	assert_non_null(world);
+	world->span[1] = (struct kms_span){.base = 0x10000000,
+					   .side_address = (uintptr_t)world->side[0],
+					   .pages = 2,
+					   .count = BLOCKS,
+					   .stride_bytes = 112,
+					   .first_bytes = 16,
+					   .cache = 3,
+					   .checks = KMS_CHECK_SIZE,
+					   .state = KMS_SPAN_SLAB};
+	world->span[2] = (struct kms_span){.base = 0x20000000,
+					   .side_address = (uintptr_t)world->side[1],
+					   .large_bytes = UINT64_C(5) << 30,
+					   .pages = 2000000,
+					   .count = 1,
+					   .first_bytes = 64,
+					   .cache = 9,
+					   .checks = KMS_CHECK_SIZE,
+					   .state = KMS_SPAN_LARGE};
+	world->span[3] = (struct kms_span){.base = 0x30000000,
+					   .side_address = (uintptr_t)world->side[2],
+					   .pages = 2 * BLOCKS,
+					   .count = BLOCKS,
+					   .stride_bytes = 8192,
+					   .usable_bytes = 4096,
+					   .cache = 4,
+					   .checks = KMS_CHECK_SIZE | KMS_CHECK_GUARD,
+					   .state = KMS_SPAN_GUARD,
+					   .reserved = 16};
+	world->side[0][7] = (struct kms_side){.size_bytes = 100,
+					      .alloc_stack = 42,
+					      .state = KMS_BLOCK_LIVE,
+					      .last_ring = KMS_SIDE_MARK(3, SESSION)};
+	world->side[0][8] = (struct kms_side){.size_bytes = 100, .state = KMS_BLOCK_FREE};
+	world->side[0][9] = (struct kms_side){.size_bytes = 99,
+					      .alloc_stack = 42,
+					      .state = KMS_BLOCK_LIVE,
+					      .last_ring = KMS_SIDE_UNRECORDED};
+	world->side[1][0] = (struct kms_side){.size_bytes = UINT32_MAX,
+					      .alloc_stack = 42,
+					      .state = KMS_BLOCK_LIVE,
+					      .last_ring = KMS_SIDE_MARK(3, SESSION - 3)};
+	world->side[2][5] = (struct kms_side){.size_bytes = 33,
+					      .alloc_stack = 400,
+					      .state = KMS_BLOCK_LIVE,
+					      .last_ring = KMS_SIDE_MARK(3, SESSION)};
+	return world;
+}
+
+static void live_blocks_are_found_with_size_and_the_stacks_of_this_region(void **state)
+{
+	struct world *world = make_world();
+	struct kms_base_plan plan = plan_of(world);
+	struct kms_base_result result;
+	struct seen seen = {0};
+
+	(void)state;
+	assert_int_equal(kms_base_scan(&plan, note, &seen, &result), 0);
+	assert_int_equal(result.blocks, 4);
+	assert_int_equal(result.skipped, 0);
+	assert_false(result.cut);
+	assert_int_equal(seen.n_spans, 2); /* not of the guard run */
+	assert_int_equal(seen.block[0].address, 0x10000000 + 16 + 7 * 112);
+	assert_int_equal(seen.block[0].size, 100);
+	assert_int_equal(seen.block[0].stack, 42);
+	assert_int_equal(seen.block[0].cache, 3);
+	assert_int_equal(seen.block[1].size, 99);
+	assert_int_equal(seen.block[1].stack, 0); /* nobody recorded it */
+	assert_int_equal(seen.block[2].address, 0x20000000 + 64);
+	assert_int_equal(seen.block[2].size, UINT64_C(5) << 30);
+	assert_int_equal(seen.block[2].stack, 0); /* of a region before this one */
+	assert_true(seen.block[2].is_large);
+	assert_int_equal(seen.block[3].address, (0x30000000 + 5 * 8192 + 4096 - 33) & ~15);
+	assert_int_equal(seen.block[3].stack, 0); /* there is no such stack */
+	assert_true(seen.block[3].flags & KMS_ATTR_GUARDED);
+	free(world);
+}
+
+static void a_span_that_cannot_be_is_left_out(void **state)
+{
+	static const struct {
+		uint8_t state;
+		uint64_t base;
+		uint32_t pages, count, stride, first, usable, reserved;
+		uint16_t cache;
+	} wrong[] = {
+		{KMS_SPAN_SLAB,  0,                 0,          1,          16,         0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  0,                 2,          0,          16,         0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  0,                 2,          UINT32_MAX, 16,         0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  0,                 2,          BLOCKS,     0,          0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  0,                 2,          BLOCKS,     UINT32_MAX, 0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  0,                 2,          1,          16,         UINT32_MAX, 0,    0, 0             },
+		{KMS_SPAN_SLAB,  UINT64_MAX - 4095, UINT32_MAX, 1,          16,         0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  1,                 2,          1,          16,         0,          0,    0, 0             },
+		{KMS_SPAN_SLAB,  0,                 2,          1,          16,         0,          0,    0, KMS_MAX_CACHES},
+		{KMS_SPAN_LARGE, 0,                 2,          2,          16,         0,          0,    0, 0             },
+		{KMS_SPAN_GUARD, 0,                 2,          1,          8192,       0,          8192, 0, 0             },
+		{KMS_SPAN_GUARD, 0,                 2,          1,          8192,       0,          0,    3, 0             },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct world *world = make_world();
+		struct kms_base_plan plan = plan_of(world);
+		struct kms_base_result result;
+		struct seen seen = {0};
+
+		world->span[4] = (struct kms_span){.state = wrong[i].state,
+						   .base = wrong[i].base,
+						   .pages = wrong[i].pages,
+						   .count = wrong[i].count,
+						   .stride_bytes = wrong[i].stride,
+						   .first_bytes = wrong[i].first,
+						   .usable_bytes = wrong[i].usable,
+						   .reserved = wrong[i].reserved,
+						   .cache = wrong[i].cache,
+						   .checks = KMS_CHECK_SIZE};
+		world->span[4].side_address = (uintptr_t)world->side[0];
+		assert_int_equal(kms_base_scan(&plan, note, &seen, &result), 0);
+		assert_int_equal(result.blocks, 4);
+		assert_int_equal(result.skipped, 1);
+		free(world);
+	}
+}
+
+static void a_side_table_that_is_not_there_is_passed_over(void **state)
+{
+	struct world *world = make_world();
+	struct kms_base_plan plan = plan_of(world);
+	struct kms_base_result result;
+	struct seen seen = {0};
+
+	(void)state;
+	world->span[3].side_address = 8;
+	assert_int_equal(kms_base_scan(&plan, note, &seen, &result), 0);
+	assert_int_equal(result.blocks, 3);
+	assert_int_equal(result.skipped, 1);
+	free(world);
+}
+
+static void random_tables_give_no_more_than_their_bounds(void **state)
+{
+	struct world *world = make_world();
+	uint64_t seed = 88172645463325252u;
+
+	(void)state;
+	for (int turn = 0; turn < 2000; turn++) {
+		struct kms_base_plan plan = plan_of(world);
+		struct kms_base_result result;
+		struct seen seen = {0};
+
+		plan.max_blocks = 2 * BLOCKS;
+		for (size_t i = 0; i < sizeof(world->span); i++) {
+			seed ^= seed << 13;
+			seed ^= seed >> 7;
+			seed ^= seed << 17;
+			if (seed % 5 == 0)
+				((uint8_t *)world->span)[i] = (uint8_t)(seed >> 32);
+		}
+		assert_int_equal(kms_base_scan(&plan, note, &seen, &result), 0);
+		assert_in_range(result.blocks, 0, 2 * BLOCKS);
+	}
+	free(world);
+}
+
+static void more_blocks_than_are_kept_are_said_to_be_missing(void **state)
+{
+	struct world *world = make_world();
+	struct kms_base_plan plan = plan_of(world);
+	struct kms_base_result result;
+	struct seen seen = {0};
+
+	(void)state;
+	plan.max_blocks = 2;
+	assert_int_equal(kms_base_scan(&plan, note, &seen, &result), 0);
+	assert_int_equal(seen.n_blocks, 2);
+	assert_true(result.cut);
+	free(world);
+}
+
+static void a_process_that_is_gone_has_nothing(void **state)
+{
+	struct world *world = make_world();
+	struct kms_base_plan plan = plan_of(world);
+	struct kms_base_result result;
+	struct seen seen = {0};
+
+	(void)state;
+	plan.pid = fork();
+	if (plan.pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(plan.pid, NULL, 0), plan.pid);
+	assert_int_equal(kms_base_scan(&plan, note, &seen, &result), -ESRCH);
+	assert_int_equal(seen.n_blocks, 0);
+	free(world);
+}
+
+static int cancel(void *arg, const struct kms_base_entry *entry)
+{
+	(void)arg;
+	(void)entry;
+	return -ECANCELED;
+}
+
+static void a_scan_can_be_given_up(void **state)
+{
+	struct world *world = make_world();
+	struct kms_base_plan plan = plan_of(world);
+	struct kms_base_result result;
+
+	(void)state;
+	assert_int_equal(kms_base_scan(&plan, cancel, NULL, &result), -ECANCELED);
+	free(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(live_blocks_are_found_with_size_and_the_stacks_of_this_region),
+		cmocka_unit_test(a_span_that_cannot_be_is_left_out),
+		cmocka_unit_test(a_side_table_that_is_not_there_is_passed_over),
+		cmocka_unit_test(random_tables_give_no_more_than_their_bounds),
+		cmocka_unit_test(more_blocks_than_are_kept_are_said_to_be_missing),
+		cmocka_unit_test(a_process_that_is_gone_has_nothing),
+		cmocka_unit_test(a_scan_can_be_given_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
