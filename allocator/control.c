@@ -162,7 +162,8 @@ void kms_control_again(struct kms_heap *heap)
 }
 
 enum {
-	COMMANDS = KMS_VARIABLE_COUNT - KMS_VAR_COMMANDS,
+	FIRST_COMMAND = KMS_VAR_COMMANDS,
+	COMMANDS = KMS_VARIABLE_COUNT - FIRST_COMMAND,
 };
 
 /* Commands found by one look, to be done without a lock. */
@@ -270,9 +271,9 @@ static uint32_t leave(struct kms_local *t, uint32_t asked, uint64_t *value)
 }
 
 static uint32_t (*const command[COMMANDS])(struct kms_local *t, uint32_t asked, uint64_t *value) = {
-	[KMS_VAR_VERIFY - KMS_VAR_COMMANDS] = verify,  [KMS_VAR_MARK - KMS_VAR_COMMANDS] = mark,
-	[KMS_VAR_CONTINUE - KMS_VAR_COMMANDS] = go_on, [KMS_VAR_LEAVE - KMS_VAR_COMMANDS] = leave,
-	[KMS_VAR_RESYNC - KMS_VAR_COMMANDS] = resync,
+	[KMS_VAR_VERIFY - FIRST_COMMAND] = verify,  [KMS_VAR_MARK - FIRST_COMMAND] = mark,
+	[KMS_VAR_CONTINUE - FIRST_COMMAND] = go_on, [KMS_VAR_LEAVE - FIRST_COMMAND] = leave,
+	[KMS_VAR_RESYNC - FIRST_COMMAND] = resync,
 };
 
 static void command_answer(struct kms_local *t, unsigned variable, uint64_t value, uint32_t status,

@@ -17,6 +17,7 @@
 enum {
 	STATUS_BYTES = 4096,
 	EVENT_SHIFT = 16, /* of a wait status: which PTRACE_EVENT */
+	FIELDS_BEFORE_DEVICE = 3,
 };
 
 /* A thread that sleeps where nothing interrupts it (a vfork, a dead disk) is not waited for. */
@@ -173,11 +174,21 @@ static int seize_new(struct kms_held *held)
 /* "START-END PERM OFFSET MAJOR:MINOR INODE PATH" */
 static bool is_mapping_of(const char *line, const struct kms_hold_ask *ask)
 {
-	unsigned long long inode;
-	unsigned major_nr, minor_nr;
+	unsigned long major_nr, minor_nr;
+	char *end;
 
-	return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_nr, &minor_nr, &inode) == 3 &&
-	       inode == ask->inode && makedev(major_nr, minor_nr) == ask->device;
+	for (int field = 0; field < FIELDS_BEFORE_DEVICE; field++) {
+		line = strchr(line, ' ');
+		if (!line)
+			return false;
+		line++;
+	}
+	major_nr = strtoul(line, &end, 16);
+	if (*end != ':')
+		return false;
+	minor_nr = strtoul(end + 1, &end, 16);
+	return strtoull(end, NULL, 10) == ask->inode &&
+	       makedev((unsigned)major_nr, (unsigned)minor_nr) == ask->device;
 }
 
 static bool has_mapped(const struct kms_hold_ask *ask)
@@ -234,7 +245,7 @@ bool kms_held_let_go(struct kms_held *held)
 
 		/* one that has ended is waited for whether it is known or not */
 		if ((thread->stands &&
-		     ptrace(PTRACE_DETACH, thread->tid, NULL, (void *)(long)thread->signal) == 0) ||
+		     ptrace(PTRACE_DETACH, thread->tid, NULL, (long)thread->signal) == 0) ||
 		    is_zombie(thread->tid))
 			drop(held, thread);
 		else

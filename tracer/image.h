@@ -201,11 +201,11 @@ bool kms_image_slot_stands(const struct kms_image_slot *slot);
  * Has a process stand because somebody asks, or lets it go again (image_stop.c).
  * Errors: -EALREADY: it stands; -ENOTSUP: it cannot be held from here; what kms_hold_take() says
  */
-int kms_image_slot_hold(struct kms_image *image, uint32_t slot);
-void kms_image_slot_let_go(struct kms_image *image, uint32_t slot);
+int kms_image_slot_hold(struct kms_image *image, uint32_t index);
+void kms_image_slot_let_go(struct kms_image *image, uint32_t index);
 
 /** Looks how a slot's process stands now. Errors: -EFAULT */
-int kms_image_slot_look_stop(struct kms_image *image, uint32_t slot);
+int kms_image_slot_look_stop(struct kms_image *image, uint32_t index);
 
 /** Processes of the image that live. */
 uint32_t kms_image_live(const struct kms_image *image);

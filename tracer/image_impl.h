@@ -29,10 +29,10 @@ void kms_image_slots_deinit(struct kms_image *image);
 /** What a slot says; for kms_region_access(). */
 void kms_image_copy_stop(const struct kms_slot *slot, struct kms_image_stop *out);
 /** Follows what the slot says: its process is held or let go, and its target's state is set. */
-void kms_image_slot_follow_stop(struct kms_image *image, uint32_t slot,
+void kms_image_slot_follow_stop(struct kms_image *image, uint32_t index,
 				const struct kms_image_stop *stop);
 /** The process is dead, or the slot another's: nothing is held for it any more. */
-void kms_image_slot_forget_stop(struct kms_image *image, uint32_t slot);
+void kms_image_slot_forget_stop(struct kms_image *image, uint32_t index);
 
 /* image_wanted.c: values for processes to come */
 

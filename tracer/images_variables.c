@@ -157,6 +157,12 @@ int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err 
 		uint64_t seq;
 
 		result = kms_control_request(&image->control, slot, KMS_VAR_LEAVE, 1, &seq);
+		/* one that stands is not left so */
+		if (!result && image->slot[slot].stop.state)
+			result = kms_control_request(&image->control, slot, KMS_VAR_CONTINUE, 0,
+						     &seq);
+		if (image->slot[slot].on_request)
+			kms_image_slot_let_go(image, slot);
 		if (result) {
 			(void)kms_err_set(err, result, "the memory of target %u is gone", target);
 			break;

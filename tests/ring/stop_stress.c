@@ -44,13 +44,15 @@ enum {
 static const uint64_t deadline_ns = UINT64_C(60000000000);
 static const uint64_t stress_ns = UINT64_C(8000000000);
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
+#define CHECK(condition) check(condition, __LINE__, #condition)
+
+static void check(bool holds, int line, const char *text)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "%s:%d: %s\n", __FILE__, line, text);
+	abort();
+}
 
 /* The tracer: its side of the region. */
 struct eye {
@@ -83,14 +85,15 @@ static void moment(void)
 
 /* Beats until the expression holds. */
 #define AWAIT(e, condition)                                                                        \
-	do {                                                                                       \
-		uint64_t end_ = kms_mono_ns() + deadline_ns;                                       \
-		while (!(condition)) {                                                             \
-			CHECK(kms_mono_ns() < end_);                                               \
-			beat(e);                                                                   \
-			moment();                                                                  \
-		}                                                                                  \
-	} while (0)
+	for (uint64_t end_ = kms_mono_ns() + deadline_ns; !(condition);)                           \
+	await_moment(e, end_, __LINE__, #condition)
+
+static void await_moment(struct eye *e, uint64_t end_ns, int line, const char *text)
+{
+	check(kms_mono_ns() < end_ns, line, text);
+	beat(e);
+	moment();
+}
 
 static uint64_t ask(struct eye *e, uint32_t slot, unsigned variable, uint64_t value)
 {

@@ -5,6 +5,8 @@
  * threads and says "done N", N the sum of what they counted, on stdout. It makes the bug and goes on
  * when it reads a line each. "churn N" as BUG: use after N other frees, then after a line each.
  *
+ * "steps": makes and drops N blocks for each line N that it reads, says "ok", ends with a line 0.
+ *
  * COUNTERS: a file of one 64-bit counter a thread, so that somebody else sees whether they move.
  */
 #include <fcntl.h>
@@ -65,9 +67,9 @@ static __attribute__((noinline)) void drop(char *p)
 	__asm__ volatile("");
 }
 
-static __attribute__((noinline)) int use(volatile char *p)
+static __attribute__((noinline)) int use(const volatile char *p)
 {
-	int c = p[3]; /* line: use */
+	unsigned char c = (unsigned char)p[3]; /* line: use */
 
 	__asm__ volatile("" : "+r"(c));
 	return c;
@@ -110,6 +112,22 @@ static void use_after(long n)
 	use(p);
 }
 
+/* So many blocks made and dropped for each line with a number, until one of 0. */
+static void steps(void)
+{
+	char line[32];
+	size_t n;
+
+	do {
+		for (n = 0; n < sizeof(line) - 1 && read(STDIN_FILENO, &line[n], 1) == 1; n++)
+			if (line[n] == '\n')
+				break;
+		line[n] = '\0';
+		churn(strtol(line, NULL, 10));
+		say("ok");
+	} while (line[0] != '0' && n > 0);
+}
+
 static void make_bug(int argc, char **argv)
 {
 	const char *bug = argc > 3 ? argv[3] : "none";
@@ -118,6 +136,8 @@ static void make_bug(int argc, char **argv)
 		overflow();
 	else if (!strcmp(bug, "uaf"))
 		use_after(0);
+	else if (!strcmp(bug, "steps"))
+		steps();
 	else if (!strcmp(bug, "churn"))
 		use_after(argc > 4 ? strtol(argv[4], NULL, 10) : 0);
 }

@@ -44,8 +44,8 @@ class Session:
         if seen != line:
             raise AssertionError(f"stdout: {seen!r}, not {line!r}")
 
-    def tell(self):
-        self.child.stdin.write(b"\n")
+    def tell(self, text=""):
+        self.child.stdin.write(text.encode() + b"\n")
         self.child.stdin.flush()
 
     def ask(self, method, path, body=None):
@@ -66,6 +66,14 @@ class Session:
     def set(self, name, value, target=None):
         query = f"?target={target}" if target else ""
         return self.ask("PATCH", f"variables/{name}{query}", {"value": value})
+
+    def db(self, *lines):
+        """Status and output of lines at the prompt."""
+        argv = [kms.KMEMSCOPE, "db"]
+        for line in lines:
+            argv += ["-e", line]
+        done = self.workspace.run(argv)
+        return done.status, done.stdout.decode()
 
     def set_now(self, name, value):
         """Sets, and waits until the target has taken it up."""
@@ -247,15 +255,82 @@ def start(checks, workspace):
         s.tell()
         s.child.communicate(timeout=DEADLINE_S)
         checks.equal(s.child.returncode, STATUS, "start: status")
-        faults = workspace.items("faults", s.trace)
-        checks.equal([f["kind"] for f in faults], ["use_after_free"], f"start, {frees} frees: fault")
-        for member, function, tag in (("stack", "use", "use"), ("alloc_stack", "make", "make"),
-                                      ("free_stack", "drop", "drop")):
-            checks.that(faults and kms.frame_is(faults[0][member], function, SOURCE,
-                                                kms.line_of(SOURCE, tag)),
-                        f"start, {frees} frees: {member}",
-                        faults and kms.show_stack(faults[0][member]))
+        three_stacks(checks, workspace, s.trace, f"start, {frees} frees")
         s.trace.unlink()
+
+
+def three_stacks(checks, workspace, trace, title):
+    """One use after free, with the stacks of the access, of the allocation and of the free."""
+    faults = workspace.items("faults", trace)
+    checks.equal([f["kind"] for f in faults], ["use_after_free"], f"{title}: fault")
+    for member, function, tag in (("stack", "use", "use"), ("alloc_stack", "make", "make"), ("free_stack", "drop", "drop")):
+        checks.that(faults and kms.frame_is(faults[0][member], function, SOURCE, kms.line_of(SOURCE, tag)),
+                    f"{title}: {member}", faults and kms.show_stack(faults[0][member]))
+
+
+def prompt(checks, workspace):
+    """The depth from the db prompt: of a program that waits in its middle, and of one before its main function."""
+    for depth, frees in ((30000, 20000), (131072, 100000)):
+        for options in ((), ("-d",)):
+            title = f"prompt, {depth}, {' '.join(options) or 'waiting for input'}"
+            s = Session(workspace, ["churn", str(frees)], options, threads=0)
+            if options:
+                s.wait_stopped("start")
+            else:
+                s.expect(b"ready\n")
+                kms.wait_for(s.targets, DEADLINE_S, "the target is known")
+            status, text = s.db(f"w kmem_guard_depth 0t{depth}", *(["c"] if options else []))
+            said = f"effective {-(-depth // 512) * 512}" if options else "pending"
+            checks.that(status == 0 and said in text, f"{title}: says {said}", (status, text))
+            if options:
+                s.expect(b"ready\n")
+            s.tell()
+            s.expect(b"after\n")
+            s.tell()
+            s.child.communicate(timeout=DEADLINE_S)
+            checks.equal(s.child.returncode, STATUS, f"{title}: status")
+            three_stacks(checks, workspace, s.trace, title)
+            s.trace.unlink()
+
+
+def guard(checks, workspace):
+    """GET /guard after each write and each step: what the manual promises, to the very free."""
+    s = Session(workspace, ["steps"], threads=0)
+    s.expect(b"ready\n")
+    s.tell()
+    kms.wait_for(s.targets, DEADLINE_S, "the target is known")
+
+    def step(n):
+        s.tell(str(n))
+        s.expect(b"ok\n")
+
+    def figures():
+        g = s.ask("GET", "guard")[1]
+        return tuple(g[k] for k in ("depth_requested", "depth", "pending", "used", "evictions"))
+
+    def shows(expected, title):
+        try:
+            kms.wait_for(lambda: figures() == expected, DEADLINE_S, title)
+        except AssertionError:
+            checks.equal(figures(), expected, title)
+
+    status, _ = s.ask("PATCH", "guard", {"depth": 30000})
+    checks.equal(status, 202, "guard: taken up by the next call")
+    shows((30000, 0, True, 0, 0), "guard: asked for and pending")
+    step(1)
+    shows((30000, 30208, False, 1, 0), "guard: in effect")
+    step(30207)
+    shows((30000, 30208, False, 30208, 0), "guard: full after the 30208th free")
+    step(1)
+    shows((30000, 30208, False, 30208, 1), "guard: evictions begin with the 30209th")
+    step(100)
+    shows((30000, 30208, False, 30208, 101), "guard: one for each")
+    s.set("kmem_guard_depth", 0)
+    step(2000)
+    shows((0, 0, False, 0, 30309), "guard: drained, 32 at a call")
+    s.tell("0")
+    s.expect(b"ok\n")
+    s.end(checks, "guard")
 
 
 def ptrace(what, tid):
@@ -383,6 +458,7 @@ def clients(checks, workspace):
 
 
 PARTS = {"fault": fault, "request": request, "tracer_dies": tracer_dies, "target_dies": target_dies, "start": start,
+         "prompt": prompt, "guard": guard,
          "refused": refused, "later": later, "clients": clients}
 
 

@@ -213,6 +213,11 @@ static void a_target_stands_when_asked_and_goes_on(void **state)
 		assert_int_equal(run->collect.target[1].info.stop_reason, KMS_STOP_NONE);
 	}
 	assert_int_equal(kms_images_stop(run->images, 9, &err), -ESRCH);
+	/* who leaves it lets it go */
+	assert_int_equal(kms_images_stop(run->images, 1, &err), 0);
+	assert_int_equal(kms_images_leave(run->images, 1, &err), 0);
+	for (int i = 0; i < COUNTERS; i++)
+		assert_true(moves(run, shared, i));
 	run_end_child(run, run->child[0]);
 	run_poll_until_over(run, 1);
 	munmap(shared, sizeof(*shared));
