@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "server/db.h"
 #include "server/db_run.h"
 #include "server/sum.h"
@@ -13,7 +15,9 @@
 static const char *const stop_names[] = {KMS_STOP_NAMES};
 
 enum {
-	LISTED_IDS = 8, /* in an error that lists targets */
+	LISTED_IDS = 8,  /* in an error that lists targets */
+	SETTLE_MS = 500, /* a picture shows sooner that a target stands or runs */
+	SETTLE_POLL_MS = 10,
 };
 
 uint32_t kms_ddb_chosen(const struct kms_ddb *db)
@@ -172,11 +176,40 @@ void kms_ddb_cmd_ps(struct kms_ddb *db)
 	}
 }
 
+/* Whether the targets that are meant are as they should be in the newest picture. */
+static bool is_settled(const struct kms_ddb *db, uint32_t id, bool stopped)
+{
+	const struct kms_view *view = db->view;
+	const struct kms_snapshot *s = view->ops->acquire(view->ctx);
+	bool settled = true;
+
+	for (size_t i = 0; i < s->n_targets; i++)
+		if (is_live(&s->target[i]) && (!id || s->target[i].id == id))
+			settled &= (s->target[i].state == KMS_STATE_STOPPED) == stopped;
+	view->ops->release(view->ctx, s);
+	return settled;
+}
+
+/* So that the next line shows what this one did: pictures are a moment old. */
+static void settle(const struct kms_ddb *db, uint32_t id, bool stopped)
+{
+	const struct kms_clock *clock = kms_clock_system();
+	const struct timespec pause = {.tv_nsec = SETTLE_POLL_MS * 1000000L};
+	uint64_t end = kms_clock_now(clock) + (uint64_t)SETTLE_MS * 1000000;
+
+	while (!is_settled(db, id, stopped) && kms_clock_now(clock) < end)
+		nanosleep(&pause, NULL);
+}
+
 typedef int control_fn(void *ctx, const char *who, uint32_t target, struct kms_err *err);
 
 /* Asks the view; that it is so already is told, and no failure. */
-static void control(struct kms_ddb *db, control_fn *fn, const char *done, const char *already)
+static void control(struct kms_ddb *db, bool stops)
 {
+	const struct kms_view *view = db->view;
+	control_fn *fn = stops ? view->ops->stop : view->ops->resume;
+	const char *done = stops ? "stopped; c lets it go on" : "continued";
+	const char *already = stops ? "stopped already" : "runs already";
 	struct kms_err err = KMS_ERR_INIT;
 	char name[32] = "all targets";
 	uint32_t id;
@@ -190,7 +223,9 @@ static void control(struct kms_ddb *db, control_fn *fn, const char *done, const 
 	}
 	if (id)
 		snprintf(name, sizeof(name), "target %" PRIu32, id);
-	ret = fn(db->view->ctx, db->who, id, &err);
+	ret = fn(view->ctx, db->who, id, &err);
+	if (ret == 0)
+		settle(db, id, stops);
 	if (ret == -EALREADY)
 		kms_buf_addf(db->out, "kmem: %s: %s\n", name, already);
 	else if (ret < 0)
@@ -203,12 +238,12 @@ void kms_ddb_cmd_continue(struct kms_ddb *db)
 {
 	/* ddb's c has a count of instructions and no address */
 	db->have_addr = false;
-	control(db, db->view->ops->resume, "continued", "runs already");
+	control(db, false);
 }
 
 void kms_ddb_cmd_stop(struct kms_ddb *db)
 {
-	control(db, db->view->ops->stop, "stopped; c lets it go on", "stopped already");
+	control(db, true);
 }
 
 void kms_ddb_cmd_quit(struct kms_ddb *db)
@@ -222,5 +257,5 @@ void kms_ddb_cmd_quit(struct kms_ddb *db)
 		stopped |= s->target[i].state == KMS_STATE_STOPPED &&
 			   kms_ddb_is_meant(db, s->target[i].id);
 	if (stopped && !s->finished && !db->read_only)
-		control(db, db->view->ops->resume, "continued", "runs already");
+		control(db, false);
 }

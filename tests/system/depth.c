@@ -6,7 +6,7 @@
  *	churn N   allocates and frees N blocks
  *	plant     allocates and frees the block that will be used
  *	use       reads the block that was planted: the bug
- *	write     writes to it
+ *	break     writes a byte behind a block that stays
  *
  * Ends at the end of stdin.
  */
@@ -37,6 +37,11 @@ static int use_block(void)
 	return planted[5]; /* line: use */
 }
 
+static void break_block(volatile char *block)
+{
+	block[40] = 1;
+}
+
 static int obey(const char *line)
 {
 	int seen = 0;
@@ -48,8 +53,8 @@ static int obey(const char *line)
 		drop_block(planted);
 	} else if (strcmp(line, "use\n") == 0) {
 		seen = use_block();
-	} else if (strcmp(line, "write\n") == 0) {
-		planted[5] = 1;
+	} else if (strcmp(line, "break\n") == 0) {
+		break_block(malloc(40));
 	}
 	return seen;
 }

@@ -20,10 +20,11 @@ DEPTH = kms.BUILD / "test/system/depth"
 class Program:
     """The program, told what to do line by line; its session, asked by the prompt and the API."""
 
-    def __init__(self, workspace, trace, options=()):
+    def __init__(self, workspace, trace, options=(), ready=True):
         self.workspace, self.trace = workspace, trace
         self.child = workspace.start(workspace.traced_argv([DEPTH], trace, options))
-        self.expect("ready")
+        if ready:
+            self.expect("ready")
 
     def expect(self, word):
         line = self.child.stdout.readline().decode().strip()
@@ -133,6 +134,69 @@ def figures_follow(checks, workspace):
     checks.equal(workspace.items("faults", program.trace), [], "a program without a bug has no fault")
 
 
+def the_manuals_recipe_works(checks, workspace):
+    """run -d, w, c: the depth is set before main begins."""
+    trace = workspace.path / "recipe.kms"
+    program = Program(workspace, trace, ["-d"], ready=False)
+    done = kms.wait_for(lambda: (lambda d: d.status == 0 and d)(program.db("ps")), 30, "a session")
+    kms.wait_for(lambda: b"stopped" in program.db("ps").stdout, 30, "it stands before main")
+    done = program.db("w kmem_guard_depth 0t30000", "p/d *kmem_guard_depth", "c", "ps")
+    checks.equal(done.status, 0, "w, p, c, ps")
+    checks.equal(done.stdout.decode().splitlines()[:4],
+                 ["kmem:kmem_guard_depth\t\t= 7530",
+                  "kmem_guard_depth 0 -> 30000 (0x7530), effective 30208; 60416 pages of address space at least",
+                  "      30208", "kmem: all targets: continued"], "what they printed")
+    checks.that(b" running " in done.stdout, "ps shows that it runs", done.stdout)
+    program.expect("ready")
+    for line in ("plant", "churn 20000", "use"):
+        program.tell(line)
+    program.end()
+    checks.equal(program.child.returncode, 0, "the program went on")
+    caught_with_three_stacks(checks, program, "run -d, w, c")
+
+
+def a_fault_is_looked_at_where_it_stands(checks, workspace):
+    """Policy stop: the target stands at the access, trace shows where, c lets it go on."""
+    program = Program(workspace, workspace.path / "stop.kms", ["--guard-depth", "512", "--set", "kmem_panic=1"])
+    program.tell("plant")
+    program.child.stdin.write(b"use\n")
+    program.child.stdin.flush()
+    kms.wait_for(lambda: b"fault 1" in program.db("ps").stdout, 30, "it stands at fault 1")
+    done = program.db("trace", "show faults 1", "c")
+    lines = done.stdout.decode().splitlines()
+    checks.that(done.status == 0 and lines[1].startswith("use_block() at depth+0x"), "trace begins at the access", lines[:3])
+    for function, tag in (("use_block", "use"), ("make_block", "alloc"), ("drop_block", "free")):
+        number = kms.line_of(SOURCE, tag)
+        checks.that(any(function in line and f"depth.c:{number}" in line for line in lines), f"the report has {function}", lines)
+    checks.equal(lines[-1], "kmem: all targets: continued", "c")
+    program.expect("done")
+    program.end()
+    checks.equal(program.child.returncode, 0, "it went on to its end")
+
+
+def verify_finds_what_is_broken(checks, workspace):
+    """A redzone is broken in a block that nobody frees: verify says so, while the program runs."""
+    program = Program(workspace, workspace.path / "verify.kms")
+    for line, expected in (("churn 1", b"clean"), ("break", b"1 corrupt buffer")):
+        program.tell(line)
+        asked = workspace.start([kms.KMEMSCOPE, "db", "-e", "verify"])
+        while asked.poll() is None:
+            program.tell("churn 1")  # a request is taken up at the next allocator call
+        output = asked.stdout.read()
+        checks.equal(asked.returncode, 0, f"verify after {line}")
+        checks.that(expected in output and b"not checked" not in output, f"verify after {line}", output)
+    checks.that(b"BUG: overflow" in output, "the new fault is told", output)
+    program.end()
+
+
+def a_write_to_a_program_that_has_gone_is_refused(checks, workspace):
+    program = Program(workspace, workspace.path / "gone.kms")
+    socket_path = next(workspace.runtime.glob("kmemscope/*/api.sock"))
+    program.end()
+    done = workspace.run([kms.KMEMSCOPE, "db", "-e", "w kmem_guard_depth 200", socket_path])
+    checks.that(done.status != 0 and done.stderr.count(b"\n") == 1, "a session that has gone", repr(done))
+
+
 def the_prompt_reads_stdin(checks, workspace):
     """Lines from a pipe: errors on stdout, the status is the last line's."""
     trace = workspace.path / "missed-0.kms"
@@ -155,6 +219,10 @@ def main():
         is_caught_frees_later(checks, workspace, 131072, 100000)
         is_not_caught_without(checks, workspace)
         figures_follow(checks, workspace)
+        the_manuals_recipe_works(checks, workspace)
+        a_fault_is_looked_at_where_it_stands(checks, workspace)
+        verify_finds_what_is_broken(checks, workspace)
+        a_write_to_a_program_that_has_gone_is_refused(checks, workspace)
         the_prompt_reads_stdin(checks, workspace)
     return checks.status()
 
