@@ -29,6 +29,15 @@ void kms_ddb_prompt(const struct kms_ddb_state *state, char prompt[KMS_DDB_PROMP
 		snprintf(prompt, KMS_DDB_PROMPT_BYTES, "db> ");
 }
 
+void kms_ddb_fail(struct kms_ddb *db, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	kms_ddb_lex_failv(&db->lex, fmt, args);
+	va_end(args);
+}
+
 void kms_ddb_fail_err(struct kms_ddb *db, const char *what, const struct kms_err *err)
 {
 	char shown[KMS_ERR_TEXT_BYTES];

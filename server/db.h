@@ -131,7 +131,7 @@ int kms_ddb_run(struct kms_ddb *db, const char *line);
 void kms_ddb_prompt(const struct kms_ddb_state *state, char prompt[KMS_DDB_PROMPT_BYTES]);
 
 /** The first error of the line, ddb's text first, then what would be right. Later ones are dropped. */
-#define kms_ddb_fail(db, ...) kms_ddb_lex_fail(&(db)->lex, __VA_ARGS__)
+void kms_ddb_fail(struct kms_ddb *db, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /** The same from a failure of the view. */
 void kms_ddb_fail_err(struct kms_ddb *db, const char *what, const struct kms_err *err);

@@ -150,7 +150,7 @@ static bool show_dump(struct examine *x)
 			return false;
 		x->addr++;
 		kms_buf_addf(x->db->out, "%02x%s", (unsigned int)c, i % 4 == 3 ? "  " : " ");
-		text[i] = c >= ' ' && c <= '~' ? (char)c : '.';
+		text[i] = (char)(c >= ' ' && c <= '~' ? c : '.');
 	}
 	kms_buf_addf(x->db->out, "%s\n", text);
 	return true;
@@ -281,9 +281,11 @@ void kms_ddb_cmd_print(struct kms_ddb *db)
                 {'r', 11},
 	};
 
-	char letter = db->modif[0] ? db->modif[0] : db->state->print;
+	char letter = db->state->print;
 	struct kms_ddb_text text;
 
+	if (db->modif[0])
+		letter = db->modif[0];
 	if (letter == 'a')
 		kms_buf_addf(db->out, "%s\n", kms_ddb_place(db, db->addr).text);
 	else if (letter == 'c')
@@ -300,7 +302,7 @@ void kms_ddb_cmd_print(struct kms_ddb *db)
 /* Size of one item from the modifier; 0: an error. */
 static unsigned int search_size(struct kms_ddb *db)
 {
-	char letter = db->modif[0] ? db->modif[0] : 'l';
+	char letter = (char)(db->modif[0] ? db->modif[0] : 'l');
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		if (sizes[i].letter == letter && letter != 'L')
@@ -340,6 +342,8 @@ void kms_ddb_cmd_search(struct kms_ddb *db)
 
 	kms_ddb_modifier(db);
 	size = search_size(db);
+	if (size == 0)
+		return;
 	db->keeps_next = true;
 	if (!kms_ddb_expression(db, &addr))
 		kms_ddb_fail(db, "Address missing: search[/bhlq] ADDRESS VALUE [MASK] [,COUNT]");
@@ -348,7 +352,7 @@ void kms_ddb_cmd_search(struct kms_ddb *db)
 	else if (!kms_ddb_expression(db, &mask))
 		mask = UINT64_MAX;
 	kms_ddb_count(db);
-	if (size < sizeof(mask) && size)
+	if (size < sizeof(mask))
 		mask &= (UINT64_C(1) << (8 * size)) - 1;
 	if (!kms_ddb_failed(db))
 		search(db, addr, value, mask, size);

@@ -13,6 +13,7 @@ enum {
 	MAX_NESTING = 64, /* parentheses and unary operators: the C stack is ours */
 };
 
+/* NOLINTBEGIN(misc-no-recursion): to MAX_NESTING */
 static bool read_shift(struct kms_ddb *db, unsigned int depth, uint64_t *value);
 
 static void syntax_error(struct kms_ddb *db, const char *what)
@@ -199,6 +200,8 @@ static bool read_shift(struct kms_ddb *db, unsigned int depth, uint64_t *value)
 	kms_ddb_lex_unread(&db->lex);
 	return true;
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 bool kms_ddb_expression(struct kms_ddb *db, uint64_t *value)
 {

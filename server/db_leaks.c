@@ -133,6 +133,7 @@ void kms_ddb_cmd_kmausers(struct kms_ddb *db)
 
 	kms_ddb_modifier(db);
 	(void)kms_ddb_lex_word(&db->lex, cache, sizeof(cache));
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
 	user = calloc(s->n_leaks + 1, sizeof(*user));
 	if (!user)
 		kms_ddb_fail(db, "out of memory");
@@ -140,6 +141,7 @@ void kms_ddb_cmd_kmausers(struct kms_ddb *db)
 		if (is_user(db, &s->leak[i], cache))
 			user[n++] = &s->leak[i];
 	if (n)
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): likewise */
 		qsort(user, n, sizeof(*user), compare_bytes);
 	for (size_t i = 0; i < n && i < KMS_DDB_ROWS; i++)
 		say_user(db, user[i]);

@@ -2,7 +2,6 @@
 /* Words of a prompt line: see db_lex.h. */
 #include "server/db_lex.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,11 +35,15 @@ void kms_ddb_lex_fail(struct kms_ddb_lex *lex, const char *fmt, ...)
 {
 	va_list args;
 
-	if (lex->error[0])
-		return;
 	va_start(args, fmt);
-	vsnprintf(lex->error, sizeof(lex->error), fmt, args);
+	kms_ddb_lex_failv(lex, fmt, args);
 	va_end(args);
+}
+
+void kms_ddb_lex_failv(struct kms_ddb_lex *lex, const char *fmt, va_list args)
+{
+	if (!lex->error[0])
+		vsnprintf(lex->error, sizeof(lex->error), fmt, args);
 }
 
 /* Without the C library's tables: a locale must not change what a letter is. */
@@ -110,7 +113,7 @@ static void read_name(struct kms_ddb_lex *lex)
 /* The radix that a number's beginning names; skips what names it. */
 static uint32_t number_radix(struct kms_ddb_lex *lex, bool *named)
 {
-	char mark = lex->text[lex->at] == '0' ? lex->text[lex->at + 1] : '\0';
+	char mark = (char)(lex->text[lex->at] == '0' ? lex->text[lex->at + 1] : '\0');
 	uint32_t radix = lex->radix;
 
 	*named = true;

@@ -6,6 +6,7 @@
 #ifndef KMS_SERVER_DDB_LEX_H
 #define KMS_SERVER_DDB_LEX_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,5 +84,7 @@ bool kms_ddb_lex_hex(const char *name, uint64_t *number);
 /** Records an error, unless there is one already: the line ends here. */
 void kms_ddb_lex_fail(struct kms_ddb_lex *lex, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+void kms_ddb_lex_failv(struct kms_ddb_lex *lex, const char *fmt, va_list args)
+	__attribute__((format(printf, 2, 0)));
 
 #endif

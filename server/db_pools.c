@@ -195,6 +195,7 @@ void kms_ddb_show_pools(struct kms_ddb *db)
 
 	if (!check_modifier(db))
 		return;
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
 	pool = calloc(MAX_POOLS, sizeof(*pool));
 	if (!pool) {
 		kms_ddb_fail(db, "out of memory");
@@ -204,6 +205,7 @@ void kms_ddb_show_pools(struct kms_ddb *db)
 		if (kms_ddb_is_meant(db, s->cache[i].target))
 			pool[n++] = &s->cache[i];
 	if (n)
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): likewise */
 		qsort(pool, n, sizeof(*pool), compare_names);
 	for (size_t i = 0; i < n && kms_buf_status(db->out) == 0; i++)
 		say_pool(db, pool[i]);

@@ -416,8 +416,10 @@ static bool begin_verify(struct kms_ddb *db, struct verify *verify)
 	    !cache_exists(db, verify->name))
 		kms_ddb_fail(db, "no cache is named %s; `show kmastat` lists them",
 			     kms_ddb_printable(verify->name, shown, sizeof(shown)));
-	else if (!view->ops->variable_set || !view->ops->variable_get)
+	if (!view->ops->variable_set || !view->ops->variable_get) {
 		kms_ddb_fail(db, "verify: this session does not own its targets; it only reads");
+		return false;
+	}
 	if (kms_ddb_failed(db))
 		return false;
 	look_before(db, KMS_VAR_VERIFY, &verify->answers);

@@ -104,7 +104,7 @@ static bool send_line(struct prompt *p, const char *line, const char *target)
 		return false;
 	}
 	free(reply.body);
-	fflush(p->cli->out);
+	(void)fflush(p->cli->out); /* a failure stays with the stream */
 	return true;
 }
 
@@ -130,7 +130,7 @@ static void read_lines(struct prompt *p, const char *target)
 	while (!p->leave) {
 		if (p->interactive) {
 			fputs(p->text, p->cli->out);
-			fflush(p->cli->out);
+			(void)fflush(p->cli->out);
 		}
 		n = getline(&line, &room, stdin);
 		if (n < 0)

@@ -26,7 +26,7 @@ static char read_key(void)
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	n = read(STDIN_FILENO, &key, 1);
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
-	return n == 1 ? key : 0;
+	return (char)(n == 1 ? key : 0);
 }
 
 /* How many lines may follow; 0: no more are wanted. */
@@ -35,7 +35,7 @@ static int ask(FILE *to, int page)
 	char key;
 
 	fputs(more, to);
-	fflush(to);
+	(void)fflush(to); /* what cannot be shown cannot be asked */
 	do
 		key = read_key();
 	while (key && !strchr(" \r\nqQ", key));
