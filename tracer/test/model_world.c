@@ -146,6 +146,8 @@ static bool emit(struct world *w, struct world_ring *r, struct enc_event *event)
 	r->seq++;
 	r->lagging = true;
 	w->emitted++;
+	if (r->owner && r->session == r->owner->session)
+		r->owner->told = r->session;
 	return true;
 }
 

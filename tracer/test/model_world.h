@@ -100,6 +100,7 @@ struct world_process {
 	bool told_exit;
 	bool traced;
 	uint8_t session;     /* of recording */
+	uint8_t told;        /* the last session that an event was written in */
 	uint64_t forked_ns;  /* when its last child made its first call */
 	uint64_t first_call; /* step at which that will be */
 	uint64_t fork_ns;

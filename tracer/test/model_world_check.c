@@ -64,6 +64,8 @@ static bool check_process(const struct world *w, const struct kms_model *model,
 		return !p->claimed;
 	if (!p->traced)
 		return true; /* it ended unseen */
+	if (p->told != p->session)
+		return true; /* it began to record anew and ended before it wrote anything */
 	for (unsigned i = 0; i < WORLD_PLACES; i++) {
 		const struct world_place *place = &p->place[i];
 

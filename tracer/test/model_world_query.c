@@ -228,7 +228,8 @@ bool world_check_query(const struct world *w, const struct kms_model *model)
 	for (size_t i = 0; i < w->n_processes; i++) {
 		const struct world_process *p = w->process[i];
 
-		if (!p->claimed || !p->traced || !kms_model_target_find(model, p->target))
+		if (!p->claimed || !p->traced || p->told != p->session ||
+		    !kms_model_target_find(model, p->target))
 			continue;
 		if (!check_lists(w, model, p) || !check_addresses(model, p) ||
 		    (slabs && !check_slabs(model, p)))
