@@ -10,6 +10,7 @@ function(guard_test name label)
 endfunction()
 
 allocator_test(test_guard detect)
+allocator_test(test_pool_guard detect)
 allocator_test(test_umem_guard detect)
 guard_test(test_guard_model model)
 guard_test(test_guard_malloc detect)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* pool_cache(9): what stays constructed, what an object is like, and when there is none. */
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "allocator/alloc.h"
 #include "allocator/port/process.h"
@@ -465,6 +467,67 @@ static void beyond_256_caches_there_is_no_pool_until_one_like_it_is_destroyed(vo
 	fault_log_expect_none();
 }
 
+/* What pool(9) promises of its figures: an object is in its slab, parked or live. */
+static void figures_add_up_at_any_time(void **state)
+{
+	pool_cache_t pc = plain_make("figures", 500, 0);
+	const struct kms_cache_stat *stat = pc->cache->stat;
+	void *object[OBJECTS];
+
+	(void)state;
+	for (int i = 0; i < OBJECTS; i++) {
+		object[i] = pool_cache_get(pc, PR_WAITOK);
+		assert_int_equal(stat->objects_total - stat->objects_in_slabs, pc->out);
+		assert_int_equal(pc->out, i + 1);
+		assert_int_equal(stat->pages, stat->slabs * pc->cache->slab_pages);
+	}
+	for (int i = 0; i < OBJECTS; i++)
+		pool_cache_put(pc, object[i]);
+	assert_int_equal(pc->out, OBJECTS); /* parked ones are out of their slabs */
+	pool_cache_invalidate(pc);
+	assert_int_equal(pc->out, 0);
+	assert_int_equal(stat->objects_total, stat->objects_in_slabs);
+	pool_cache_destroy(pc);
+	assert_int_equal(stat->pages, 0);
+	fault_log_expect_none();
+}
+
+/* With objects parked by it, live, and parked by a thread that the child does not have. */
+static int use_after_fork(pool_cache_t pc, void *live)
+{
+	void *object = pool_cache_get(pc, PR_WAITOK);
+
+	if (!object)
+		return 1;
+	pool_cache_put(pc, object);
+	pool_cache_put(pc, live);
+	pool_cache_destroy(pc);
+	return fault_log_count() || seen.constructed != seen.destructed ? 2 : 0;
+}
+
+static void a_forked_child_has_a_pool_of_its_own(void **state)
+{
+	pool_cache_t pc = pool_make("forked");
+	void *live = pool_cache_get(pc, PR_WAITOK);
+	struct helper helper;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pool_cache_put(pc, pool_cache_get(pc, PR_WAITOK));
+	helper_start(&helper, pc, park_and_stay);
+	pid = fork();
+	if (pid == 0)
+		_exit(use_after_fork(pc, live));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	helper_end(&helper);
+	assert_int_equal(seen.destructed, 0);
+	pool_cache_put(pc, live);
+	pool_cache_destroy(pc);
+	fault_log_expect_none();
+}
+
 static void get_paddr_knows_no_physical_address(void **state)
 {
 	pool_cache_t pc = plain_make("paddr", 16, 0);
@@ -503,6 +566,8 @@ int main(void)
 		cmocka_unit_test(low_water_keeps_memory_and_high_water_gives_it_back),
 		cmocka_unit_test(reclaim_takes_slabs_that_were_empty_for_ten_seconds),
 		cmocka_unit_test(a_pool_is_a_row_of_the_caches_under_its_name),
+		cmocka_unit_test(figures_add_up_at_any_time),
+		cmocka_unit_test(a_forked_child_has_a_pool_of_its_own),
 		cmocka_unit_test(get_paddr_knows_no_physical_address),
 		cmocka_unit_test(beyond_256_caches_there_is_no_pool_until_one_like_it_is_destroyed),
 	};

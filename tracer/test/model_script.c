@@ -112,6 +112,20 @@ void script_put(struct script *s, unsigned ring, uint32_t kind, uint64_t address
 	put(s, ring, &event);
 }
 
+void script_put_told(struct script *s, unsigned ring, uint32_t kind, uint64_t address,
+		     uint32_t cache)
+{
+	struct enc_event event = {
+		.kind = kind,
+		.address = address,
+		.size = SCRIPT_BYTES,
+		.stack = SCRIPT_STACK,
+		.told = cache + 1,
+	};
+
+	put(s, ring, &event);
+}
+
 void script_claim(struct script *s, unsigned ring, uint32_t target)
 {
 	assert_int_equal(s->ring[ring].read, s->ring[ring].block.fill);

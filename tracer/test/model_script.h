@@ -54,6 +54,10 @@ void script_large(struct script *s, unsigned ring, uint32_t kind);
 /** An alloc or free of @address. */
 void script_put(struct script *s, unsigned ring, uint32_t kind, uint64_t address, int generation);
 
+/** The same with @cache in its record (KMS_REC_CACHE). */
+void script_put_told(struct script *s, unsigned ring, uint32_t kind, uint64_t address,
+		     uint32_t cache);
+
 /** Another owner has the ring; the model has read all that was in it. */
 void script_claim(struct script *s, unsigned ring, uint32_t target);
 

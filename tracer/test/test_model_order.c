@@ -260,6 +260,39 @@ static void a_child_of_an_earlier_session_begins_without_its_parents_blocks(void
 	assert_true(script_is_live(s, 2, block_at(2)));
 }
 
+static uint64_t live_in_cache(struct script *s, uint16_t cache)
+{
+	struct kms_model_target *target = kms_model_target_find(s->model, 1);
+
+	return kms_model_target_cache(s->model, target, cache)->live;
+}
+
+static void a_record_that_says_its_cache_is_believed_before_any_slab(void **state)
+{
+	struct script *s = *state;
+
+	script_put_told(s, 1, ALLOC, block_at(0), 6);
+	script_read(s, 1);
+	script_feed(s);
+	script_deadline(s);
+	assert_int_equal(live_in_cache(s, 6), 1);
+	/* the slab's news come late, and would have it otherwise */
+	script_slab(s, 0);
+	script_put_told(s, 0, ALLOC, block_at(1), 6);
+	script_put(s, 0, ALLOC, block_at(2), NO);
+	script_read(s, 0);
+	script_feed(s);
+	assert_int_equal(live_in_cache(s, 6), 2);
+	assert_int_equal(live_in_cache(s, 3), 1);
+	script_put_told(s, 0, FREE, block_at(0), 6);
+	script_put_told(s, 0, FREE, block_at(1), 6);
+	script_read(s, 0);
+	script_feed(s);
+	script_deadline(s);
+	assert_int_equal(live_in_cache(s, 6), 0);
+	assert_int_equal(live_in_cache(s, 3), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, script_setup, script_teardown)
@@ -275,6 +308,7 @@ int main(void)
 		TEST(what_the_first_event_heard_of_an_address_overtook_does_nothing),
 		TEST(an_event_of_a_session_that_is_over_does_nothing),
 		TEST(a_child_of_an_earlier_session_begins_without_its_parents_blocks),
+		TEST(a_record_that_says_its_cache_is_believed_before_any_slab),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
