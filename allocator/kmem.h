@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The public interface of libkmem: kmem(9) as its manual page promises, with the checks of its
- * options KMEM_SIZE, KMEM_REDZONE and KMEM_GUARD; pool_cache(9); ddi_umem_alloc(9F). libkmem_malloc.so exports the same functions.
+ * options KMEM_SIZE, KMEM_REDZONE and KMEM_GUARD; pool_cache(9); ddi_umem_alloc(9F).
+ * libkmem_malloc.so exports the same functions.
  *
  * All functions are safe in threads. Misuse (size 0, NULL free, wrong size, wrong context, ...) is
  * one fault report; the policy variables say whether the program then goes on. After a report the

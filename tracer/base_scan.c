@@ -88,7 +88,8 @@ static int emit_block(struct scan *scan, const struct kms_span *span, uint32_t i
 		.address = block_address(span, i, size),
 		.size = size,
 		.stack = stack_of(scan->plan, side),
-		.flags = span->checks | (span->state == KMS_SPAN_GUARD ? KMS_ATTR_GUARDED : 0u),
+		.flags = (span->checks & ~KMS_SPAN_OWN_CALLS) |
+			 (span->state == KMS_SPAN_GUARD ? KMS_ATTR_GUARDED : 0u),
 		.cache = span->cache,
 		.is_large = is_large,
 	};
@@ -103,15 +104,18 @@ static int emit_block(struct scan *scan, const struct kms_span *span, uint32_t i
 	return scan->emit(scan->arg, &entry);
 }
 
+/* A large span begins at the page of its block, as its slab event has it. */
 static int emit_span(struct scan *scan, const struct kms_span *span)
 {
+	bool is_large = span->state == KMS_SPAN_LARGE;
+	uint32_t front = is_large ? span->first_bytes / KMS_PAGE_BYTES : 0;
 	const struct kms_base_entry entry = {
 		.kind = KMS_BASE_SPAN,
-		.address = span->base,
-		.size = span->pages,
-		.stack = span->state == KMS_SPAN_LARGE ? 0 : span->stride_bytes,
-		.first = span->first_bytes,
-		.flags = span->checks,
+		.address = span->base + (uint64_t)front * KMS_PAGE_BYTES,
+		.size = span->pages - front,
+		.stack = is_large ? 0 : span->stride_bytes,
+		.first = span->first_bytes - front * KMS_PAGE_BYTES,
+		.flags = span->checks & ~KMS_SPAN_OWN_CALLS,
 		.cache = span->cache,
 	};
 
