@@ -292,6 +292,7 @@ static struct kms_tracer *new_tracer(const struct kms_tracer_config *config)
 	(void)pthread_cond_init(&tracer->changed, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	tracer_view_init(tracer);
+	tracer_audit_init(tracer);
 	return tracer;
 }
 
@@ -303,6 +304,7 @@ static void free_tracer(struct kms_tracer *tracer)
 	kms_queue_deinit(&tracer->to_store.queue);
 	kms_queue_deinit(&tracer->to_model.queue);
 	tracer_query_deinit(tracer);
+	tracer_audit_deinit(tracer);
 	kms_file_close(tracer->file);
 	kms_symbols_destroy(tracer->symbols);
 	kms_model_destroy(tracer->model);

@@ -42,6 +42,7 @@ struct kms_tracer {
 	struct tracer_consumer to_store, to_model;
 	struct kms_base *base; /* a third producer of batches, beside the reader */
 	struct kms_view_ops ops;
+	struct kms_view_ops plain; /* without the audit around it */
 	uint64_t started_ns;
 
 	pthread_mutex_t lock; /* guards what follows; taken last */
@@ -51,8 +52,8 @@ struct kms_tracer {
 	bool missing_said;
 	int store_error; /* first error of the store, 0 none */
 	bool stacks_full_said;
-	struct tracer_audit *audits, **audits_end; /* that wait for the store, oldest first */
-	unsigned n_audits;
+	struct tracer_note *notes, **notes_end; /* for the audit, that wait for the store */
+	unsigned n_notes;
 	bool is_ended; /* nothing is read any more */
 
 	pthread_mutex_t symbols_lock; /* guards symbols, while it is made */
@@ -92,10 +93,13 @@ void tracer_own_file_end(struct kms_tracer *tracer);
 void tracer_query_init(struct kms_tracer *tracer);
 void tracer_query_deinit(struct kms_tracer *tracer);
 
+/** tracer_audit.c: puts the audit around the view's functions, all of which are set. */
+void tracer_audit_init(struct kms_tracer *tracer);
+void tracer_audit_deinit(struct kms_tracer *tracer);
+
 /**
- * Notes a write for the audit; any thread. The time is set here, strings are copied.
- * Shape:  variable: of what is no variable "stop", "resume", "detach", "attach", "mark"; result "ok" or what
- *         went wrong
+ * Notes something else for the audit; any thread. The time is set here, strings are copied.
+ * Shape:  variable: what was done, in a word; result "ok" or what went wrong
  */
 void tracer_audit(struct kms_tracer *tracer, const struct kms_store_audit *entry);
 

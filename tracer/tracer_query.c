@@ -18,7 +18,6 @@
 
 enum {
 	MARKS_MAX = 1000,
-	AUDITS_MAX = 4096, /* that wait for the store */
 	SYNC_MS = 500,
 	FRESH_NS = 50 * 1000 * 1000,
 };
@@ -266,6 +265,7 @@ static int view_mark(void *ctx, const char *who, const char *name, uint64_t *id,
 	const struct kms_snapshot *snapshot;
 	int result;
 
+	(void)who;                              /* is for the audit */
 	(void)kms_tracer_sync(tracer, SYNC_MS); /* late: as of a moment ago */
 	(void)pthread_mutex_lock(&tracer->mark_lock);
 	m.mark.id = tracer->marks + 1;
@@ -281,74 +281,7 @@ static int view_mark(void *ctx, const char *who, const char *name, uint64_t *id,
 	}
 	kms_model_release(tracer->model, snapshot);
 	(void)pthread_mutex_unlock(&tracer->mark_lock);
-	tracer_audit(tracer, &(struct kms_store_audit){.who = who,
-						       .variable = "mark",
-						       .value = m.mark.id,
-						       .result = result ? err->text : "ok"});
 	return result;
-}
-
-/* An audit entry that waits for the store. */
-struct tracer_audit {
-	struct tracer_audit *next;
-	struct kms_store_audit entry; /* its strings are below */
-	char who[64], variable[48], result[128];
-};
-
-static const char *copy(char *to, size_t room, const char *from)
-{
-	size_t length = from ? strnlen(from, room - 1) : 0;
-
-	memcpy(to, from ? from : "", length);
-	to[length] = '\0';
-	return to;
-}
-
-void tracer_audit(struct kms_tracer *tracer, const struct kms_store_audit *entry)
-{
-	struct tracer_audit *audit = calloc(1, sizeof(*audit));
-	bool kept;
-
-	if (audit) {
-		audit->entry = *entry;
-		audit->entry.wall_ns = wall_ns();
-		audit->entry.who = copy(audit->who, sizeof(audit->who), entry->who);
-		audit->entry.variable =
-			copy(audit->variable, sizeof(audit->variable), entry->variable);
-		audit->entry.result = copy(audit->result, sizeof(audit->result), entry->result);
-	}
-	(void)pthread_mutex_lock(&tracer->lock); /* plain mutexes, never locked twice */
-	kept = audit && tracer->n_audits < AUDITS_MAX;
-	if (kept) {
-		*tracer->audits_end = audit;
-		tracer->audits_end = &audit->next;
-		tracer->n_audits++;
-	}
-	(void)pthread_mutex_unlock(&tracer->lock);
-	if (kept)
-		return;
-	free(audit);
-	tracer_say(tracer, "a write of %s is not in the audit: no memory", entry->who);
-}
-
-void tracer_store_audits(struct kms_tracer *tracer)
-{
-	struct tracer_audit *audit;
-
-	(void)pthread_mutex_lock(&tracer->lock);
-	audit = tracer->audits;
-	tracer->audits = NULL;
-	tracer->audits_end = &tracer->audits;
-	tracer->n_audits = 0;
-	(void)pthread_mutex_unlock(&tracer->lock);
-	while (audit) {
-		struct tracer_audit *next = audit->next;
-
-		/* a store that cannot keep it has said so of the events */
-		(void)kms_store_audit(tracer->store, &audit->entry, NULL);
-		free(audit);
-		audit = next;
-	}
 }
 
 static void wake_model(void *arg)
@@ -367,7 +300,6 @@ void tracer_query_init(struct kms_tracer *tracer)
 	kms_errands_init(&tracer->for_store, wake_store, tracer);
 	kms_name_pool_init(&tracer->names);
 	(void)pthread_mutex_init(&tracer->mark_lock, NULL); /* cannot fail without attributes */
-	tracer->audits_end = &tracer->audits;
 	tracer->ops.whatis = view_whatis;
 	tracer->ops.blocks = view_blocks;
 	tracer->ops.slabs = view_slabs;
@@ -380,12 +312,6 @@ void tracer_query_init(struct kms_tracer *tracer)
 
 void tracer_query_deinit(struct kms_tracer *tracer)
 {
-	while (tracer->audits) {
-		struct tracer_audit *next = tracer->audits->next;
-
-		free(tracer->audits);
-		tracer->audits = next;
-	}
 	kms_errands_deinit(&tracer->for_model);
 	kms_errands_deinit(&tracer->for_store);
 	kms_name_pool_deinit(&tracer->names);

