@@ -251,6 +251,7 @@ def answers(checks):
             checks.that(without_ages(seen) == without_ages(live[question]), f"{question}: file and live session",
                         first_difference(without_ages(seen), without_ages(live[question])))
         checks.equal(kms.integrity(run.trace), "ok", "the trace")
+        checks.equal(workspace.event_counts(run.trace, "kind = 'mark'"), {"mark": 2}, "mark records of the program")
         checks.equal(workspace.json("diff", "one", "two", run.trace)["total_bytes"], MORE * MORE_BYTES, "kmemscope diff")
         checks.equal(workspace.json("whatis", kept[0], run.trace)["items"][0]["address"], kept[0], "kmemscope whatis")
         checks.equal(len(workspace.json("history", cycled, run.trace)["items"]), len(live[f"history/{cycled}?limit=1000"]["items"]),
