@@ -111,6 +111,7 @@ int file_whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_bl
 {
 	struct kms_file *file = ctx;
 	struct kms_view view = kms_file_view(file);
+	struct kms_whatis_ask ask = {.events = &view, .target = target, .address = address};
 	const struct kms_model *model;
 	struct kms_model_row row;
 	int result;
@@ -120,8 +121,11 @@ int file_whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_bl
 	if (!result && kms_model_whatis(model, target, address, &row) < 0)
 		result = kms_err_set(err, -ESRCH, "there is no target %u", target);
 	(void)pthread_mutex_unlock(&file->model_lock);
-	if (!result)
-		result = kms_whatis_past(&view, target, address, &row, err);
+	if (result < 0)
+		return result;
+	ask.snapshot = view.ops->acquire(view.ctx);
+	result = kms_whatis_past(&ask, &row, err);
+	view.ops->release(view.ctx, ask.snapshot);
 	if (!result) {
 		*out = kms_model_row_block(&row);
 		out->cache = kms_name_pool_keep(&file->names, out->cache);

@@ -84,6 +84,7 @@ static bool whatis_step(void *arg, void *model, uint64_t until_ns)
 static int add_past(struct kms_tracer *tracer, struct whatis *w, struct kms_err *err)
 {
 	struct kms_view view;
+	struct kms_whatis_ask ask = {.events = &view, .target = w->target, .address = w->address};
 	uint64_t now_ns = kms_mono_ns();
 	int result = tracer_own_file(tracer, &view, err);
 
@@ -93,7 +94,9 @@ static int add_past(struct kms_tracer *tracer, struct whatis *w, struct kms_err 
 		(void)kms_tracer_sync(tracer, SYNC_MS); /* late: as of the last commit */
 		atomic_store(&tracer->past_synced_ns, now_ns);
 	}
-	result = kms_whatis_past(&view, w->target, w->address, &w->row, err);
+	ask.snapshot = kms_model_acquire(tracer->model);
+	result = kms_whatis_past(&ask, &w->row, err);
+	kms_model_release(tracer->model, ask.snapshot);
 	tracer_own_file_end(tracer);
 	return result;
 }

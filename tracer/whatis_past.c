@@ -38,37 +38,33 @@ static int take_event(void *arg, const struct kms_view_event *event)
 	return 0;
 }
 
-static uint32_t parent_of(const struct kms_view *view, uint32_t target)
+static uint32_t parent_of(const struct kms_snapshot *s, uint32_t target)
 {
-	const struct kms_snapshot *s = view->ops->acquire(view->ctx);
-	uint32_t parent = 0;
-
 	for (size_t i = 0; i < s->n_targets; i++)
 		if (s->target[i].id == target && s->target[i].parent != target)
-			parent = s->target[i].parent;
-	view->ops->release(view->ctx, s);
-	return parent;
+			return s->target[i].parent;
+	return 0;
 }
 
 /* The events of the address in a target, else in the nearest ancestor that has some. */
-static int read_past(const struct kms_view *view, uint32_t target, uint64_t address,
-		     struct past *past, struct kms_err *err)
+static int read_past(const struct kms_whatis_ask *ask, uint64_t address, struct past *past,
+		     struct kms_err *err)
 {
 	struct kms_event_query query = {
 		.before_seq = UINT64_MAX,
 		.to_ns = UINT64_MAX,
 		.address = address,
 		.kinds = 1u << KMS_EVENT_ALLOC | 1u << KMS_EVENT_FREE | 1u << KMS_EVENT_EVICT,
+		.target = ask->target,
 		.limit = SIZE_MAX,
 	};
 	int result = 0;
 
-	for (unsigned i = 0; target && i < ANCESTORS_MAX; i++) {
-		query.target = target;
-		result = view->ops->events(view->ctx, &query, take_event, past, err);
+	for (unsigned i = 0; query.target && i < ANCESTORS_MAX; i++) {
+		result = ask->events->ops->events(ask->events->ctx, &query, take_event, past, err);
 		if (result < 0 || past->alloc.kind || past->free.kind)
 			break;
-		target = parent_of(view, target);
+		query.target = parent_of(ask->snapshot, query.target);
 	}
 	return result;
 }
@@ -99,19 +95,19 @@ static void complete(struct kms_model_row *row, uint32_t target, const struct pa
 	}
 }
 
-int kms_whatis_past(const struct kms_view *view, uint32_t target, uint64_t asked,
-		    struct kms_model_row *row, struct kms_err *err)
+int kms_whatis_past(const struct kms_whatis_ask *ask, struct kms_model_row *row,
+		    struct kms_err *err)
 {
-	uint64_t address = row->block.address ? row->block.address : asked;
+	uint64_t address = row->block.address ? row->block.address : ask->address;
 	struct past past = {0};
 	int result;
 
 	if (row->block.address && row->block.state == KMS_BLOCK_LIVE)
 		return 0;
-	result = read_past(view, target, address, &past, err);
+	result = read_past(ask, address, &past, err);
 	if (result < 0 || (!past.alloc.kind && !past.free.kind))
 		return result;
 	row->block.address = address;
-	complete(row, target, &past);
+	complete(row, ask->target, &past);
 	return 0;
 }
