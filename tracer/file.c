@@ -201,6 +201,7 @@ int kms_file_open(const char *path, struct kms_file **out, struct kms_err *err)
 	(void)pthread_mutex_init(&file->lock, NULL); /* cannot fail without attributes */
 	(void)pthread_mutex_init(&file->model_lock, NULL);
 	kms_name_pool_init(&file->names);
+	file_stack_names_init(file);
 	result = load_first(file, err);
 	if (result < 0) {
 		kms_err_subject(err, path);
@@ -226,6 +227,7 @@ void kms_file_close(struct kms_file *file)
 	(void)pthread_mutex_destroy(&file->model_lock);
 	kms_model_destroy(file->model);
 	kms_name_pool_deinit(&file->names);
+	file_stack_names_deinit(file);
 	free(file->path);
 	free(file);
 }

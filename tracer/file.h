@@ -29,6 +29,14 @@ struct kms_file;
  */
 int kms_file_open(const char *path, struct kms_file **out, struct kms_err *err);
 
+/**
+ * Names functions of stacks that the trace has no names for, from the modules' files on this machine.
+ *
+ * For programs whose main calls kms_symbols_helper_main(). A file with another build-id gives no
+ * names; where the trace knows no build-id the file's path and size must do.
+ */
+void kms_file_name_stacks(struct kms_file *file);
+
 /** Every snapshot was given back. NULL is allowed. */
 void kms_file_close(struct kms_file *file);
 

@@ -12,6 +12,8 @@
 #include "tracer/model.h"
 #include "tracer/name_pool.h"
 #include "tracer/sqlite.h"
+#include "tracer/stack_book.h"
+#include "tracer/symbols.h"
 #include "tracer/trace.h"
 
 /** Memory that is freed all at once. All zero is empty. */
@@ -41,6 +43,16 @@ struct file_conn {
 	struct kms_trace *trace;
 };
 
+/** What names stacks; made when a name is first missing. */
+struct file_stack_names {
+	bool wanted;
+	pthread_mutex_t lock; /* guards what follows */
+	bool failed;
+	struct kms_symbols *symbols;
+	struct kms_stack_book *book;
+	int64_t version; /* of the trace, that the book is of */
+};
+
 struct kms_file {
 	char *path;
 	atomic_int state;     /* enum kms_file_state */
@@ -48,8 +60,9 @@ struct kms_file {
 	struct file_conn *idle;
 	unsigned n_idle;
 	struct file_snapshot *current; /* one reference is ours */
-	uint64_t loaded_ns;         /* CLOCK_MONOTONIC, when somebody last looked for a newer one */
-	_Atomic int64_t version;    /* meta.last_commit_wall_ns that @current shows */
+	uint64_t loaded_ns;      /* CLOCK_MONOTONIC, when somebody last looked for a newer one */
+	_Atomic int64_t version; /* meta.last_commit_wall_ns that @current shows */
+	struct file_stack_names stack_names;
 	struct kms_name_pool names; /* of caches, for who asks what an address is */
 	pthread_mutex_t model_lock; /* guards what follows */
 	struct kms_model *model;    /* of all events, made when it is first needed */
@@ -107,6 +120,13 @@ int file_blocks(void *ctx, const struct kms_block_query *query,
 int file_slabs(void *ctx, uint32_t target, const char *cache,
 	       int (*emit)(void *arg, const struct kms_view_slab *slab), void *arg,
 	       struct kms_err *err);
+
+/* file_names.c */
+void file_stack_names_init(struct kms_file *file);
+void file_stack_names_deinit(struct kms_file *file);
+/** Frames with names, until file_named_stack_end(); others wait so long. Errors: -ENOENT: not wanted, or not known */
+int file_named_stack(struct kms_file *file, uint64_t stack_id, struct kms_view_stack *out);
+void file_named_stack_end(struct kms_file *file, struct kms_view_stack *stack);
 
 /* file_stack.c */
 int file_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Frames of a stack: with symbols where the tracer kept them, else from the trie and the modules.
+ * Frames of a stack: with symbols where the tracer kept them, else with those of the modules' files,
+ * else from the trie and the modules alone.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -134,6 +135,30 @@ static void find_module(struct build *b, sqlite3 *db, uint32_t image, struct kms
 	(void)sqlite3_finalize(stmt); /* what cannot be read has no module */
 }
 
+/* What the modules' files say. The strings are the resolver's: each frame gets its own. */
+static bool from_files(struct build *b, struct kms_file *file, sqlite3 *db, uint64_t stack_id)
+{
+	struct kms_view_stack named;
+
+	if (file_named_stack(file, stack_id, &named) < 0)
+		return false;
+	b->out->cut = named.cut;
+	for (size_t i = 0; i < named.n_frames && !b->no_memory; i++) {
+		struct kms_view_frame *f = add_frame(b);
+
+		if (!f)
+			break;
+		*f = named.frame[i];
+		f->module = copy(b, named.frame[i].module);
+		f->function = copy(b, named.frame[i].function);
+		f->file = copy(b, named.frame[i].file);
+		if (!f->module)
+			find_module(b, db, kms_stack_image(stack_id), f);
+	}
+	file_named_stack_end(file, &named);
+	return true;
+}
+
 /* Innermost first: a node's parent is the frame that called it, and has a lower index. */
 static void from_nodes(struct build *b, struct kms_trace *trace, uint64_t stack_id)
 {
@@ -172,6 +197,8 @@ int file_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct 
 	if (result < 0)
 		return result;
 	from_symbols(&b, conn->db, stack_id, &found);
+	if (!found)
+		found = from_files(&b, file, conn->db, stack_id);
 	if (!found)
 		from_nodes(&b, conn->trace, stack_id);
 	file_conn_end(file, conn);

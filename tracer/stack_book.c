@@ -140,28 +140,47 @@ static int feed_modules(struct kms_stack_book *book, struct book_image *image,
 	return 0;
 }
 
-/* One string, which begins with its head. */
-static int feed_text(struct kms_stack_book *book, struct book_image *image,
-		     const struct kms_batch_table *table)
+static int add_text(struct kms_stack_book *book, struct book_image *image, uint32_t index,
+		    const unsigned char *bytes, size_t length)
 {
-	struct kms_string_head head;
-	size_t length;
 	char *text;
 
-	memcpy(&head, table->data, sizeof(head));
-	length = head.ready - 1;
-	if (!head.ready || length > (size_t)table->count * sizeof(head) - sizeof(head))
-		return 0;
 	if (reserve(book, &image->text, &image->room_texts, image->n_texts + 1,
 		    sizeof(*image->text)) ||
 	    book->bytes + length > book->limit_bytes)
 		return -ENOMEM;
-	text = strndup((const char *)table->data + sizeof(head), length);
+	text = strndup((const char *)bytes, length);
 	if (!text)
 		return -ENOMEM;
 	book->bytes += length;
-	image->text[image->n_texts++] = (struct text){table->first, text};
+	image->text[image->n_texts++] = (struct text){index, text};
 	return 0;
+}
+
+/* Strings, each behind its head: one, or a page of a trace file. One that goes on in the next page is
+ * left out. */
+static int feed_text(struct kms_stack_book *book, struct book_image *image,
+		     const struct kms_batch_table *table)
+{
+	struct kms_string_head head;
+	uint32_t next;
+	int result = 0;
+
+	for (uint32_t i = 0; !result && i < table->count; i = next) {
+		const unsigned char *entry = table->data + (size_t)i * sizeof(head);
+		size_t room = (size_t)(table->count - i - 1) * sizeof(head);
+
+		next = i + 1;
+		memcpy(&head, entry, sizeof(head));
+		if (!head.ready)
+			continue; /* a hole */
+		if (head.ready - 1 > room)
+			break;
+		result = add_text(book, image, table->first + i, entry + sizeof(head),
+				  head.ready - 1);
+		next += (uint32_t)((head.ready - 1 + sizeof(head) - 1) / sizeof(head));
+	}
+	return result;
 }
 
 /* All tables of one section. */

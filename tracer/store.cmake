@@ -9,6 +9,7 @@ target_sources(kms_tracer PRIVATE
 	file.c
 	file_connect.c
 	file_model.c
+	file_names.c
 	file_rebuild.c
 	file_replay.c
 	file_snapshot.c

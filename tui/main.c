@@ -43,6 +43,7 @@ static int file_open(const char *path, void **out, struct kms_err *err)
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	ret = kms_file_open(path, &o->file, err);
 	if (ret == 0) {
+		kms_file_name_stacks(o->file);
 		o->view = kms_file_view(o->file);
 		ret = kms_server_create(&o->view, KMS_VERSION, &o->server, err);
 	}

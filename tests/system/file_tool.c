@@ -4,6 +4,7 @@
 
 #include "server/server.h"
 #include "tracer/file.h"
+#include "tracer/symbols.h"
 
 int main(int argc, char **argv)
 {
@@ -15,10 +16,13 @@ int main(int argc, char **argv)
 	struct kms_view view;
 	int status;
 
+	if (kms_symbols_is_helper(argc, argv))
+		return kms_symbols_helper_main(argc, argv);
 	if (argc != 3 || kms_file_open(argv[1], &file, &err) < 0) {
 		fprintf(stderr, "file_tool: %s\n", err.text);
 		return 2;
 	}
+	kms_file_name_stacks(file);
 	view = kms_file_view(file);
 	if (kms_server_create(&view, "test", &server, &err) < 0)
 		return 2;

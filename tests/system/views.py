@@ -199,10 +199,8 @@ def check_fork(checks, run, live):
 
 
 def without_ages(document):
-    """A document as it must be whenever it is asked for. Of stacks the addresses: a file has not all names. Times of
-    allocations are good to a tick: they are interpolated between the stamps that were there."""
-    if isinstance(document, list) and document and isinstance(document[0], dict) and "inlined" in document[0]:
-        return list(dict.fromkeys(frame["address"] for frame in document))
+    """A document as it must be whenever it is asked for. Times of allocations are good to a tick: they are interpolated
+    between the stamps that were there."""
     if isinstance(document, list):
         return [without_ages(part) for part in document]
     if isinstance(document, dict):
@@ -256,6 +254,8 @@ def answers(checks):
         checks.equal(workspace.json("whatis", kept[0], run.trace)["items"][0]["address"], kept[0], "kmemscope whatis")
         checks.equal(len(workspace.json("history", cycled, run.trace)["items"]), len(live[f"history/{cycled}?limit=1000"]["items"]),
                      "kmemscope history")
+        row = workspace.json("whatis", dropped[5], run.trace)["items"][0]
+        checks.that(kms.frame_of(row["free_stack"], "drop"), "a free's stack has names in the trace, too", row["free_stack"])
 
 
 def guard(checks):
