@@ -75,25 +75,24 @@ static int by_gain(const void *a, const void *b)
 	return (x->cache_hash > y->cache_hash) - (x->cache_hash < y->cache_hash);
 }
 
-/* The row of a site that is in one of both, or in both. */
-static struct gain gain_of(const struct kms_held *a, const struct kms_held *b)
+/* The row of a site, given what it held before and after. */
+static struct gain gain_of(const struct kms_held *site, const struct kms_held *before,
+			   const struct kms_held *after)
 {
-	const struct kms_held *one = a ? a : b;
-	struct gain gain = {
-		.row = {.target = one->target,
-			.stack_id = one->stack_id,
-			.cache = *one->cache ? one->cache : NULL,
-			.bytes = (int64_t)((b ? b->bytes : 0) - (a ? a->bytes : 0)),
-			.count = (int64_t)((b ? b->count : 0) - (a ? a->count : 0))},
-		.cache_hash = (uint32_t)kms_hash_bytes(one->cache, strlen(one->cache), 0),
+	return (struct gain){
+		.row = {.target = site->target,
+			.stack_id = site->stack_id,
+			.cache = *site->cache ? site->cache : NULL,
+			.bytes = (int64_t)(after->bytes - before->bytes),
+			.count = (int64_t)(after->count - before->count)},
+		.cache_hash = (uint32_t)kms_hash_bytes(site->cache, strlen(site->cache), 0),
 	};
-
-	return gain;
 }
 
 int kms_held_diff(const struct kms_held *a, size_t n_a, const struct kms_held *b, size_t n_b,
 		  int (*emit)(void *arg, const struct kms_view_diff *row), void *arg)
 {
+	static const struct kms_held nothing;
 	struct gain *gains = calloc(n_a + n_b + 1, sizeof(*gains));
 	size_t n = 0, i = 0, j = 0;
 
@@ -102,7 +101,8 @@ int kms_held_diff(const struct kms_held *a, size_t n_a, const struct kms_held *b
 	while (i < n_a || j < n_b) {
 		int order = i == n_a ? 1 : j == n_b ? -1 : by_site(&a[i], &b[j]);
 
-		gains[n] = gain_of(order <= 0 ? &a[i] : NULL, order >= 0 ? &b[j] : NULL);
+		gains[n] = gain_of(order <= 0 ? &a[i] : &b[j], order <= 0 ? &a[i] : &nothing,
+				   order >= 0 ? &b[j] : &nothing);
 		n += gains[n].row.bytes || gains[n].row.count;
 		i += order <= 0;
 		j += order >= 0;

@@ -126,10 +126,10 @@ static int audited_variable_set(void *ctx, const char *who, uint32_t target, uns
 		struct kms_err own = KMS_ERR_INIT;                                                 \
 		int result = tracer->plain.name(ctx, who, target, &own);                           \
                                                                                                    \
-		return noted(                                                                      \
-			tracer,                                                                    \
-			(struct kms_store_audit){.who = who, .target = target, .variable = word},  \
-			result, &own, err);                                                        \
+		return noted(tracer,                                                               \
+			     (struct kms_store_audit){                                             \
+				     .who = who, .target = target, .variable = (word)},            \
+			     result, &own, err);                                                   \
 	}
 
 AUDITED(stop, "stop")

