@@ -126,14 +126,13 @@ int kms_http_start(const struct kms_server *server, const char *socket_path, str
 /* The folder that the Unix socket is in. */
 static void socket_folder(const struct kms_http *http, char folder[sizeof(http->path)])
 {
-	char *slash;
+	const char *slash = strrchr(http->path, '/');
 
-	memcpy(folder, http->path, sizeof(http->path));
-	slash = strrchr(folder, '/');
-	if (slash && slash != folder)
-		*slash = '\0';
+	if (slash)
+		snprintf(folder, sizeof(http->path), "%.*s/", (int)(slash - http->path),
+			 http->path);
 	else
-		strcpy(folder, slash ? "/" : ".");
+		snprintf(folder, sizeof(http->path), ".");
 }
 
 int kms_http_serve_tcp(struct kms_http *http, struct kms_tcp *tcp, struct kms_err *err)
@@ -173,19 +172,20 @@ static void remove_files(const struct kms_http *http)
  */
 void kms_http_stop(struct kms_http *http)
 {
-	MHD_socket fd[KMS_HTTP_LISTENERS];
+	struct kms_http_listener *listener;
 
 	if (!http)
 		return;
 	remove_files(http);
 	for (unsigned int i = 0; i < http->n_listeners; i++)
-		fd[i] = MHD_quiesce_daemon(http->listener[i].daemon);
+		http->listener[i].fd = MHD_quiesce_daemon(http->listener[i].daemon);
 	kms_stream_stop(&http->stream);
 	kms_work_stop(&http->work);
 	for (unsigned int i = 0; i < http->n_listeners; i++) {
-		MHD_stop_daemon(http->listener[i].daemon);
-		if (fd[i] != MHD_INVALID_SOCKET)
-			close(fd[i]);
+		listener = &http->listener[i];
+		MHD_stop_daemon(listener->daemon);
+		if (listener->fd != MHD_INVALID_SOCKET)
+			close(listener->fd);
 	}
 	kms_stream_deinit(&http->stream);
 	pthread_cond_destroy(&http->work.completed);

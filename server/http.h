@@ -66,6 +66,7 @@ struct kms_work {
 struct kms_http_listener {
 	struct kms_http *http;
 	struct MHD_Daemon *daemon;
+	MHD_socket fd;       /* once the daemon has stopped listening */
 	struct kms_tcp *tcp; /* borrowed; NULL: the Unix socket */
 };
 

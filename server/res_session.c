@@ -32,7 +32,7 @@ static const char *read_token(struct kms_exchange *x, const cJSON *body)
 	return NULL;
 }
 
-static void login(struct kms_exchange *x, const char *token)
+static void log_in(struct kms_exchange *x, const char *token)
 {
 	enum kms_scope scope =
 		kms_access_login(x->in->access, token, x->out->cookie, sizeof(x->out->cookie));
@@ -53,7 +53,7 @@ void kms_res_session_post(struct kms_exchange *x)
 	const char *token = body ? read_token(x, body) : NULL;
 
 	if (token && x->in->access)
-		login(x, token);
+		log_in(x, token);
 	else if (token)
 		kms_problem(x, KMS_PROBLEM_BAD_REQUEST,
 			    "nobody logs in here: on a Unix socket the kernel says who asks");
