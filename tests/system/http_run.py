@@ -7,6 +7,7 @@ import pathlib
 import re
 import socket
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import kms  # noqa: E402
@@ -106,6 +107,75 @@ def ports_are_free_again(checks, workspace):
     checks.that(done.status == 0 and f"http://{place}/#token=".encode() in done.stderr, "the same port again", done)
 
 
+def open_stream(path, query):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(DEADLINE_S)
+    client.connect(path)
+    client.sendall(f"GET /api/v1/stream?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def slow_readers_hold_up_nothing(checks, workspace):
+    """A busy program, streams that nobody reads and one that is read: no event is lost, the end comes, the reader sees it."""
+    trace = workspace.path / "w.kms"
+    pairs = 1000000
+    child = workspace.start(workspace.traced_argv([kms.BUILD / "test/system/worker", str(pairs), "hold"], trace))
+    checks.equal(child.stdout.readline(), b"half\n", "half of it")
+    path = workspace.session()["socket"]
+    silent = [open_stream(path, "hz=10&limit=1000") for _ in range(8)]
+    reader = open_stream(path, "hz=10")
+    text = bytearray()
+
+    def read():
+        while piece := reader.recv(65536):
+            text.extend(piece)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    out, _ = child.communicate(b"\n", timeout=DEADLINE_S)
+    checks.equal((child.returncode, out), (0, b"done\n"), "the program and the run end")
+    thread.join(DEADLINE_S)
+    checks.that(not thread.is_alive() and b"event: bye\n" in text, "the reader gets the end", text[-100:])
+    last = json.loads(text[text.rindex(b"event: loss\ndata: ") + 18:].split(b"\n", 1)[0])
+    checks.equal((last["lost"], last["incomplete"]), (0, False), "the stream says that nothing was lost")
+    checks.equal(workspace.lost(trace), 0, "nothing was lost")
+    checks.that(workspace.event_counts(trace)["alloc"] >= pairs, "every allocation is there", workspace.event_counts(trace))
+    for client in [*silent, reader]:
+        client.close()
+
+
+def two_clients_set_the_depth(checks, workspace):
+    """At the same time, again and again: each is answered, each is in the audit, and the last one holds."""
+    page = Page(workspace)
+    token = (pathlib.Path(workspace.session()["socket"]).parent / "token").read_text().strip()
+    headers = ("-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json")
+    depths = {1: range(512, 10240, 1024), 2: range(1024, 10752, 1024)}
+
+    def write(who):
+        for depth in depths[who]:
+            status, body = page.curl("api/v1/guard", *headers, "-X", "PATCH", "-d", json.dumps({"depth": depth}))
+            checks.that(status in (200, 202), f"client {who} sets {depth}", body)
+            page.poke()
+
+    threads = [threading.Thread(target=write, args=(who,)) for who in depths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = json.loads(page.curl("api/v1/audit?limit=1000", *headers)[1])["items"]
+    rows = [row for row in rows if row["variable"] == "kmem_guard_depth"]
+    checks.equal(sorted(row["value"] for row in rows), sorted([*depths[1], *depths[2]]), "the audit has each")
+    last = rows[0]["value"]
+
+    def settled():
+        page.poke()
+        guard = json.loads(page.curl("api/v1/guard", *headers)[1])
+        return not guard["pending"] and (guard["depth_requested"], guard["depth"]) == (last, (last + 511) // 512 * 512)
+
+    kms.wait_for(settled, DEADLINE_S, f"the last one, {last}, holds")
+    page.end()
+
+
 def tracer_that_dies_frees_the_port(checks, workspace):
     page = Page(workspace)
     tracer = workspace.session()["pid"]
@@ -153,6 +223,7 @@ def main():
     kms.need("curl")
     checks = kms.Checks()
     for part in (page_works, ports_are_free_again, tracer_that_dies_frees_the_port, mistakes_are_told,
+                 slow_readers_hold_up_nothing, two_clients_set_the_depth,
                  daemon_has_a_page_too):
         with kms.Workspace("http") as workspace:
             part(checks, workspace)
