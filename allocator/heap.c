@@ -242,6 +242,9 @@ void kms_heap_free_old(struct kms_local *t, const struct kms_found *found, void 
 	struct kms_side *side = found->side;
 	uint64_t size = found->span->checks ? side->size_bytes : 0;
 
+	/* as by every free into such a slab: verify looks at it there */
+	if (found->span->checks & KMS_CHECK_POISON)
+		kms_pattern_fill(p, found->span->usable_bytes - KMS_REDZONE_BYTES);
 	if (found->span->checks)
 		kms_side_free(t, side, (uintptr_t)p, node, found->span->checks | attrs);
 	else

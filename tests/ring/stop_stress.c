@@ -349,6 +349,7 @@ struct worker {
 	pthread_t thread;
 	uint64_t random;
 	atomic_bool *stop;
+	unsigned bugs;
 };
 
 static uint64_t next_random(uint64_t *state)
@@ -369,8 +370,10 @@ static void *work(void *arg)
 
 		memset(p, 1, 1 + r % 3000);
 		kmem_free(p, 1 + r % 3000);
-		if ((r >> 40) % 5000 == 0)
+		if ((r >> 40) % 5000 == 0) {
 			overflow(NULL);
+			w->bugs++;
+		}
 	}
 	return NULL;
 }
@@ -393,11 +396,13 @@ static void stress(struct eye *e, uint64_t seed)
 	atomic_bool stop = false;
 	uint32_t before = slot_of(e, 0)->stop_nr;
 	uint64_t random = seed * 0x9e3779b97f4a7c15u + 1, end_ns = kms_mono_ns() + stress_ns;
+	uint64_t found = faults(e), bugs = 0;
 
 	ask_running(e, KMS_VAR_PANIC, 1);
 	for (int i = 0; i < THREADS; i++) {
 		worker[i].random = next_random(&random);
 		worker[i].stop = &stop;
+		worker[i].bugs = 0;
 		worker[i].thread = begin(work, &worker[i]);
 	}
 	while (kms_mono_ns() < end_ns && slot_of(e, 0)->stop_nr - before < STOPS) {
@@ -414,7 +419,10 @@ static void stress(struct eye *e, uint64_t seed)
 			beat(e);
 			moment();
 		}
+		bugs += worker[i].bugs;
 	}
+	/* verify and the free of a damaged block come for it at the same time: one of them finds it */
+	CHECK(faults(e) - found == bugs);
 	printf("%" PRIu32 " stops\n", slot_of(e, 0)->stop_nr - before);
 	CHECK(slot_of(e, 0)->stop_nr > before && stop_state(e) == KMS_STOP_NONE);
 }
