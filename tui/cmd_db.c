@@ -13,6 +13,7 @@
 #include "tui/cmd.h"
 #include "tui/pager.h"
 #include "tui/text.h"
+#include "tui/tty_line.h"
 #include "tui/view.h"
 
 struct db_values {
@@ -120,21 +121,13 @@ static void begin_pages(struct prompt *p, const char *target)
 	(void)send_line(p, line, target); /* without it a page has ddb's 24 lines */
 }
 
-static void read_lines(struct prompt *p, const char *target)
+static void read_pipe(struct prompt *p, const char *target)
 {
 	char *line = NULL;
 	size_t room = 0;
 	ssize_t n;
 
-	begin_pages(p, target);
-	while (!p->leave) {
-		if (p->interactive) {
-			fputs(p->text, p->cli->out);
-			(void)fflush(p->cli->out);
-		}
-		n = getline(&line, &room, stdin);
-		if (n < 0)
-			break;
+	while (!p->leave && (n = getline(&line, &room, stdin)) >= 0) {
 		if (strlen(line) != (size_t)n) {
 			kms_page(p->cli->out, "", "Bad character: byte 0x00", 0);
 			p->status = KMS_EXIT_FAILED;
@@ -142,9 +135,26 @@ static void read_lines(struct prompt *p, const char *target)
 			break;
 		}
 	}
-	if (p->interactive && !p->leave)
-		fputc('\n', p->cli->out);
 	free(line);
+}
+
+static void read_terminal(struct prompt *p, const char *target)
+{
+	struct kms_tty *tty = malloc(sizeof(*tty)); /* a line and its history are large */
+	char line[KMS_LINE_BYTES];
+
+	if (!tty) {
+		kms_cli_error(p->cli, "out of memory");
+		p->status = KMS_EXIT_FAILED;
+		return;
+	}
+	kms_tty_init(tty, p->cli->out);
+	begin_pages(p, target);
+	while (!p->leave && kms_tty_read(tty, p->text, line) == 0)
+		if (!send_line(p, line, target))
+			break;
+	kms_tty_deinit(tty);
+	free(tty);
 }
 
 static void run_lines(struct prompt *p, const struct kms_opt_list *lines, const char *target)
@@ -180,8 +190,10 @@ static int run_db(struct kms_cli *cli, void *v, char **args, int n_args)
 	name_session(&p);
 	if (values->lines.n)
 		run_lines(&p, &values->lines, target);
+	else if (p.interactive)
+		read_terminal(&p, target);
 	else
-		read_lines(&p, target);
+		read_pipe(&p, target);
 	kms_client_close(p.client);
 	return p.status;
 }

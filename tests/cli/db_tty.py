@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The db prompt on a terminal: editing, history, pages, and the terminal as it was afterwards."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+TOOL = os.path.join(os.environ["KMS_BUILD_DIR"], "test", "cli_tool")
+failures = []
+
+
+def check(condition, text):
+    if not condition:
+        failures.append(text)
+
+
+class Terminal:
+    """cli_tool db on a terminal of 80x24."""
+
+    def __init__(self, folder):
+        self.master, self.slave = pty.openpty()
+        termios.tcsetwinsize(self.slave, (24, 80))
+        self.before = termios.tcgetattr(self.slave)
+        self.seen = ""
+        with open(os.path.join(folder, "run.kms"), "w", encoding="utf-8") as file:
+            file.write("fixture\n")
+        environment = dict(os.environ, XDG_STATE_HOME=folder, XDG_RUNTIME_DIR=folder, HOME=folder, TERM="xterm")
+        self.child = subprocess.Popen([TOOL, "db", "run.kms"], stdin=self.slave, stdout=self.slave, stderr=self.slave,
+                                      cwd=folder, env=environment)
+
+    def until(self, text, seconds=30):
+        """Reads until the text has come; what came up to it, escapes left out."""
+        end = time.monotonic() + seconds
+        while text not in self.plain():
+            if time.monotonic() > end or not select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
+                raise AssertionError(f"no {text!r} in {self.plain()[-300:]!r}")
+            try:
+                self.seen += os.read(self.master, 65536).decode()
+            except OSError:
+                raise AssertionError(f"ended before {text!r}: {self.plain()[-300:]!r}") from None
+        plain = self.plain()
+        at = plain.index(text) + len(text)
+        self.seen = plain[at:]
+        return plain[:at]
+
+    def plain(self):
+        return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", self.seen)
+
+    def keys(self, text):
+        os.write(self.master, text.encode())
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        terminal = Terminal(folder)
+        terminal.until("db> ")
+        terminal.keys("p 0t1x\x7f6\r")  # a mistake, taken back
+        terminal.until("              10\r\n")
+        terminal.keys("\x10\r")  # the line before
+        terminal.until("              10\r\n")
+        terminal.keys("5 q\x01\x1b[C\x1b[C\x0b\x01p/d 1\r")  # all over the line: "p/d 15 "
+        terminal.until("         21\r\n")
+        terminal.keys("nonsense\x03p/x 7\r")  # dropped, and another
+        terminal.until("^C")
+        terminal.until("               7\r\n")
+        terminal.keys("set $lines = 0t5\r")
+        terminal.until("db> ")
+        terminal.keys("help\r")
+        page = terminal.until("--db_more--")
+        page = page.split("db> help")[-1]
+        check(page.count("\r\n") == 5, f"a page of five lines is four behind the one typed: {page!r}")
+        terminal.keys("\r")
+        page = terminal.until("--db_more--")
+        check(page.count("\r\n") == 1, f"return: a line more: {page!r}")
+        terminal.keys(" ")
+        page = terminal.until("--db_more--")
+        check(page.count("\r\n") == 4, f"space: a page more: {page!r}")
+        terminal.keys("q")
+        terminal.until("db> ")
+        terminal.keys("p/z é\r")
+        terminal.until("Bad character: byte 0xc3")
+        terminal.keys("\x12p/d\r")  # searched for
+        terminal.until("         21\r\n")
+        terminal.keys("\x04")
+        check(terminal.child.wait(30) == 0, "ends with the last line's status")
+        check(termios.tcgetattr(terminal.slave) == terminal.before, "the terminal is as it was")
+        with open(os.path.join(folder, "kmemscope", "history"), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        check(lines[0] == "p 0t16" and "help" in lines, f"the history is kept: {lines}")
+        check("nonsense" not in lines, "what was dropped is not in it")
+    for failure in failures:
+        print("FAILED", failure)
+    return 1 if failures else 0
+
+
+sys.exit(main())
