@@ -93,12 +93,16 @@ def is_not_caught_without(checks, workspace):
     """The same without a guard, and with one too shallow: the test could fail."""
     for depth, frees in ((0, 20000), (512, 20000)):
         program = Program(workspace, workspace.path / f"missed-{depth}.kms")
-        program.db(f"w kmem_guard_depth 0t{depth}")
+        program.tell("churn 1")
+        checks.equal(program.db(f"w kmem_guard_depth 0t{depth}").status, 0, f"depth {depth}: w")
         program.tell("plant")
         program.tell(f"churn {frees}")
         program.tell("use")
         program.end()
-        checks.equal(workspace.items("faults", program.trace), [], f"depth {depth} misses after {frees} frees")
+        # with a shallow FIFO the address may have a later owner: then the report is about that one
+        about = [f for f in workspace.items("faults", program.trace) if kms.frame_of(f["alloc_stack"], "make_block")]
+        checks.that(not about and (depth or not workspace.items("faults", program.trace)),
+                    f"depth {depth} misses the block after {frees} frees", [f["headline"] for f in about])
 
 
 def figures_follow(checks, workspace):
@@ -189,6 +193,27 @@ def verify_finds_what_is_broken(checks, workspace):
     program.end()
 
 
+def memory_is_read_while_it_runs(checks, workspace):
+    """x, whatis, history of a live block and of one in the FIFO."""
+    program = Program(workspace, workspace.path / "memory.kms", ["--guard-depth", "512"])
+    for line in ("break", "plant"):
+        program.tell(line)
+    query = "SELECT printf('%x', address) FROM events WHERE kind = 'alloc' ORDER BY seq"
+    rows = kms.wait_for(lambda: (lambda r: len(r) >= 2 and r)(workspace.sql(program.trace, query)), 30, "two allocations")
+    live, freed = rows[0][0], rows[1][0]
+    done = program.db(f"x/bx {live}+0t40,1", f"p *{live}", f"whatis {live}+5", f"history {live}", f"bufctl {live}",
+                      f"whatis {freed}", f"search/b {live} 1 ff,40")
+    text = done.stdout.decode()
+    checks.equal(done.status, 0, "lines about memory")
+    checks.that(f"{int(live, 16) + 40:x}:\t1   \n" in text, "x shows the byte that was written behind the block", text)
+    checks.that(f"0x{live}+5 in POOL 'malloc-48' (allocated), target 1\n\t40 bytes" in text, "whatis of a live block", text)
+    checks.that(f"0x{live} in target 1: 1 owner\n" in text and "still live\n" in text, "history", text)
+    checks.that("(free, in the guard FIFO)" in text and "in drop_block" in text, "whatis of a freed block", text)
+    done = program.db(f"x {freed}")
+    checks.that(done.status == 1 and b"Faulted in DDB; continuing..." in done.stdout, "a freed block is not there", done.stdout)
+    program.end()
+
+
 def a_write_to_a_program_that_has_gone_is_refused(checks, workspace):
     program = Program(workspace, workspace.path / "gone.kms")
     socket_path = next(workspace.runtime.glob("kmemscope/*/api.sock"))
@@ -222,6 +247,7 @@ def main():
         the_manuals_recipe_works(checks, workspace)
         a_fault_is_looked_at_where_it_stands(checks, workspace)
         verify_finds_what_is_broken(checks, workspace)
+        memory_is_read_while_it_runs(checks, workspace)
         a_write_to_a_program_that_has_gone_is_refused(checks, workspace)
         the_prompt_reads_stdin(checks, workspace)
     return checks.status()
