@@ -56,25 +56,22 @@ class Terminal:
     def keys(self, text):
         os.write(self.master, text.encode())
 
+    def enter(self, line, text):
+        """Types a line once the prompt is there (until then the terminal itself edits), reads until the text has come."""
+        self.until("db> ")
+        self.keys(line + "\r")
+        return self.until(text)
+
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         terminal = Terminal(folder)
-        terminal.until("db> ")
-        terminal.keys("p 0t1x\x7f6\r")  # a mistake, taken back
-        terminal.until("              10\r\n")
-        terminal.keys("\x10\r")  # the line before
-        terminal.until("              10\r\n")
-        terminal.keys("5 q\x01\x1b[C\x1b[C\x0b\x01p/d 1\r")  # all over the line: "p/d 15 "
-        terminal.until("         21\r\n")
-        terminal.keys("nonsense\x03p/x 7\r")  # dropped, and another
-        terminal.until("^C")
-        terminal.until("               7\r\n")
-        terminal.keys("set $lines = 0t5\r")
-        terminal.until("db> ")
-        terminal.keys("help\r")
-        page = terminal.until("--db_more--")
-        page = page.split("db> help")[-1]
+        terminal.enter("p 0t1x\x7f6", "              10\r\n")  # a mistake, taken back
+        terminal.enter("\x10", "              10\r\n")  # the line before
+        terminal.enter("5 q\x01\x1b[C\x1b[C\x0b\x01p/d 1", "         21\r\n")  # all over the line: "p/d 15 "
+        terminal.enter("nonsense\x03p/x 7", "               7\r\n")  # dropped, and another
+        terminal.enter("set $lines = 0t5", "\r\n")
+        page = terminal.enter("help", "--db_more--").split("db> help")[-1]
         check(page.count("\r\n") == 5, f"a page of five lines is four behind the one typed: {page!r}")
         terminal.keys("\r")
         page = terminal.until("--db_more--")
@@ -83,11 +80,9 @@ def main():
         page = terminal.until("--db_more--")
         check(page.count("\r\n") == 4, f"space: a page more: {page!r}")
         terminal.keys("q")
+        terminal.enter("p/z é", "Bad character: byte 0xc3")
+        terminal.enter("\x12p/d", "         21\r\n")  # searched for
         terminal.until("db> ")
-        terminal.keys("p/z é\r")
-        terminal.until("Bad character: byte 0xc3")
-        terminal.keys("\x12p/d\r")  # searched for
-        terminal.until("         21\r\n")
         terminal.keys("\x04")
         check(terminal.child.wait(30) == 0, "ends with the last line's status")
         check(termios.tcgetattr(terminal.slave) == terminal.before, "the terminal is as it was")
