@@ -6,7 +6,7 @@
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-run: ## install what is missing, build, and show every planted bug of the demo
+run: ## install what is missing, build, and show the demo: its screen in a terminal, else every planted bug
 	@.ci/install.sh run
 	@.ci/build.sh release product
 	@exec build/release/bin/kmemscope demo

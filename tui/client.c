@@ -23,7 +23,7 @@ struct kms_client {
 	const struct kms_hooks *hooks;
 	struct kms_source source;
 	void *file; /* of KMS_SOURCE_FILE */
-	CURL *curl; /* of KMS_SOURCE_SESSION */
+	CURL *curl; /* of sessions and URLs */
 	long timeout_ms;
 };
 
@@ -101,7 +101,7 @@ void kms_client_close(struct kms_client *client)
 
 bool kms_client_is_live(const struct kms_client *client)
 {
-	return client->source.kind == KMS_SOURCE_SESSION;
+	return client->source.kind != KMS_SOURCE_FILE;
 }
 
 void kms_client_set_timeout(struct kms_client *client, long timeout_ms)
@@ -127,7 +127,8 @@ static void set_options(const struct kms_client *client, const char *url, struct
 	CURL *curl = client->curl;
 
 	curl_easy_reset(curl);
-	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->source.path);
+	if (client->source.kind == KMS_SOURCE_SESSION)
+		curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->source.path);
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -143,7 +144,7 @@ static void set_options(const struct kms_client *client, const char *url, struct
 /* Adds "NAME: VALUE" to the list; no value, nothing. A list that ran out of memory stays as it was. */
 static void add_header(struct curl_slist **list, const char *name, const char *value)
 {
-	char line[128];
+	char line[160];
 	struct curl_slist *longer;
 
 	if (!value)
@@ -155,10 +156,14 @@ static void add_header(struct curl_slist **list, const char *name, const char *v
 }
 
 /* What this request has and others do not; the caller frees the list behind the request. */
-static struct curl_slist *set_request(CURL *curl, const struct kms_ask *ask)
+static struct curl_slist *set_request(const struct kms_client *client, const struct kms_ask *ask)
 {
+	CURL *curl = client->curl;
 	struct curl_slist *headers = NULL;
+	char bearer[KMS_TOKEN_BYTES + 8];
 
+	snprintf(bearer, sizeof(bearer), "Bearer %s", client->source.token);
+	add_header(&headers, "Authorization", client->source.token[0] ? bearer : NULL);
 	add_header(&headers, "Accept", ask->accept);
 	if (ask->body) {
 		add_header(&headers, "Content-Type", "application/json");
@@ -181,9 +186,11 @@ static int ask_session(struct kms_client *client, const struct kms_ask *ask,
 	CURLcode code;
 
 	kms_buf_init(&answer.body, body_limit_bytes);
-	snprintf(url, sizeof(url), "http://kmemscope%s", ask->target);
+	snprintf(url, sizeof(url), "%.250s%s",
+		 client->source.kind == KMS_SOURCE_URL ? client->source.path : "http://kmemscope",
+		 ask->target);
 	set_options(client, url, &answer);
-	headers = set_request(client->curl, ask);
+	headers = set_request(client, ask);
 	code = curl_easy_perform(client->curl);
 	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_slist_free_all(headers);

@@ -151,6 +151,10 @@ static int trace_path(struct kms_cli *cli, const struct kms_source *source, char
 
 	if (source->kind == KMS_SOURCE_FILE)
 		return snprintf(path, path_bytes, "%s", source->path) > 0 ? 0 : KMS_EXIT_FAILED;
+	if (source->kind == KMS_SOURCE_URL) { /* its trace may be on another machine */
+		kms_cli_error(cli, "needs a trace file or a session, not a URL");
+		return KMS_EXIT_USAGE;
+	}
 	ret = kms_client_open(cli->hooks, source, &client, &err);
 	if (ret == 0) {
 		ret = kms_client_json(client, "/api/v1/stats", &stats, &err);

@@ -84,6 +84,8 @@ static const char help[] =
 	"Views by number: 1 Slabs 2 Sites 3 Leaks 4 Guard 5 Faults 6 Events; : is the db> prompt,\n"
 	"? lists the keys. In tmux, `set -sg escape-time 10` makes Esc quick.\n"
 	"Without SESSION or FILE: the only live session, else the newest *.kms here.\n"
+	"URL: http://HOST:PORT of `run --http`; its token, or the path of the file with it, is taken\n"
+	"from KMEMSCOPE_TOKEN.\n"
 	"Examples:\n"
 	"  kmemscope top\n"
 	"  kmemscope top --once --view 3 --size 120x50 run.kms\n";
@@ -91,7 +93,7 @@ static const char help[] =
 const struct kms_command kms_command_top = {
 	.name = "top",
 	.summary = "the live screen: slabs, sites, leaks, guard, faults, events, db> prompt",
-	.args = "[SESSION|FILE.kms]",
+	.args = "[SESSION|FILE.kms|URL]",
 	.more = help,
 	.min_args = 0,
 	.max_args = 1,

@@ -99,7 +99,8 @@ static void fall_back(struct kms_feed_worker *worker, const char *reason)
 	struct kms_client *client;
 
 	lock(feed);
-	memcpy(source.path, feed->file, sizeof(source.path));
+	if (feed->source.kind == KMS_SOURCE_SESSION) /* a file of that name here may be another */
+		memcpy(source.path, feed->file, sizeof(source.path));
 	unlock(feed);
 	if (!source.path[0] || kms_client_open(feed->hooks, &source, &client, NULL) < 0) {
 		set_state(feed, KMS_FEED_LOST, reason);

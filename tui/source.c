@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "tui/suggest.h"
 
 static const char file_ending[] = ".kms";
+static const char url_scheme[] = "http://";
 
 /* Whether somebody accepts connections on a socket. */
 static bool is_served(const char *path)
@@ -217,6 +219,49 @@ static int pick_session(const struct kms_sessions *sessions, const char *arg,
 	return 0;
 }
 
+/* The token for a URL, or the file that holds it; none is what the server then says. */
+static int read_token(struct kms_source *source, struct kms_err *err)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the one thread, before any other begins */
+	const char *given = getenv("KMEMSCOPE_TOKEN");
+	char *text = NULL;
+	size_t n;
+	int ret;
+
+	if (!given)
+		return 0;
+	if (given[0] == '/') {
+		ret = kms_read_file(given, 4096, &text, NULL, err);
+		if (ret < 0)
+			return kms_err_context(err, "KMEMSCOPE_TOKEN");
+		given = text;
+	}
+	n = strspn(given, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.~+=");
+	ret = n < sizeof(source->token) && strspn(given + n, "\r\n") == strlen(given + n)
+		      ? 0
+		      : kms_err_set(err, -EINVAL, "KMEMSCOPE_TOKEN is no token");
+	if (ret == 0)
+		snprintf(source->token, sizeof(source->token), "%.*s", (int)n, given);
+	free(text);
+	return ret;
+}
+
+/* http://HOST:PORT, maybe with a / behind it. */
+static int pick_url(const char *arg, struct kms_source *source, struct kms_err *err)
+{
+	const char *host = arg + sizeof(url_scheme) - 1;
+	size_t n = strcspn(host, "/?#@\\ ");
+
+	if (n == 0 || n > 200 || (host[n] == '/' && host[n + 1]) || (host[n] && host[n] != '/'))
+		return kms_err_set(
+			err, -EINVAL,
+			"%s: only http://HOST:PORT; the token comes from KMEMSCOPE_TOKEN", arg);
+	source->kind = KMS_SOURCE_URL;
+	snprintf(source->path, sizeof(source->path), "%s%.*s", url_scheme, (int)n, host);
+	snprintf(source->name, sizeof(source->name), "%s%.*s", url_scheme, (int)n, host);
+	return read_token(source, err);
+}
+
 int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_source *source,
 		    struct kms_err *err)
 {
@@ -224,6 +269,9 @@ int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_s
 	struct stat st;
 	int ret;
 
+	memset(source, 0, sizeof(*source));
+	if (arg && strncmp(arg, url_scheme, sizeof(url_scheme) - 1) == 0)
+		return pick_url(arg, source, err);
 	if (arg && (strchr(arg, '/') || ends_with(arg, file_ending) || stat(arg, &st) == 0))
 		return pick_path(arg, source, err);
 	ret = kms_sessions_list(hooks, &sessions, err);

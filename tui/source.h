@@ -14,12 +14,18 @@
 enum kms_source_kind {
 	KMS_SOURCE_FILE,
 	KMS_SOURCE_SESSION,
+	KMS_SOURCE_URL, /* a session's TCP port: `run --http` and the like */
+};
+
+enum {
+	KMS_TOKEN_BYTES = 100,
 };
 
 struct kms_source {
 	enum kms_source_kind kind;
 	char name[NAME_MAX + 1]; /* of a session */
-	char path[PATH_MAX];     /* of the file, or of the session's socket */
+	char path[PATH_MAX];     /* of the file, or of the session's socket; "http://HOST:PORT" */
+	char token[KMS_TOKEN_BYTES]; /* of KMS_SOURCE_URL; "" none */
 };
 
 /** This user's live sessions by name. */
@@ -43,10 +49,11 @@ void kms_sessions_deinit(struct kms_sessions *sessions);
  * Finds what the user means.
  *
  * @arg: a path of a file or socket, or the name of a session, or its pid. NULL: the only live
- * session; without one, the newest *.kms in the current folder.
+ * session; without one, the newest *.kms in the current folder. Or http://HOST:PORT, with the token, or
+ * the path of the file that has it, in KMEMSCOPE_TOKEN.
  *
  * Errors: -ENOENT nothing of that name, or nothing at all; -EEXIST several sessions live: err names
- *         them
+ *         them; -EINVAL a URL that is none of ours
  */
 int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_source *source,
 		    struct kms_err *err);

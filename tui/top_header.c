@@ -146,6 +146,15 @@ static void draw_identity(struct kms_top *top, struct kms_screen *screen)
 	kms_buf_deinit(&name);
 }
 
+/* Of the document that is kept up to date: the list in its view, elsewhere its totals alone. */
+static uint64_t count_suspects(const struct kms_top *top)
+{
+	bool listed = top->tab == KMS_TAB_LEAKS && json_of(top, KMS_FEED_LEAKS);
+
+	return kms_json_number(json_of(top, listed ? KMS_FEED_LEAKS : KMS_FEED_SUSPECTS),
+			       "suspects");
+}
+
 static struct kms_fmt size_of(const struct kms_top *top, const cJSON *object, const char *name)
 {
 	return kms_fmt_size(kms_json_number(object, name), top->units);
@@ -155,9 +164,7 @@ static void draw_figures(struct kms_top *top, struct kms_screen *screen)
 {
 	const cJSON *stats = json_of(top, KMS_FEED_STATS);
 	const cJSON *guard = kms_json_member(stats, "guard");
-	enum kms_feed_document leaks =
-		top->tab == KMS_TAB_LEAKS ? KMS_FEED_LEAKS : KMS_FEED_SUSPECTS;
-	uint64_t suspects = kms_json_number(json_of(top, leaks), "suspects");
+	uint64_t suspects = count_suspects(top);
 	uint64_t faults = kms_json_number(stats, "faults");
 	uint64_t depth = kms_json_number(guard, "depth");
 	int width = screen->width;
@@ -249,12 +256,10 @@ static bool wants_attention(const struct kms_top *top, enum kms_tab tab)
 {
 	const cJSON *stats = json_of(top, KMS_FEED_STATS);
 	const cJSON *guard = kms_json_member(stats, "guard");
-	enum kms_feed_document leaks =
-		top->tab == KMS_TAB_LEAKS ? KMS_FEED_LEAKS : KMS_FEED_SUSPECTS;
 
 	switch (tab) {
 	case KMS_TAB_LEAKS:
-		return kms_json_number(json_of(top, leaks), "suspects") > 0;
+		return count_suspects(top) > 0;
 	case KMS_TAB_GUARD:
 		return kms_json_flag(guard, "pending") || kms_json_number(guard, "unguarded") > 0;
 	case KMS_TAB_FAULTS:

@@ -26,8 +26,8 @@ KEYS = "F1Help F2Opts F3Find F4Filter F5Tree F6Sort F7Snap F8Diff F9db> F10Quit 
 class Terminal:
     """A terminal of a size with a shell in it, on a tmux server of its own."""
 
-    def __init__(self, ws, width=80, height=24, env=None):
-        self.ws = ws
+    def __init__(self, ws, width=80, height=24, env=None, cwd=None):
+        self.ws, self.cwd = ws, cwd or ws.path
         self.socket = ws.path / f"tmux-{width}x{height}-{len(ws.children)}-{id(self)}"
         self.env = {**ws.env, "TERM": "xterm-256color", **(env or {})}
         self.env.pop("TMUX", None)
@@ -48,7 +48,7 @@ class Terminal:
 
     def tmux(self, *args, check=True):
         done = subprocess.run(["tmux", "-S", str(self.socket), "-f", "/dev/null", *args],
-                              capture_output=True, env=self.env, cwd=self.ws.path, timeout=60,
+                              capture_output=True, env=self.env, cwd=self.cwd, timeout=60,
                               check=False)
         if check and done.returncode:
             raise AssertionError(f"tmux {args}: {done.stderr.decode()}")
@@ -169,7 +169,7 @@ def views(ws, checks):
         t.wait("KIND")
         t.keys("3")
         t.wait("^.usb_leak_stalled")
-        t.type("/usb_leak")
+        t.type("/usb_leak_st")
         t.keys("Enter")
         t.wait("^>usb_leak_stalled")
         t.keys("Enter")
@@ -431,7 +431,48 @@ def beside(ws, checks):
     checks.equal(done.status, 125, "run --top without a terminal")
 
 
-TESTS = {"views": views, "keys": keys, "terminals": terminals, "ends": ends, "beside": beside}
+def url(ws, checks):
+    """A session's TCP port: with its token, without, and with one that may only read."""
+    program = ws.start([kms.KMEMSCOPE, "run", "-q", "--http", "0", "-o", ws.path / "http.kms", "--",
+                        "sleep", "1000"])
+    folder = kms.wait_for(lambda: [f.parent for f in ws.runtime.glob("kmemscope/*/http.url")],
+                          DEADLINE, "the port")[0]
+    address = (folder / "http.url").read_text().strip()
+    token, read = str(folder / "token"), (folder / "token-read").read_text().strip()
+    for given in (token, (folder / "token").read_text().strip(), read):
+        done = ws.run([kms.KMEMSCOPE, "top", "--once", address], env={"KMEMSCOPE_TOKEN": given})
+        checks.that(done.status == 0 and b"F1Help" in done.stdout, "one frame from a URL", done)
+    done = ws.run([kms.KMEMSCOPE, "top", "--once", address])
+    checks.that(done.status == 1 and b"token" in done.stderr, "without a token", done)
+    done = ws.run([kms.KMEMSCOPE, "top", "--json", address], env={"KMEMSCOPE_TOKEN": "wrong"})
+    checks.that(done.status == 1 and done.stdout == b"", "with a wrong token", done)
+    for bad in ("http://", address + "/path", "http://user@127.0.0.1:1", address + "?target=1"):
+        done = ws.run([kms.KMEMSCOPE, "stats", bad])
+        checks.that(done.status == 1 and b"only http://HOST:PORT" in done.stderr, f"{bad}", done)
+    with Terminal(ws, env={"KMEMSCOPE_TOKEN": token}) as t:
+        t.top(address)
+        t.wait("LIVE")
+        t.keys("4")
+        t.type("+")
+        t.line("512")
+        t.wait("asked 512 ")
+        t.keys("Escape", "q")
+        t.wait(PROMPT)
+    with Terminal(ws, env={"KMEMSCOPE_TOKEN": read}) as t:
+        t.top(address)
+        t.wait("LIVE")
+        t.keys("4")
+        t.type("+")
+        t.line("1024")
+        t.wait("may read only")
+        t.keys("Escape", "q")
+        t.wait(PROMPT)
+    checks.equal(ws.json("guard")["depth_requested"], 512, "what was written, and what was not")
+    os.kill(ws.session()["program_pid"], signal.SIGTERM)
+    program.wait(DEADLINE)
+
+
+TESTS = {"views": views, "keys": keys, "terminals": terminals, "ends": ends, "beside": beside, "url": url}
 
 
 def main():
