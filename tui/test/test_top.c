@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The screen without a terminal: documents and keys in, frames and wishes out. */
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/test/unit.h"
+#include "tui/top.h"
+
+static const char stats[] =
+	"{\"snapshot\":{\"time_ns\":5000000000,\"time\":\"2026-01-02T03:04:05Z\",\"file\":\"x\"},"
+	"\"live_bytes\":2048,\"peak_bytes\":4096,\"alloc_rate\":84100,\"free_rate\":7,\"faults\":1,"
+	"\"ring\":{\"fill\":0.03,\"lost\":0},\"guard\":{\"depth\":30208,\"used\":1204},"
+	"\"tracer\":{\"db_bytes\":1048576}}";
+static const char lossy[] =
+	"{\"snapshot\":{\"time_ns\":6000000000},\"live_bytes\":0,\"ring\":{\"lost\":12345}}";
+static const char running[] =
+	"{\"total\":1,\"items\":[{\"id\":1,\"name\":\"nb\\u001b[31m\",\"pid\":42,\"state\":\"running\"}]}";
+static const char stopped[] =
+	"{\"total\":1,\"items\":[{\"id\":1,\"name\":\"nb\",\"pid\":42,\"state\":\"stopped\"}]}";
+static const char caches[] =
+	"{\"total\":2,\"items\":[{\"name\":\"kmem-64\",\"target\":1,\"alloc_rate\":2},"
+	"{\"name\":\"kmem-8\",\"target\":1,\"alloc_rate\":1}]}";
+static const char suspects[] = "{\"suspects\":3}";
+static const char leaks[] =
+	"{\"total\":1,\"suspects\":1,\"items\":[{\"id\":\"ab\",\"target\":1,\"score\":90,\"suspect\":true,"
+	"\"bytes\":10,\"count\":1,\"stack_id\":77,\"cache\":\"kmem-16\",\"stack\":[{\"function\":\"leaky\","
+	"\"file\":\"a/b.c\",\"line\":3}]}]}";
+
+static struct kms_doc *document(const char *json, const char *path)
+{
+	struct kms_doc *doc = calloc(1, sizeof(*doc));
+
+	assert_non_null(doc);
+	doc->refs = 1;
+	doc->json = json ? cJSON_Parse(json) : NULL;
+	assert_true(!json || doc->json);
+	snprintf(doc->path, sizeof(doc->path), "%s", path);
+	snprintf(doc->error, sizeof(doc->error), "%s", json ? "" : "it refused");
+	return doc;
+}
+
+static void give(struct kms_top *top, enum kms_feed_document which, const char *json)
+{
+	kms_top_take(top, which, document(json, ""));
+}
+
+static void begin(struct kms_top *top)
+{
+	const struct kms_top_options options = {.glyphs = KMS_GLYPHS_ASCII, .interval_ms = 200};
+
+	assert_int_equal(kms_top_init(top, &options), 0);
+	top->width = 80;
+	top->height = 24;
+	give(top, KMS_FEED_STATS, stats);
+	give(top, KMS_FEED_TARGETS, running);
+	give(top, KMS_FEED_CACHES, caches);
+	give(top, KMS_FEED_SUSPECTS, suspects);
+}
+
+static void key(struct kms_top *top, uint32_t code)
+{
+	const struct kms_input input = {.key = code};
+
+	kms_top_key(top, &input);
+}
+
+static void type(struct kms_top *top, const char *text)
+{
+	for (; *text; text++)
+		key(top, (unsigned char)*text);
+}
+
+/* A frame's line; freed by the next call. */
+static const char *line_of(struct kms_top *top, int width, int height, int y)
+{
+	static struct kms_buf text;
+	struct kms_screen screen;
+	const char *line;
+
+	kms_buf_deinit(&text);
+	kms_buf_init(&text, 1 << 20);
+	kms_screen_init(&screen);
+	assert_int_equal(kms_screen_resize(&screen, width, height), 0);
+	kms_top_draw(top, &screen);
+	kms_screen_text(&screen, &text);
+	kms_screen_deinit(&screen);
+	line = kms_buf_text(&text);
+	for (; y > 0; y--)
+		line = strchr(line, '\n') + 1;
+	*strchr(line, '\n') = '\0';
+	return line;
+}
+
+static bool is_reversed(struct kms_top *top, int y)
+{
+	struct kms_screen screen;
+	bool reversed = true;
+
+	kms_screen_init(&screen);
+	assert_int_equal(kms_screen_resize(&screen, 80, 24), 0);
+	kms_top_draw(top, &screen);
+	for (int x = 0; x < 80; x++)
+		reversed &= (kms_screen_at(&screen, x, y)->ink & KMS_INK_REVERSE) != 0;
+	kms_screen_deinit(&screen);
+	return reversed;
+}
+
+static void the_header_is_the_contract(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	assert_string_equal(line_of(&top, 80, 24, 0),
+			    "kmemscope nb\xef\xbf\xbd[31m/42  LIVE   ring 3%  lost 0   db 1.0M  "
+			    "+00:00:05       03:04:05");
+	assert_string_equal(line_of(&top, 80, 24, 1),
+			    "live 2.0K  peak 4.0K  alloc 84.1k/s  free 7/s  guard 1204/30208  "
+			    "leaks 3!");
+	assert_non_null(strstr(line_of(&top, 80, 24, 3),
+			       "1 Slabs  2 Sites  3 Leaks!  4 Guard  5 Faults!  6 Events"));
+	assert_non_null(strstr(line_of(&top, 80, 24, 5), ">kmem-64"));
+	assert_string_equal(line_of(&top, 80, 24, 23),
+			    "F1Help F2Opts F3Find F4Filter F5Tree F6Sort F7Snap F8Diff F9db> "
+			    "F10Quit  ?:keys");
+	assert_false(is_reversed(&top, 0));
+	kms_top_deinit(&top);
+}
+
+static void what_is_wrong_turns_the_first_line_and_says_so(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_TARGETS, stopped);
+	assert_non_null(strstr(line_of(&top, 80, 24, 0), "  STOPPED  "));
+	assert_true(is_reversed(&top, 0));
+	give(&top, KMS_FEED_STATS, lossy);
+	assert_non_null(strstr(line_of(&top, 80, 24, 0), "STOPPED LOST"));
+	give(&top, KMS_FEED_TARGETS, running);
+	assert_non_null(strstr(line_of(&top, 80, 24, 0), "  LOST  "));
+	kms_top_state(&top, KMS_FEED_ENDED, "gone");
+	assert_non_null(strstr(line_of(&top, 80, 24, 0), "EXITED LOST"));
+	/* no answer does not replace one: the last data stay */
+	give(&top, KMS_FEED_CACHES, NULL);
+	assert_non_null(strstr(line_of(&top, 80, 24, 5), ">kmem-64"));
+	kms_top_deinit(&top);
+}
+
+static void small_screens_hold_one_line(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	assert_non_null(strstr(line_of(&top, 79, 24, 12), "need 80x24, have 79x24"));
+	assert_non_null(strstr(line_of(&top, 80, 23, 11), "need 80x24, have 80x23"));
+	for (int width = 1; width < 200; width += 7)
+		for (int height = 1; height < 60; height += 5)
+			assert_non_null(line_of(&top, width, height, height - 1));
+	kms_top_deinit(&top);
+}
+
+static void every_key_in_every_view_leaves_a_screen(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_LEAKS, leaks);
+	for (uint32_t tab = '1'; tab <= '6'; tab++) {
+		for (uint32_t code = 1; code < 127; code++) {
+			key(&top, tab);
+			key(&top, code);
+			assert_non_null(line_of(&top, 140, 45, 44));
+			for (int i = 0; i < 3; i++)
+				key(&top, KMS_KEY_ESC);
+			assert_int_equal(top.mode, KMS_MODE_BROWSE);
+			top.quit = false;
+			top.out[0] = '\0';
+		}
+		for (uint32_t code = KMS_KEY_UP; code <= KMS_KEY_PASTE_END; code++) {
+			key(&top, code);
+			assert_non_null(line_of(&top, 80, 24, 23));
+		}
+		for (int i = 0; i < 12; i++)
+			key(&top, KMS_KEY_ESC);
+		assert_int_equal(top.n_levels, 0);
+		top.quit = false;
+	}
+	kms_top_deinit(&top);
+}
+
+static void a_frozen_picture_stays(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	key(&top, 'Z');
+	give(&top, KMS_FEED_STATS, lossy);
+	assert_non_null(strstr(line_of(&top, 80, 24, 0), "FROZEN"));
+	assert_non_null(strstr(line_of(&top, 80, 24, 1), "live 2.0K"));
+	key(&top, 'Z');
+	give(&top, KMS_FEED_STATS, lossy);
+	assert_non_null(strstr(line_of(&top, 80, 24, 1), "live 0"));
+	kms_top_deinit(&top);
+}
+
+static void lines_of_the_prompt_go_out_once(void **state)
+{
+	static struct kms_line_history history;
+	struct kms_feed_output output = {.line = (char *)"p 1",
+					 .output = (char *)"a\x1b[2J\n\tb\n"};
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	top.history = &history;
+	type(&top, ":p 1");
+	assert_string_equal(line_of(&top, 80, 24, 23), "db> p 1");
+	assert_int_equal(top.cursor_x, 7);
+	key(&top, KMS_KEY_ENTER);
+	assert_string_equal(top.out, "p 1");
+	assert_int_equal(history.n, 1);
+	top.out[0] = '\0';
+	key(&top, KMS_KEY_ENTER); /* nothing typed, nothing asked */
+	assert_string_equal(top.out, "");
+	kms_top_answer(&top, &output);
+	assert_null(strchr(kms_buf_text(&top.log), '\x1b'));
+	assert_non_null(strstr(kms_buf_text(&top.log), "db> p 1\na"));
+	key(&top, KMS_KEY_ALT | '4'); /* Esc and a key, quickly */
+	assert_int_equal(top.mode, KMS_MODE_BROWSE);
+	assert_int_equal(top.tab, KMS_TAB_GUARD);
+	type(&top, "+");
+	assert_string_equal(line_of(&top, 80, 24, 23), "db> w kmem_guard_depth 0t");
+	kms_top_deinit(&top);
+	kms_line_history_deinit(&history);
+}
+
+static void pasted_text_is_no_row_of_commands(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	key(&top, KMS_KEY_PASTE_BEGIN);
+	type(&top, "Q:4qZ");
+	key(&top, KMS_KEY_ENTER);
+	key(&top, KMS_KEY_PASTE_END);
+	assert_false(top.quit);
+	assert_int_equal(top.tab, KMS_TAB_SLABS);
+	key(&top, ':');
+	key(&top, KMS_KEY_PASTE_BEGIN);
+	type(&top, "p");
+	key(&top, KMS_KEY_ENTER);
+	type(&top, "2");
+	key(&top, KMS_KEY_PASTE_END);
+	assert_string_equal(top.out, "");
+	assert_string_equal(line_of(&top, 80, 24, 23), "db> p 2");
+	kms_top_deinit(&top);
+}
+
+static void what_is_shown_is_what_is_asked_for(void **state)
+{
+	struct kms_feed_want want;
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	kms_top_want(&top, &want);
+	assert_true(want.documents >> KMS_FEED_CACHES & 1);
+	assert_false(want.documents >> KMS_FEED_LEAKS & 1);
+	give(&top, KMS_FEED_LEAKS, leaks);
+	key(&top, '3');
+	key(&top, KMS_KEY_ENTER); /* the leak */
+	assert_non_null(strstr(line_of(&top, 80, 24, 4), "Leaks > Leak"));
+	key(&top, KMS_KEY_ENTER); /* its blocks */
+	kms_top_want(&top, &want);
+	assert_true(want.documents >> KMS_FEED_PAGE & 1);
+	assert_string_equal(want.page, "/api/v1/blocks?site=77&limit=300&target=1");
+	kms_top_take(&top, KMS_FEED_PAGE,
+		     document("{\"items\":[{\"address\":\"0x7f00\",\"target\":1}]}", want.page));
+	key(&top, KMS_KEY_ENTER); /* the address */
+	kms_top_want(&top, &want);
+	assert_string_equal(want.page, "/api/v1/history/0x7f00?target=1");
+	kms_top_take(&top, KMS_FEED_PAGE, document(NULL, want.page));
+	assert_non_null(strstr(line_of(&top, 80, 24, 7), "it refused"));
+	/* an answer to another question does not get in */
+	kms_top_take(&top, KMS_FEED_PAGE, document("{\"address\":\"0x1\"}", "/api/v1/other"));
+	assert_non_null(strstr(line_of(&top, 80, 24, 7), "it refused"));
+	key(&top, 'T');
+	key(&top, KMS_KEY_ENTER);
+	kms_top_want(&top, &want);
+	assert_int_equal(want.target, 1);
+	kms_top_deinit(&top);
+}
+
+static void names_are_encoded_in_paths(void **state)
+{
+	struct kms_feed_want want;
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_CACHES,
+	     "{\"total\":1,\"items\":[{\"name\":\"a/../b?x=1#\\u001b\",\"target\":2}]}");
+	key(&top, KMS_KEY_ENTER);
+	kms_top_want(&top, &want);
+	assert_string_equal(want.page,
+			    "/api/v1/caches/a%2f..%2fb%3fx%3d1%23%1b/slabs?limit=300&target=2");
+	kms_top_deinit(&top);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_header_is_the_contract),
+		cmocka_unit_test(what_is_wrong_turns_the_first_line_and_says_so),
+		cmocka_unit_test(small_screens_hold_one_line),
+		cmocka_unit_test(every_key_in_every_view_leaves_a_screen),
+		cmocka_unit_test(a_frozen_picture_stays),
+		cmocka_unit_test(lines_of_the_prompt_go_out_once),
+		cmocka_unit_test(pasted_text_is_no_row_of_commands),
+		cmocka_unit_test(what_is_shown_is_what_is_asked_for),
+		cmocka_unit_test(names_are_encoded_in_paths),
+	};
+
+	setlocale(LC_ALL, "C.UTF-8");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
