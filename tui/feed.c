@@ -520,10 +520,17 @@ void kms_feed_seen(struct kms_feed *feed)
 		return; /* it was quiet */
 }
 
+static bool is_same_want(const struct kms_feed_want *a, const struct kms_feed_want *b)
+{
+	return a->documents == b->documents && a->target == b->target && a->sum == b->sum &&
+	       a->interval_ms == b->interval_ms && strcmp(a->page, b->page) == 0 &&
+	       strcmp(a->pane, b->pane) == 0;
+}
+
 void kms_feed_want(struct kms_feed *feed, const struct kms_feed_want *want)
 {
 	lock(feed);
-	if (memcmp(&feed->want, want, sizeof(*want)) != 0) {
+	if (!is_same_want(&feed->want, want)) {
 		feed->want = *want;
 		feed->wanted++;
 		(void)pthread_cond_broadcast(&feed->changed);

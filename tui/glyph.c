@@ -63,38 +63,39 @@ static void draw_braille(struct kms_screen *screen, int x, int y, const double p
 				BRAILLE + dots);
 }
 
-void kms_graph_draw(struct kms_screen *screen, int x, int y, int width, enum kms_glyphs glyphs,
+void kms_graph_draw(struct kms_screen *screen, struct kms_strip strip, enum kms_glyphs glyphs,
 		    const double *values, double low, double high)
 {
 	int levels = glyphs == KMS_GLYPHS_ASCII ? ASCII_LEVELS : BLOCK_LEVELS;
 	int level;
 
-	for (int i = 0; i < width; i++) {
+	for (int i = 0; i < strip.width; i++) {
 		if (glyphs == KMS_GLYPHS_BRAILLE) {
-			draw_braille(screen, x + i, y, values + (ptrdiff_t)2 * i, low, high);
+			draw_braille(screen, strip.x + i, strip.y, values + (ptrdiff_t)2 * i, low,
+				     high);
 			continue;
 		}
 		if (values[i] < 0)
 			continue;
 		level = level_of(values[i], low, high, levels);
-		kms_screen_fill(screen, x + i, y, 1, ink_of(level, levels),
+		kms_screen_fill(screen, strip.x + i, strip.y, 1, ink_of(level, levels),
 				glyphs == KMS_GLYPHS_ASCII ? (uint32_t)ascii_levels[level - 1]
 							   : (uint32_t)(LOWEST_BLOCK + level - 1));
 	}
 }
 
-void kms_bar_draw(struct kms_screen *screen, int x, int y, int width, enum kms_glyphs glyphs,
+void kms_bar_draw(struct kms_screen *screen, struct kms_strip strip, enum kms_glyphs glyphs,
 		  double part, uint8_t ink)
 {
 	int full;
 
 	if (!(part > 0)) /* not a number, too */
 		part = 0;
-	full = (int)((part > 1 ? 1 : part) * width + 0.5);
-	if (full == 0 && part > 0 && width > 0)
+	full = (int)((part > 1 ? 1 : part) * strip.width + 0.5);
+	if (full == 0 && part > 0 && strip.width > 0)
 		full = 1; /* something is not nothing */
-	kms_screen_fill(screen, x, y, full, ink,
+	kms_screen_fill(screen, strip.x, strip.y, full, ink,
 			glyphs == KMS_GLYPHS_ASCII ? '#' : (uint32_t)FULL_BLOCK);
-	kms_screen_fill(screen, x + full, y, width - full, KMS_INK_DIM,
+	kms_screen_fill(screen, strip.x + full, strip.y, strip.width - full, KMS_INK_DIM,
 			glyphs == KMS_GLYPHS_ASCII ? '-' : 0xb7);
 }

@@ -20,16 +20,16 @@ enum kms_glyphs {
 /**
  * A graph of one line: values[0] is the leftmost. Values are shown between @low and @high.
  *
- * Shape:  n is kms_graph_points(glyphs, width); a value below 0 is "not known" and left blank.
+ * Shape:  n is kms_graph_points(glyphs, strip.width); a value below 0 is "not known" and left blank.
  */
-void kms_graph_draw(struct kms_screen *screen, int x, int y, int width, enum kms_glyphs glyphs,
+void kms_graph_draw(struct kms_screen *screen, struct kms_strip strip, enum kms_glyphs glyphs,
 		    const double *values, double low, double high);
 
 /** Values that a graph of so many columns shows: two a column in braille, else one. */
 int kms_graph_points(enum kms_glyphs glyphs, int width);
 
-/** A bar of @width columns, filled to @part (0 to 1), the rest as "-". */
-void kms_bar_draw(struct kms_screen *screen, int x, int y, int width, enum kms_glyphs glyphs,
+/** A bar as long as its strip, filled to @part (0 to 1), the rest as "-". */
+void kms_bar_draw(struct kms_screen *screen, struct kms_strip strip, enum kms_glyphs glyphs,
 		  double part, uint8_t ink);
 
 #endif

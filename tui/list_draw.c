@@ -73,7 +73,7 @@ static void draw_heads(const struct kms_list *list, struct kms_screen *screen,
 		bool up = (kms_column_is_text(column) || list->kind->tail) != list->inverted;
 
 		snprintf(head, sizeof(head), "%s%s", column->head, !sorted ? "" : (up ? "^" : "v"));
-		kms_screen_field(screen, x, look->y, width,
+		kms_screen_field(screen, (struct kms_strip){x, look->y, width},
 				 KMS_INK_HEAD | (sorted ? KMS_INK_REVERSE : 0), !text, head);
 		x += width + (i != 0 || fitted->n > 1);
 	}
@@ -97,7 +97,7 @@ static uint8_t cell_ink(const struct kms_list *list, const struct kms_column *co
 
 static void draw_cell(const struct kms_list *list, struct kms_screen *screen,
 		      const struct kms_list_look *look, const struct kms_list_row *row,
-		      const struct kms_column *column, int x, int y, int width)
+		      const struct kms_column *column, struct kms_strip strip)
 {
 	struct kms_buf text;
 	bool first = column == list->kind->columns;
@@ -105,7 +105,7 @@ static void draw_cell(const struct kms_list *list, struct kms_screen *screen,
 
 	if (column->kind == KMS_COLUMN_BAR) {
 		use = kms_column_use(row->item);
-		kms_bar_draw(screen, x, y, width, look->glyphs, use,
+		kms_bar_draw(screen, strip, look->glyphs, use,
 			     use < 0.25 ? KMS_INK_LOW : (use < 0.75 ? KMS_INK_MID : KMS_INK_HIGH));
 		return;
 	}
@@ -114,12 +114,12 @@ static void draw_cell(const struct kms_list *list, struct kms_screen *screen,
 		kms_buf_add_str(&text, row->child ? "  " : (row->children > 1 ? "- " : ""));
 	kms_column_text(column, row->item, look->units, &text);
 	/* A count that does not fit is shortened, not cut: 12345678 must not read 1234567~. */
-	if (column->kind == KMS_COLUMN_COUNT && (int)text.used_bytes > width) {
+	if (column->kind == KMS_COLUMN_COUNT && (int)text.used_bytes > strip.width) {
 		kms_buf_reset(&text);
 		kms_buf_add_str(&text,
 				kms_fmt_rate((uint64_t)kms_column_number(column, row->item)).text);
 	}
-	kms_screen_field(screen, x, y, width, cell_ink(list, column, row->item, first),
+	kms_screen_field(screen, strip, cell_ink(list, column, row->item, first),
 			 !kms_column_is_text(column), kms_buf_text(&text));
 	kms_buf_deinit(&text);
 }
@@ -136,8 +136,8 @@ static void draw_row(const struct kms_list *list, struct kms_screen *screen,
 	kms_screen_put(screen, look->x, y, 1, KMS_INK_HEAD,
 		       selected ? (list->follow ? "=" : ">") : (attention ? "!" : " "));
 	for (size_t i = 0; i < fitted->n; i++) {
-		draw_cell(list, screen, look, row, &list->kind->columns[fitted->column[i]], x, y,
-			  fitted->width[i]);
+		draw_cell(list, screen, look, row, &list->kind->columns[fitted->column[i]],
+			  (struct kms_strip){x, y, fitted->width[i]});
 		x += fitted->width[i] + 1;
 	}
 	if (selected)

@@ -176,20 +176,22 @@ int kms_screen_columns(const char *text)
 	return used;
 }
 
-void kms_screen_field(struct kms_screen *screen, int x, int y, int width, uint8_t ink, bool right,
+void kms_screen_field(struct kms_screen *screen, struct kms_strip strip, uint8_t ink, bool right,
 		      const char *text)
 {
 	int columns = kms_screen_columns(text);
+	int end = strip.x + strip.width;
 
-	if (width <= 0)
+	if (strip.width <= 0)
 		return;
-	kms_screen_fill(screen, x, y, width, ink, ' ');
-	if (columns <= width) {
-		kms_screen_put(screen, right ? x + width - columns : x, y, columns, ink, text);
+	kms_screen_fill(screen, strip.x, strip.y, strip.width, ink, ' ');
+	if (columns <= strip.width) {
+		kms_screen_put(screen, right ? end - columns : strip.x, strip.y, columns, ink,
+			       text);
 		return;
 	}
-	kms_screen_put(screen, x, y, width - 1, ink, text);
-	kms_screen_put(screen, x + width - 1, y, 1, ink, "~");
+	kms_screen_put(screen, strip.x, strip.y, strip.width - 1, ink, text);
+	kms_screen_put(screen, end - 1, strip.y, 1, ink, "~");
 }
 
 void kms_screen_mark(struct kms_screen *screen, int x, int y, int width, uint8_t flags)

@@ -42,6 +42,11 @@ struct kms_cell {
 	uint8_t width; /* columns: 1 or 2; 0 where c is 0 */
 };
 
+/** A stretch of a line. */
+struct kms_strip {
+	int x, y, width;
+};
+
 /**
  * The grid.
  *
@@ -79,8 +84,8 @@ int kms_screen_put(struct kms_screen *screen, int x, int y, int width, uint8_t i
 int kms_screen_print(struct kms_screen *screen, int x, int y, int width, uint8_t ink,
 		     const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
-/** A field of exactly @width columns: aligned, filled up with blanks, "~" at its end if it was cut. */
-void kms_screen_field(struct kms_screen *screen, int x, int y, int width, uint8_t ink, bool right,
+/** A field as wide as its strip: aligned, filled up with blanks, "~" at its end if it was cut. */
+void kms_screen_field(struct kms_screen *screen, struct kms_strip strip, uint8_t ink, bool right,
 		      const char *text);
 
 /** Sets flags (KMS_INK_REVERSE, ...) on a stretch of a line. */

@@ -11,6 +11,7 @@
 enum kms_glyphs kms_term_glyphs(void)
 {
 	/* A line of blocks has eight heights, one of braille four; fonts have blocks more often. */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the locale later */
 	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? KMS_GLYPHS_BLOCK : KMS_GLYPHS_ASCII;
 }
 

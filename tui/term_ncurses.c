@@ -103,9 +103,9 @@ static void on_crash(int signal)
 
 static void add_restore(const char *bytes)
 {
-	size_t n = bytes && bytes != (char *)-1 ? strlen(bytes) : 0;
+	size_t n = bytes ? strlen(bytes) : 0;
 
-	if (leave.restore_bytes + n > RESTORE_BYTES)
+	if (n == 0 || leave.restore_bytes + n > RESTORE_BYTES)
 		return;
 	memcpy(leave.restore + leave.restore_bytes, bytes, n);
 	leave.restore_bytes += n;
@@ -115,6 +115,7 @@ static const char *capability(const char *name)
 {
 	const char *value = tigetstr(name);
 
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): that is what the library returns */
 	return value == (char *)-1 ? NULL : value;
 }
 
@@ -175,6 +176,12 @@ static void give_stderr(struct kms_term *term)
 		close(term->old_stderr);
 }
 
+/* The pair of colours of an ink: 0 is the terminal's own. */
+static short pair_of(uint8_t ink)
+{
+	return (short)((ink & KMS_INK_MASK) % KMS_INKS + 1);
+}
+
 static void init_colors(struct kms_term *term)
 {
 	if (!term->color || !has_colors() || start_color() == ERR) {
@@ -182,8 +189,8 @@ static void init_colors(struct kms_term *term)
 		return;
 	}
 	(void)use_default_colors();
-	for (short i = 0; i < KMS_INKS; i++)
-		(void)init_pair((short)(i + 1),
+	for (int i = 0; i < KMS_INKS; i++)
+		(void)init_pair(pair_of((uint8_t)i),
 				COLORS >= WITH_256_COLORS ? looks[i].of_256 : looks[i].of_8, -1);
 }
 
@@ -356,7 +363,7 @@ static void set_ink(const struct kms_term *term, uint8_t ink)
 		attr ^= A_REVERSE;
 	if (ink & KMS_INK_BOLD)
 		attr |= A_BOLD;
-	(void)attr_set(attr, term->color ? (short)((ink & KMS_INK_MASK) % KMS_INKS + 1) : 0, NULL);
+	(void)attr_set(attr, term->color ? pair_of(ink) : 0, NULL);
 }
 
 static bool is_same(const struct kms_cell *a, const struct kms_cell *b)

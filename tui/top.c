@@ -65,11 +65,15 @@ struct kms_list *kms_top_list(struct kms_top *top)
 
 void kms_top_say(struct kms_top *top, const char *fmt, ...)
 {
+	struct kms_buf text;
 	va_list args;
 
+	kms_buf_init(&text, sizeof(top->message) - 1);
 	va_start(args, fmt);
-	vsnprintf(top->message, sizeof(top->message), fmt, args);
+	kms_buf_addv(&text, fmt, args);
 	va_end(args);
+	memcpy(top->message, kms_buf_text(&text), text.used_bytes + 1);
+	kms_buf_deinit(&text);
 }
 
 static const cJSON *json_of(const struct kms_top *top, enum kms_feed_document document)
@@ -216,7 +220,7 @@ void kms_top_want(const struct kms_top *top, struct kms_feed_want *want)
 {
 	const struct kms_level *level = top->n_levels ? &top->level[top->n_levels - 1] : NULL;
 
-	memset(want, 0, sizeof(*want)); /* it is compared as a whole */
+	memset(want, 0, sizeof(*want));
 	want->target = top->target;
 	want->interval_ms = top->options.interval_ms;
 	want->sum = top->list[KMS_TAB_SLABS].grouping == KMS_GROUP_MERGED;

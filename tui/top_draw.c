@@ -46,7 +46,8 @@ void kms_draw_guard(const struct kms_top *top, struct kms_screen *screen, int y)
 	kms_screen_put(screen, x, y, width - x, KMS_INK_DIM, "   + sets it");
 	x = kms_screen_print(screen, 0, y + 1, width, KMS_INK_PLAIN, "used   %" PRIu64 " (%.0f%%) ",
 			     used, 100 * part);
-	kms_bar_draw(screen, x, y + 1, 40, top->options.glyphs, part, KMS_INK_MID);
+	kms_bar_draw(screen, (struct kms_strip){x, y + 1, 40}, top->options.glyphs, part,
+		     KMS_INK_MID);
 	kms_screen_print(screen, 0, y + 2, width, KMS_INK_PLAIN,
 			 "pages  %" PRIu64
 			 " held: %s of address space; 2 x depth would be %" PRIu64,

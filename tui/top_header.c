@@ -245,8 +245,8 @@ static void draw_graph(struct kms_top *top, struct kms_screen *screen)
 	n = kms_graph_points(top->options.glyphs, width);
 	bucket(&top->graph, values, n, &low, &high);
 	kms_screen_put(screen, 0, 2, screen->width, KMS_INK_DIM, title);
-	kms_graph_draw(screen, (int)strlen(title), 2, width, top->options.glyphs, values, low,
-		       high);
+	kms_graph_draw(screen, (struct kms_strip){(int)strlen(title), 2, width},
+		       top->options.glyphs, values, low, high);
 	kms_screen_put(screen, screen->width - (int)strlen(limits), 2, (int)strlen(limits),
 		       KMS_INK_DIM, limits);
 	free(values);

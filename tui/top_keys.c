@@ -438,17 +438,26 @@ static bool is_bound(const struct binding *binding, uint32_t key)
 	return false;
 }
 
+static void press(struct kms_top *top, uint32_t key)
+{
+	for (size_t i = 0; i < BINDINGS; i++) {
+		if (!is_bound(&bindings[i], key))
+			continue;
+		bindings[i].act(top);
+		return;
+	}
+}
+
 static void click(struct kms_top *top, const struct kms_input *input)
 {
 	struct kms_list *list = kms_top_list(top);
-	struct kms_input pressed = {.key = kms_bar_key_at(input->x)};
 	int tab = kms_header_tab_at(top, input->x);
 	size_t row;
 
 	if (input->y == KMS_HEADER_LINES - 1 && tab >= 0) {
 		show_tab(top, tab);
-	} else if (input->y == top->height - 1 && pressed.key) {
-		kms_top_key(top, &pressed);
+	} else if (input->y == top->height - 1) {
+		press(top, kms_bar_key_at(input->x));
 	} else if (list && input->y >= top->list_y && input->y < top->list_y + top->list_height) {
 		row = list->top + (size_t)(input->y - top->list_y);
 		if (row >= list->n_rows)
@@ -470,36 +479,36 @@ static void browse(struct kms_top *top, const struct kms_input *input)
 		move(top, -3);
 	else if (input->key == KMS_KEY_WHEEL_DOWN)
 		move(top, 3);
-	for (size_t i = 0; i < BINDINGS; i++) {
-		if (!is_bound(&bindings[i], input->key))
-			continue;
-		bindings[i].act(top);
-		return;
-	}
+	else
+		press(top, input->key);
 }
 
-void kms_top_key(struct kms_top *top, const struct kms_input *input)
+static void take_key(struct kms_top *top, const struct kms_input *input)
 {
-	if (input->key == KMS_KEY_NONE || input->key == KMS_KEY_RESIZE)
-		return;
-	top->message[0] = '\0';
-	if (input->key == KMS_KEY_PASTE_BEGIN || input->key == KMS_KEY_PASTE_END) {
-		top->pasting = input->key == KMS_KEY_PASTE_BEGIN;
-		return;
-	}
-	if (input->key & KMS_KEY_ALT && !kms_line_has_key(top, input->key)) {
-		/* Esc and another key, quickly one after the other */
-		const struct kms_input first = {.key = KMS_KEY_ESC};
-		const struct kms_input second = {.key = input->key & ~(uint32_t)KMS_KEY_ALT};
-
-		kms_top_key(top, &first);
-		kms_top_key(top, &second);
-		return;
-	}
 	if (top->mode == KMS_MODE_MENU)
 		kms_menu_key(top, input);
 	else if (top->mode != KMS_MODE_BROWSE)
 		kms_top_line_key(top, input);
 	else if (!top->pasting) /* a text pasted by mistake is no row of commands */
 		browse(top, input);
+}
+
+void kms_top_key(struct kms_top *top, const struct kms_input *input)
+{
+	const struct kms_input escape = {.key = KMS_KEY_ESC};
+	struct kms_input key = *input;
+
+	if (key.key == KMS_KEY_NONE || key.key == KMS_KEY_RESIZE)
+		return;
+	top->message[0] = '\0';
+	if (key.key == KMS_KEY_PASTE_BEGIN || key.key == KMS_KEY_PASTE_END) {
+		top->pasting = key.key == KMS_KEY_PASTE_BEGIN;
+		return;
+	}
+	if (key.key & KMS_KEY_ALT && !kms_line_has_key(top, key.key)) {
+		/* Esc and another key, quickly one after the other */
+		take_key(top, &escape);
+		key.key &= ~(uint32_t)KMS_KEY_ALT;
+	}
+	take_key(top, &key);
 }

@@ -19,15 +19,6 @@ static void choose_glyphs(struct kms_top *top)
 		top->options.glyphs = (enum kms_glyphs)(((int)top->options.glyphs + 1) % 3);
 }
 
-static void press(struct kms_top *top, uint32_t key)
-{
-	const struct kms_input input = {.key = key};
-
-	top->mode = KMS_MODE_BROWSE;
-	kms_top_key(top, &input);
-	top->mode = KMS_MODE_MENU;
-}
-
 static void text_units(const struct kms_top *top, char *text, size_t bytes)
 {
 	static const char *const words[] = {"short", "bytes", "pages"};
@@ -37,7 +28,7 @@ static void text_units(const struct kms_top *top, char *text, size_t bytes)
 
 static void choose_units(struct kms_top *top)
 {
-	press(top, 'b');
+	top->units = (enum kms_units)(((int)top->units + 1) % KMS_UNITS);
 }
 
 static void text_interval(const struct kms_top *top, char *text, size_t bytes)

@@ -99,9 +99,9 @@ static void fields_are_exactly_as_wide_as_asked(void **state)
 	kms_screen_init(&screen);
 	assert_int_equal(kms_screen_resize(&screen, 20, 3), 0);
 	kms_screen_fill(&screen, 0, 0, 20, 0, '.');
-	kms_screen_field(&screen, 2, 0, 6, 0, false, "ab");
-	kms_screen_field(&screen, 10, 0, 6, 0, true, "ab");
-	kms_screen_field(&screen, 0, 1, 5, 0, true, "abcdefg");
+	kms_screen_field(&screen, (struct kms_strip){2, 0, 6}, 0, false, "ab");
+	kms_screen_field(&screen, (struct kms_strip){10, 0, 6}, 0, true, "ab");
+	kms_screen_field(&screen, (struct kms_strip){0, 1, 5}, 0, true, "abcdefg");
 	check_text(&screen, "..ab    ..    ab....\nabcd~\n\n");
 	kms_screen_deinit(&screen);
 }
@@ -130,9 +130,9 @@ static void graphs_show_lowest_highest_and_unknown(void **state)
 	(void)state;
 	kms_screen_init(&screen);
 	assert_int_equal(kms_screen_resize(&screen, 4, 3), 0);
-	kms_graph_draw(&screen, 0, 0, 4, KMS_GLYPHS_ASCII, values, 0, 100);
-	kms_graph_draw(&screen, 0, 1, 4, KMS_GLYPHS_BLOCK, values, 0, 100);
-	kms_graph_draw(&screen, 0, 2, 2, KMS_GLYPHS_BRAILLE, pairs, 0, 100);
+	kms_graph_draw(&screen, (struct kms_strip){0, 0, 4}, KMS_GLYPHS_ASCII, values, 0, 100);
+	kms_graph_draw(&screen, (struct kms_strip){0, 1, 4}, KMS_GLYPHS_BLOCK, values, 0, 100);
+	kms_graph_draw(&screen, (struct kms_strip){0, 2, 2}, KMS_GLYPHS_BRAILLE, pairs, 0, 100);
 	check_text(&screen, " .+@\n \xe2\x96\x81\xe2\x96\x85\xe2\x96\x88\n \xe2\xa3\xb8\n");
 	kms_screen_deinit(&screen);
 }
@@ -157,7 +157,8 @@ static void bars_show_a_little_and_never_too_much(void **state)
 	kms_screen_init(&screen);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(kms_screen_resize(&screen, 4, 1), 0);
-		kms_bar_draw(&screen, 0, 0, 4, KMS_GLYPHS_ASCII, cases[i].part, 0);
+		kms_bar_draw(&screen, (struct kms_strip){0, 0, 4}, KMS_GLYPHS_ASCII, cases[i].part,
+			     0);
 		check_text(&screen, cases[i].bar);
 	}
 	kms_screen_deinit(&screen);
