@@ -243,6 +243,8 @@ static int wait_for_all(struct run *run, const struct kms_feed_want *want, struc
 		for (int i = 0; i < KMS_FEED_DOCUMENTS; i++)
 			all &= !(want->documents >> i & 1) || run->top.doc[i] != NULL;
 	}
+	if (!run->top.doc[KMS_FEED_STATS]->json) /* refused: no token, no such target */
+		return kms_err_set(err, -EREMOTEIO, "%s", run->top.doc[KMS_FEED_STATS]->error);
 	return 0;
 }
 
