@@ -185,7 +185,8 @@ void kms_attach_each(void (*fn)(void *arg, const struct kms_attach_info *info), 
 		long pid = strtol(entry->d_name, &end, 10);
 
 		if (pid > 0 && pid <= INT_MAX && !*end &&
-		    kms_attach_look((pid_t)pid, &info, NULL) == 0)
+		    kms_attach_look((pid_t)pid, &info, NULL) == 0 &&
+		    info.state != KMS_ATTACH_NOT_STARTED)
 			fn(arg, &info);
 	}
 	if (dir)

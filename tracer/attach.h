@@ -83,7 +83,7 @@ int kms_attach_wait(const struct kms_attach_request *request, int timeout_ms, st
 /** Takes a request back that was not answered. */
 void kms_attach_withdraw(const struct kms_attach_request *request);
 
-/** Calls fn for each process that this user may look at and that has our allocator. */
+/** Calls fn for each process that this user may look at and that has used our allocator. */
 void kms_attach_each(void (*fn)(void *arg, const struct kms_attach_info *info), void *arg);
 
 #endif

@@ -187,12 +187,18 @@ struct kms_base *kms_base_create(int (*emit)(void *arg, struct kms_batch *batch)
 	return base;
 }
 
-static void free_list(struct kms_list *list, size_t offset)
+static void free_lists(struct kms_base *base)
 {
-	struct kms_list *link;
+	struct kms_list *link, *next;
 
-	while ((link = kms_list_pop_front(list)))
-		free((char *)link - offset);
+	for (link = kms_list_first(&base->asked); link; link = next) {
+		next = kms_list_next(&base->asked, link);
+		free(KMS_CONTAINER_OF(link, struct asked, link));
+	}
+	for (link = kms_list_first(&base->counted); link; link = next) {
+		next = kms_list_next(&base->counted, link);
+		free(KMS_CONTAINER_OF(link, struct counted, link));
+	}
 }
 
 void kms_base_end(struct kms_base *base)
@@ -222,8 +228,7 @@ void kms_base_destroy(struct kms_base *base)
 	if (!base)
 		return;
 	kms_base_end(base);
-	free_list(&base->asked, offsetof(struct asked, link));
-	free_list(&base->counted, offsetof(struct counted, link));
+	free_lists(base);
 	(void)pthread_cond_destroy(&base->changed);
 	(void)pthread_mutex_destroy(&base->lock);
 	free(base->entry);
