@@ -38,7 +38,9 @@ struct scan {
 static bool is_sound(const struct kms_span *span)
 {
 	uint64_t bytes = (uint64_t)span->pages * KMS_PAGE_BYTES;
-	uint64_t need = (uint64_t)span->count * span->stride_bytes + span->first_bytes;
+	/* behind the last block there may be less than a stride: no header of a next one */
+	uint64_t need = (uint64_t)(span->count - 1) * span->stride_bytes + span->first_bytes +
+			span->usable_bytes;
 
 	if (!span->pages || !span->count || span->count > SIDES_AT_ONCE || !span->side_address ||
 	    span->base % KMS_PAGE_BYTES || span->cache >= KMS_MAX_CACHES ||

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
 
-usage: attach.py late|again|killed|fork|threads|refused|base|base_guard|base_load|base_fork
+usage: attach.py late|again|killed|fork|threads|refused|base|base_guard|base_load|base_fork|demo|dying|views
 """
 
 import json
@@ -387,6 +387,58 @@ def test_base_fork(checks, workspace):
     checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, "attach ends with the tree")
 
 
+def test_demo(checks, workspace):
+    """The demo's kernel, linked with libkmem and running alone: what it allocated before, and its bugs since."""
+    kernel = workspace.start([kms.KMEMSCOPE, "demo", "--kernel-only"])
+    kms.wait_for(lambda: f"pid:{kernel.pid} " in workspace.run([kms.KMEMSCOPE, "attach", "--list"]).stdout.decode(),
+                 DEADLINE_S, "it is listed")
+    trace = workspace.path / "demo.kms"
+    done = workspace.run([kms.KMEMSCOPE, "attach", "-o", trace, f"pid:{kernel.pid}"], timeout=DEADLINE_S)
+    checks.equal(done.status, 0, f"attach: {done!r}")
+    checks.that(b"could be read" not in done.stderr, "all that it had is read", done.stderr)
+    leaks = workspace.items("leaks", trace)
+    checks.that(any(kms.frame_of(leak["stack"], "usb_leak_stalled_transfer") for leak in leaks),
+                "the planted leak", [kms.show_stack(leak["stack"])[:2] for leak in leaks])
+    kinds = {fault["kind"] for fault in workspace.items("faults", trace)}
+    checks.that({"use_after_free", "double_free"} <= kinds, "planted faults", kinds)
+    kernel.wait(timeout=DEADLINE_S)
+
+
+def test_dying(checks, workspace):
+    """The process dies while it is scanned: what was found until then stays, and attach ends as it should."""
+    for turn in range(5):
+        steps = Steps(workspace)
+        steps.do("alloc 300000 50")
+        attached = Attached(workspace, steps.pid, workspace.path / f"dying-{turn}.kms", wait=False)
+        maps = pathlib.Path(f"/proc/{steps.pid}/maps")
+        kms.wait_for(lambda: steps.do("touch") and "img-" in maps.read_text(), DEADLINE_S, "it has joined",
+                     pause_s=0)
+        steps.child.kill()
+        steps.child.wait(timeout=DEADLINE_S)
+        out, err = attached.child.communicate(timeout=DEADLINE_S)
+        checks.equal(attached.child.returncode, 0, f"turn {turn}: attach: {err}")
+        checks.equal(kms.integrity(attached.trace), "ok", f"turn {turn}: integrity_check")
+        checks.that(live(workspace, attached.trace)[0] <= 300000, f"turn {turn}: no more than there was")
+
+
+def test_views(checks, workspace):
+    """Memory is shown as it is, of a process that lives and of no other."""
+    steps = Steps(workspace)
+    steps.do("alloc 3 100")
+    attached = Attached(workspace, steps.pid, workspace.path / "views.kms")
+    attached.wait_joined(steps)
+    wait_live(workspace, steps, "the base is in")
+    blocks = json.loads(workspace.run(["curl", "-s", "--unix-socket", workspace.session()["socket"],
+                                       "http://x/api/v1/blocks"]).stdout)["items"]
+    checks.equal([block["size"] if "size" in block else block.get("bytes") for block in blocks], [100] * 3,
+                 "the blocks from before are listed")
+    address = blocks[0]["address"]
+    shown = workspace.run([kms.KMEMSCOPE, "db", "-e", f"x/bx {address[2:]}"])
+    checks.that(re.search(rb":\s+(0x)?0*1\b", shown.stdout), "its first byte is what the program wrote", shown)
+    attached.detach(steps)
+    steps.end()
+
+
 def refusal(workspace, argv, env=None):
     done = workspace.run(argv, env=env)
     return done.status, done.stderr.decode()
@@ -465,6 +517,9 @@ TESTS = {
     "base_guard": test_base_guard,
     "base_load": test_base_load,
     "base_fork": test_base_fork,
+    "demo": test_demo,
+    "dying": test_dying,
+    "views": test_views,
 }
 
 

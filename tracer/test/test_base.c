@@ -62,8 +62,9 @@ static struct world *make_world(void)
 					   .side_address = (uintptr_t)world->side[0],
 					   .pages = 2,
 					   .count = BLOCKS,
-					   .stride_bytes = 112,
-					   .first_bytes = 16,
+					   .stride_bytes = 128,
+					   .first_bytes = 24, /* 8 of the last block's stride are missing */
+					   .usable_bytes = 104,
 					   .cache = 3,
 					   .checks = KMS_CHECK_SIZE,
 					   .state = KMS_SPAN_SLAB};
@@ -119,7 +120,7 @@ static void live_blocks_are_found_with_size_and_the_stacks_of_this_region(void *
 	assert_int_equal(result.skipped, 0);
 	assert_false(result.cut);
 	assert_int_equal(seen.n_spans, 2); /* not of the guard run */
-	assert_int_equal(seen.block[0].address, 0x10000000 + 16 + 7 * 112);
+	assert_int_equal(seen.block[0].address, 0x10000000 + 24 + 7 * 128);
 	assert_int_equal(seen.block[0].size, 100);
 	assert_int_equal(seen.block[0].stack, 42);
 	assert_int_equal(seen.block[0].cache, 3);
