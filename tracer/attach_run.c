@@ -208,6 +208,11 @@ static int join(struct state *s, struct kms_err *err)
 						 .options = s->options,
 						 .timeout_ms = ASK_MS};
 	result = kms_attach_process(&s->request, &s->how, err);
+	if (result == -ESRCH && s->request.number) {
+		/* it ended while we waited for its answer: there may be all that it wrote */
+		kms_err_clear(err);
+		return 0;
+	}
 	if (!result && s->how == KMS_ATTACH_HOW_TAKEN)
 		result = begin_again(s, err);
 	s->waiting = !result && s->how == KMS_ATTACH_HOW_ASKED;
