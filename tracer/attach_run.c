@@ -199,6 +199,14 @@ static int begin_again(struct state *s, struct kms_err *err)
 				: result;
 }
 
+/* A process loses its memory, and with it all that it could be known by, before it has ended. */
+static bool is_ending(const struct state *s)
+{
+	struct pollfd ended = {.fd = s->process_fd, .events = POLLIN};
+
+	return poll(&ended, 1, DYING_MS) > 0;
+}
+
 static int join(struct state *s, struct kms_err *err)
 {
 	int result;
@@ -208,7 +216,7 @@ static int join(struct state *s, struct kms_err *err)
 						 .options = s->options,
 						 .timeout_ms = ASK_MS};
 	result = kms_attach_process(&s->request, &s->how, err);
-	if (result == -ESRCH && s->request.number) {
+	if (result && s->request.number && is_ending(s)) {
 		/* it ended while we waited for its answer: there may be all that it wrote */
 		kms_err_clear(err);
 		return 0;
@@ -229,7 +237,11 @@ static int look_for_answer(struct state *s, struct kms_err *err)
 		return 0;
 	}
 	s->waiting = false;
-	return result == -ESRCH ? 0 : result;
+	if (result && is_ending(s)) {
+		kms_err_clear(err);
+		result = 0;
+	}
+	return result;
 }
 
 static void process_over(struct state *s)
