@@ -479,6 +479,7 @@ def test_refused(checks, workspace):
     checks.that(seen == 1 and "nonsense" in text, "a variable that is none", text)
     seen, text = refusal(workspace, [kms.KMEMSCOPE, "attach", "-o", "/nowhere/x.kms", f"pid:{steps.pid}"])
     checks.that(seen == 1 and "/nowhere/x.kms" in text, "a trace that cannot be made", text)
+    refused_small(checks, workspace)
     if os.geteuid() == 0:
         refused_for_others(checks, workspace, steps)
     steps.end()
@@ -502,8 +503,27 @@ def refused_for_others(checks, workspace, steps):
         return  # a clone that others cannot read
     done = workspace.run([kms.KMEMSCOPE, "attach", f"pid:{own.pid}"])
     checks.that(done.status == 1 and b"attach as that user" in done.stderr, "root at a user's process", done)
+    own.stdin.write(b"hide\n")
+    own.stdin.flush()
+    own.stdout.readline()
+    done = workspace.run(kms.unprivileged([product, "attach", f"pid:{own.pid}"]), env=env, cwd=folder)
+    checks.that(done.status == 1 and re.search(rb"not allowed to attach to pid \d+ .*CAP_SYS_PTRACE", done.stderr),
+                "a process that hides itself", done)
     own.stdin.close()
     own.wait(timeout=DEADLINE_S)
+
+
+def refused_small(checks, workspace):
+    """A 32-bit program, where the compiler can make one."""
+    program = workspace.path / "small"
+    source = b"void _start(void) { for (;;) __asm__ volatile(\"mov $29, %%eax; int $0x80\" ::: \"eax\"); }"
+    made = workspace.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-o", program, "-x", "c", "-"], stdin=source)
+    if made.status != 0:
+        print("no 32-bit program can be made here: left out")
+        return
+    child = workspace.start([program])
+    done = workspace.run([kms.KMEMSCOPE, "attach", f"pid:{child.pid}"])
+    checks.that(done.status == 1 and b"is a 32-bit program" in done.stderr, "a 32-bit program", done)
 
 
 TESTS = {

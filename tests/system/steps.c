@@ -8,6 +8,7 @@
  *	threads N PAIRS   N threads, each so many pairs of malloc and free; answers when they are done
  *	load N PAIRS      the same at some 50 pairs a millisecond and thread; SIGUSR1 ends it early
  *	touch             an allocation and its free
+ *	hide              as set-id programs are: nobody may look into it
  *	quit
  *
  * Answers "STEP live BLOCKS BYTES pid PID": what is kept.
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -159,6 +161,8 @@ static bool step(const char *line)
 		lose(a, b);
 	else if (!strcmp(what, "touch"))
 		free(malloc(1));
+	else if (!strcmp(what, "hide"))
+		(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	else if (!strcmp(what, "fork"))
 		split();
 	else if (!strcmp(what, "threads") || !strcmp(what, "load")) {
