@@ -16,6 +16,7 @@
 #include "schema/attach.h"
 #include "tracer/attach_look.h"
 #include "tracer/process.h"
+#include "tracer/region.h"
 
 enum {
 	LOOK_MS = 2, /* between looks for the answer */
@@ -129,12 +130,30 @@ static bool is_in(const char *region, const char *run_dir)
 	       !strchr(region + length + 1, '/');
 }
 
+static int check_region(const struct kms_attach_info *info, struct kms_err *err)
+{
+	struct kms_region region;
+	int result = kms_region_open(AT_FDCWD, info->region, &region, err);
+
+	if (result)
+		return kms_err_context(err, "memory that is shared with process %d",
+				       (int)info->pid),
+		       result;
+	kms_region_close(&region);
+	return 0;
+}
+
 /* The region of a tracer that is gone. */
 static int take_over(const struct kms_attach_info *info, const char *run_dir, struct kms_err *err)
 {
 	const char *name = strrchr(info->region, '/');
 	char to[PATH_MAX];
+	int result;
 
+	/* what the process says is its region may be anything */
+	result = check_region(info, err);
+	if (result)
+		return result;
 	if (!name || snprintf(to, sizeof(to), "%s%s", run_dir, name) >= (int)sizeof(to))
 		return kms_err_set(err, -ENAMETOOLONG, "path too long: %.128s", run_dir);
 	if (strcmp(to, info->region) == 0 || rename(info->region, to) == 0)
@@ -159,7 +178,7 @@ int kms_attach_process(struct kms_attach_request *request, enum kms_attach_how *
 		return kms_err_set(err, -ENAMETOOLONG, "folder or options too long: %.64s",
 				   request->run_dir);
 	*how = KMS_ATTACH_HOW_TAKEN;
-	if (info.state == KMS_ATTACH_JOINED && !info.region_deleted)
+	if (info.state == KMS_ATTACH_JOINED && info.region[0] && !info.region_deleted)
 		return take_over(&info, request->run_dir, err);
 	result = write_request(&info, request, err);
 	if (result)

@@ -16,6 +16,7 @@
 #include "schema/attach.h"
 #include "tracer/attach.h"
 #include "tracer/attach_look.h"
+#include "tracer/images.h"
 #include "tracer/launch.h"
 
 enum {
@@ -211,11 +212,24 @@ struct region_search {
 	uint64_t address;
 };
 
+/* Which address is its region's, only the process says: it must not make us take any other file. */
+static bool is_region_path(const char *path)
+{
+	static const char end[] = ".kmr";
+	const char *name = strrchr(path, '/');
+	size_t length = name ? strlen(name + 1) : 0;
+
+	return path[0] == '/' && length > sizeof(KMS_REGION_PREFIX) + sizeof(end) &&
+	       strncmp(name + 1, KMS_REGION_PREFIX, sizeof(KMS_REGION_PREFIX) - 1) == 0 &&
+	       strcmp(name + 1 + length - sizeof(end) + 1, end) == 0;
+}
+
 static bool search_region(void *arg, const struct kms_mapping *mapping)
 {
 	struct region_search *search = arg;
 
-	if (search->address < mapping->start || search->address >= mapping->end)
+	if (search->address < mapping->start || search->address >= mapping->end ||
+	    !is_region_path(mapping->path))
 		return false;
 	(void)snprintf(search->info->region, sizeof(search->info->region), "%s", mapping->path);
 	search->info->region_deleted = mapping->is_deleted;
