@@ -107,7 +107,8 @@ static void add_all(const struct kms_model_source *source, const struct kms_base
 	source->model->changes++;
 }
 
-/* Children that were forked since have what their parent had. */
+/* Children that were forked since have what their parent had. A parent's number is lower than its child's. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as processes forked each other since the attach */
 static void add_to_children(struct kms_model *model, const struct kms_model_target *parent,
 			    const struct kms_model_target *from, uint64_t time_ns)
 {
@@ -115,9 +116,9 @@ static void add_to_children(struct kms_model *model, const struct kms_model_targ
 		struct kms_model_target *child = kms_model_target_find(model, id);
 		struct kms_model_source source;
 
-		if (!child || child->parent != parent->id || child->image != parent->image ||
-		    child->birth != KMS_BIRTH_READY || child->session != from->session ||
-		    child->ended)
+		if (!child || child->parent != parent->id || id <= parent->id ||
+		    child->image != parent->image || child->birth != KMS_BIRTH_READY ||
+		    child->session != from->session || child->ended)
 			continue;
 		source = kms_model_source_of(model, child,
 					     kms_model_image_find(model, child->image));

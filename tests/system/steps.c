@@ -81,6 +81,7 @@ static void give_back(size_t n)
 	}
 }
 
+/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): that is what it is for */
 __attribute__((noinline)) static void lose(size_t n, size_t bytes)
 {
 	for (; n; n--) {
@@ -125,6 +126,7 @@ static void run_threads(unsigned n)
 	pthread_t thread[MAX_THREADS];
 
 	for (unsigned i = 0; i < n && i < MAX_THREADS; i++)
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): a number for the thread */
 		if (pthread_create(&thread[i], NULL, pairs, (void *)(uintptr_t)(i + 1)))
 			_exit(3);
 	for (unsigned i = 0; i < n && i < MAX_THREADS; i++)
@@ -148,6 +150,7 @@ static bool step(const char *line)
 	unsigned long a = 0, b = 0;
 	char what[16] = "";
 
+	/* NOLINTNEXTLINE(cert-err34-c): lines of our own test */
 	if (sscanf(line, "%15s %lu %lu", what, &a, &b) < 1)
 		return false;
 	if (!strcmp(what, "alloc"))
