@@ -81,9 +81,9 @@ static void give_back(size_t n)
 	}
 }
 
-/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): that is what it is for */
 __attribute__((noinline)) static void lose(size_t n, size_t bytes)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): that is what it is for */
 	for (; n; n--) {
 		char *volatile p = malloc(bytes); /* line: leak */
 
