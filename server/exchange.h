@@ -73,6 +73,7 @@ enum kms_problem {
 	KMS_PROBLEM_NOT_ACCEPTABLE,
 	KMS_PROBLEM_NOT_LIVE,
 	KMS_PROBLEM_ALREADY,
+	KMS_PROBLEM_NOT_POSSIBLE,
 	KMS_PROBLEM_CURSOR_EXPIRED,
 	KMS_PROBLEM_BODY_TOO_LARGE,
 	KMS_PROBLEM_MEDIA_TYPE,
@@ -109,6 +110,7 @@ bool kms_target_exists(const struct kms_snapshot *snapshot, uint32_t id);
 
 /* Handlers, one resource per file. */
 kms_handler_fn kms_res_healthz, kms_res_readyz, kms_res_openapi;
+kms_handler_fn kms_res_targets_post, kms_res_target_detach;
 kms_handler_fn kms_res_targets, kms_res_stats;
 kms_handler_fn kms_res_target_stop, kms_res_target_continue;
 kms_handler_fn kms_res_caches, kms_res_cache;

@@ -31,6 +31,7 @@ static const struct {
                                      "No format that was asked for is there"                             },
 	[KMS_PROBLEM_NOT_LIVE] = {409, "not-live",           "A finished run cannot be changed"       },
 	[KMS_PROBLEM_ALREADY] = {409, "already",            "It is so already"                       },
+	[KMS_PROBLEM_NOT_POSSIBLE] = {409, "not-possible",       "This process cannot be taken"           },
 	[KMS_PROBLEM_CURSOR_EXPIRED] = {410, "cursor-expired",     "The cursor is of another run"           },
 	[KMS_PROBLEM_BODY_TOO_LARGE] = {413, "body-too-large",     "The request body is too large"          },
 	[KMS_PROBLEM_MEDIA_TYPE] = {415, "media-type",         "The request body must be JSON"          },

@@ -47,6 +47,8 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/targets", PAGE, kms_res_targets),
 	POST("/api/v1/targets/{id}/stop", 0, kms_res_target_stop),
 	POST("/api/v1/targets/{id}/continue", 0, kms_res_target_continue),
+	POST("/api/v1/targets", 0, kms_res_targets_post),
+	POST("/api/v1/targets/{id}/detach", 0, kms_res_target_detach),
 	GET("/api/v1/stats", TARGET, kms_res_stats),
 	GET("/api/v1/caches", TARGET | PAGE | SUM, kms_res_caches),
 	GET("/api/v1/caches/{name}", TARGET, kms_res_cache),

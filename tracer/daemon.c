@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tracer/daemon_impl.h"
@@ -96,6 +97,7 @@ static int serve(struct kms_daemon *daemon, struct kms_err *err)
 {
 	const struct kms_daemon_config *config = daemon->config;
 
+	kms_fleet_set_attach(daemon->fleet, daemon_attach, daemon);
 	daemon->view = kms_fleet_view(daemon->fleet);
 	if (config->serve_start) {
 		daemon->server = config->serve_start(config->serve_arg, &daemon->view,
@@ -233,6 +235,7 @@ int kms_daemon(const struct kms_daemon_config *config, struct kms_err *err)
 {
 	struct kms_daemon *daemon = calloc(1, sizeof(*daemon)); /* paths: too much for a stack */
 	struct signals signals;
+	pthread_condattr_t attr;
 	int result;
 
 	if (!daemon)
@@ -243,13 +246,19 @@ int kms_daemon(const struct kms_daemon_config *config, struct kms_err *err)
 	daemon->session.dir_fd = daemon->session.run_fd = -1;
 	kms_list_init(&daemon->runs);
 	kms_list_init(&daemon->joins);
-	(void)pthread_mutex_init(&daemon->lock, NULL); /* default attributes cannot fail */
+	/* none of these can fail with these arguments on Linux */
+	(void)pthread_mutex_init(&daemon->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&daemon->asked, &attr);
+	(void)pthread_condattr_destroy(&attr);
 	kms_run_raise_limits();
 	result = take_signals(daemon, &signals, err);
 	if (!result)
 		result = run(daemon, err);
 	give_signals_back(&signals);
-	(void)pthread_mutex_destroy(&daemon->lock); /* nobody holds it */
+	(void)pthread_cond_destroy(&daemon->asked); /* nobody waits or holds any more */
+	(void)pthread_mutex_destroy(&daemon->lock);
 	free(daemon);
 	return result;
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/list.h"
+#include "tracer/attach.h"
 #include "tracer/daemon.h"
 #include "tracer/file.h"
 #include "tracer/fleet.h"
@@ -20,6 +21,17 @@ enum kms_daemon_bounds {
 	DAEMON_RUNS_MAX = 1000,
 	DAEMON_COMMAND_BYTES = 4096,
 	DAEMON_NAME_BYTES = 256,
+};
+
+/** A client's request to attach a process; of the client's thread and the run. Under daemon->lock. */
+struct daemon_ask {
+	unsigned refs;
+	pid_t pid;
+	bool stop;
+	char who[64];
+	bool is_done;
+	uint32_t number; /* of the run in the fleet */
+	struct kms_err err;
 };
 
 /** One run. Of its thread until is_over, then of the main thread. */
@@ -39,14 +51,17 @@ struct daemon_run {
 	char name[DAEMON_NAME_BYTES]; /* of the program */
 	char command[DAEMON_COMMAND_BYTES];
 	char run_dir[PATH_MAX];
-	char output[PATH_MAX];     /* trace; "" before it is known */
-	char first[PATH_MAX];      /* trace of the first daemon that had it; "" this is the first */
-	char continues[PATH_MAX];  /* trace of the last one before us, "" none */
-	struct kms_tracer *tracer; /* these three under daemon->lock */
-	uint32_t taken;            /* regions moved to it */
-	bool is_closing;           /* it takes no more */
-	uint32_t number;           /* in the fleet; 0 not there */
-	struct kms_file *file;     /* when it is over: what is shown of it */
+	char output[PATH_MAX];    /* trace; "" before it is known */
+	char first[PATH_MAX];     /* trace of the first daemon that had it; "" this is the first */
+	char continues[PATH_MAX]; /* trace of the last one before us, "" none */
+	struct daemon_ask *ask;   /* who wanted a process attached; NULL: it came by itself */
+	struct kms_attach_request request; /* what the process was asked */
+	bool is_waiting;                   /* it has not answered yet */
+	struct kms_tracer *tracer;         /* these three under daemon->lock */
+	uint32_t taken;                    /* regions moved to it */
+	bool is_closing;                   /* it takes no more */
+	uint32_t number;                   /* in the fleet; 0 not there */
+	struct kms_file *file;             /* when it is over: what is shown of it */
 	uint64_t ended_ns;
 	int result; /* of finishing the trace */
 };
@@ -70,6 +85,7 @@ struct kms_daemon {
 	atomic_bool ending;
 	struct kms_list joins; /* of the main thread */
 	pthread_mutex_t lock;  /* guards runs, and each run's tracer pointer */
+	pthread_cond_t asked;  /* a process was asked to join */
 	struct kms_list runs;
 	size_t n_runs;
 };
@@ -125,6 +141,23 @@ void daemon_join_read(struct kms_daemon *daemon);
 int daemon_join_move(struct kms_daemon *daemon, const char *name, const char *run_dir);
 /** Moves regions to their runs. Returns in how many ms to do it again; -1: nothing waits. */
 int daemon_join_route(struct kms_daemon *daemon);
+
+/* daemon_attach.c */
+
+/** Takes a process: kms_fleet_attach_fn. */
+int daemon_attach(void *daemon, const char *who, const char *what, bool stopped, uint32_t *number,
+		  struct kms_err *err);
+/** Asks the process of a run that has begun. The run's thread. */
+int daemon_attach_ask(struct daemon_run *run, struct kms_err *err);
+/** Tells the client; @err NULL: it has gone well. Only the first call counts. */
+void daemon_attach_done(struct daemon_run *run, const struct kms_err *err);
+void daemon_attach_drop(struct daemon_run *run);
+/** Looks for an answer that is late; false: it is no. */
+bool daemon_attach_turn(void *run);
+/** Takes back what was not answered. */
+void daemon_attach_end(struct daemon_run *run);
+/** Has processes that a former tracer had begin recording anew. Errors: -ESRCH: nobody is there */
+int daemon_resync(struct daemon_run *run, const struct kms_options *options, struct kms_err *err);
 
 /* daemon_adopt.c */
 

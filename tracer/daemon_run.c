@@ -123,6 +123,8 @@ static void tell_failed(struct daemon_run *run, const struct kms_err *err)
 		 named ? "" : err->subject);
 	if (run->fd >= 0)
 		(void)kms_run_send(run->fd, KMS_WORD_FAILED, err->code, text);
+	else if (run->ask)
+		daemon_attach_done(run, err);
 	else
 		say(run, text);
 }
@@ -186,10 +188,22 @@ static void stay(struct daemon_run *run)
 		.fd = run->fd,
 		.program_fd = kms_process_watch(run->pid, run->started_mono_ns),
 		.stop = &run->daemon->ending,
+		.turn = run->ask ? daemon_attach_turn : NULL,
+		.turn_arg = run,
 		.say = say,
 		.say_arg = run,
 	};
+	struct kms_err err = KMS_ERR_INIT;
 
+	if (run->ask && daemon_attach_ask(run, &err)) {
+		finish(run, true);
+		daemon_attach_done(run, &err);
+		return;
+	}
+	daemon_attach_done(run, NULL);
+	tell_started(run);
+	if (run->is_adopted && daemon_resync(run, &(struct kms_options){0}, &err))
+		say(run, err.text);
 	/* the first process of a run that was taken over may be gone, and its pid another's */
 	if (stay.program_fd == -ESRCH && run->fd < 0) {
 		stay.program_over = true;
@@ -199,6 +213,7 @@ static void stay(struct daemon_run *run)
 		taken = run->taken; /* what comes now may come too late for the tracer's last look */
 		kms_run_stay(&stay);
 	} while (!stay.cancelled && !close_run(run, taken));
+	daemon_attach_end(run);
 	finish(run, stay.cancelled);
 	if (stay.program_fd >= 0)
 		close(stay.program_fd);
@@ -212,13 +227,12 @@ static void *run_thread(void *arg)
 	const uint64_t one = 1;
 
 	if (run->fd < 0 || daemon_front_hear(run)) {
-		if (start(run, &err) == 0) {
-			tell_started(run);
+		if (start(run, &err) == 0)
 			stay(run);
-		} else {
+		else
 			tell_failed(run, &err);
-		}
 	}
+	daemon_attach_drop(run);
 	(void)close_run(run, run->taken); /* also where it never began */
 	if (run->run_dir[0])
 		kms_session_run_folder_end(run->run_dir);
@@ -277,6 +291,7 @@ int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct k
 		tell_failed(run, err);
 		close(run->fd);
 	}
+	daemon_attach_drop(run);
 	free(run);
 	return result;
 }

@@ -33,9 +33,9 @@ struct kms_fleet_source {
 	void *refresh_arg;
 };
 
-/** Takes a process into the fleet; as kms_view_ops.attach. */
+/** Takes a process into the fleet; as kms_view_ops.attach. *run: the run that it became. */
 typedef int kms_fleet_attach_fn(void *arg, const char *who, const char *what, bool stopped,
-				struct kms_err *err);
+				uint32_t *run, struct kms_err *err);
 
 /**
  * A fleet without runs.

@@ -6,8 +6,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tracer/fleet_impl.h"
+
+enum {
+	ATTACH_LOOKS = 15, /* for the target of a process that was attached, 20 ms each */
+};
 
 int fleet_not_offered(struct kms_err *err)
 {
@@ -366,12 +371,23 @@ PLAIN(detach)
 static int op_attach(void *ctx, const char *who, const char *what, bool stopped, uint32_t *target,
 		     struct kms_err *err)
 {
+	const struct timespec step = {.tv_nsec = 20000000};
 	struct kms_fleet *fleet = ctx;
+	uint32_t run = 0;
+	int result;
 
-	*target = 0; /* its number comes with the first picture of it */
+	*target = 0;
 	if (!fleet->attach)
 		return kms_err_set(err, -ENOTSUP, "processes cannot be attached here");
-	return fleet->attach(fleet->attach_arg, who, what, stopped, err);
+	result = fleet->attach(fleet->attach_arg, who, what, stopped, &run, err);
+	/* its number comes with the first picture of it; without a call of the process there is none */
+	for (int i = 0; !result && !*target && i < ATTACH_LOOKS; i++) {
+		if (i)
+			nanosleep(&step, NULL);
+		fleet->ops.release(fleet, fleet->ops.acquire(fleet));
+		*target = kms_fleet_target(fleet, run, 1);
+	}
+	return result;
 }
 
 void fleet_ops_init(struct kms_fleet *fleet)

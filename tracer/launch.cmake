@@ -2,6 +2,7 @@
 target_sources(kms_tracer PRIVATE
 	daemon.c
 	daemon_adopt.c
+	daemon_attach.c
 	daemon_front.c
 	daemon_join.c
 	daemon_name.c

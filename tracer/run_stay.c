@@ -80,14 +80,23 @@ static void say_untraced(const struct kms_run_stay *s, enum kms_tracer_wait what
 		s->say(s->say_arg, lines[what]);
 }
 
+/* The first process lives, as far as is known. Returns whether the run is over: it has left. */
+static bool while_program(struct kms_run_stay *s)
+{
+	enum kms_tracer_wait what = kms_tracer_wait(s->tracer, 0);
+
+	say_untraced(s, what);
+	return what == KMS_TRACER_OVER;
+}
+
 void kms_run_stay(struct kms_run_stay *s)
 {
 	s->front_gone |= s->fd < 0;
 	while (!s->cancelled && !(s->stop && atomic_load(s->stop))) {
 		hear_front(s);
-		if (!s->program_over)
-			say_untraced(s, kms_tracer_wait(s->tracer, 0));
-		else if (after_program(s))
+		if (s->program_over ? after_program(s) : while_program(s))
+			break;
+		if (s->turn && !s->turn(s->turn_arg))
 			break;
 	}
 }

@@ -19,6 +19,8 @@ struct kms_run_stay {
 	int fd;                  /* to the front; -1: there is none */
 	int program_fd;          /* says when the program is over if the front cannot; -1 none */
 	const atomic_bool *stop; /* set by somebody else: enough; may be NULL */
+	bool (*turn)(void *arg); /* called now and then; false: enough; may be NULL */
+	void *turn_arg;
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
 

@@ -7,10 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cjson/cJSON.h>
+
 #include "base/buf.h"
 #include "base/fmt.h"
+#include "tui/client.h"
 #include "tui/cmd.h"
 #include "tui/http_options.h"
+#include "tui/source.h"
 #include "tui/summary.h"
 #include "tui/text.h"
 
@@ -21,6 +25,7 @@ struct attach_values {
 	bool list;
 	bool json;
 	bool stopped;
+	bool daemon;
 	struct kms_opt_list set;
 	int on_full; /* index of drop|wait */
 	struct kms_http_options http;
@@ -32,6 +37,7 @@ static const struct kms_opt options[] = {
 	KMS_ROW_FLAG("list", 0, AT(list), "the processes that can be attached to"),
 	KMS_ROW_FLAG("json", 0, AT(json), "with --list: as JSON"),
 	KMS_ROW_FLAG("debug", 'd', AT(stopped), "stop it at once; `c` at the prompt lets it go on"),
+	KMS_ROW_FLAG("daemon", 0, AT(daemon), "the running `kmemscope daemon` is the tracer"),
 	KMS_ROW_TEXT("output", 'o', AT(output), "FILE", "trace file (kmemscope.PROG.PID.kms)"),
 	KMS_ROW_FLAG("quiet", 'q', AT(quiet), "print nothing of our own but errors"),
 	KMS_ROW_LIST("set", 0, AT(set), "VAR=VALUE", "value of a variable; may be repeated"),
@@ -216,6 +222,50 @@ static int list(struct kms_cli *cli, const struct attach_values *values)
 	return KMS_EXIT_OK;
 }
 
+/* What only a tracer of our own takes. */
+static bool is_for_the_daemon(struct kms_cli *cli, const struct attach_values *values)
+{
+	if (!values->output && !values->set.n && values->on_full < 0 && !values->http.where)
+		return true;
+	kms_cli_error(cli,
+		      "--daemon takes the process as it is: -o, --set, --on-full and --http do "
+		      "not go with it; `kmemscope db daemon` sets variables");
+	return false;
+}
+
+/* The daemon is asked, and we are done. */
+static int attach_by_daemon(struct kms_cli *cli, const struct attach_values *values, pid_t pid)
+{
+	char body[64];
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_source source;
+	struct kms_client *client;
+	struct kms_reply reply;
+	cJSON *document;
+	int result;
+
+	(void)snprintf(body, sizeof(body), "{\"attach\":\"pid:%d\",\"stop\":%s}", (int)pid,
+		       values->stopped ? "true" : "false");
+	if (kms_source_daemon(cli->hooks, &source, &err) < 0 ||
+	    kms_client_open(cli->hooks, &source, &client, &err) < 0)
+		return kms_cli_fail(cli, &err, KMS_EXIT_FAILED);
+	result = kms_client_request(client, "POST", "/api/v1/targets", body, &reply, &err);
+	kms_client_close(client);
+	if (result < 0)
+		return kms_cli_fail(cli, &err, KMS_EXIT_FAILED);
+	document = cJSON_ParseWithLength(reply.body, reply.body_bytes);
+	if (!values->quiet && kms_json_number(document, "target"))
+		fprintf(cli->err, "kmemscope: the daemon traces pid %d as target %" PRIu64 "\n",
+			(int)pid, kms_json_number(document, "target"));
+	else if (!values->quiet)
+		fprintf(cli->err,
+			"kmemscope: the daemon traces pid %d from its next allocation on\n",
+			(int)pid);
+	cJSON_Delete(document);
+	free(reply.body);
+	return KMS_EXIT_OK;
+}
+
 static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 {
 	const struct attach_values *values = v;
@@ -232,6 +282,9 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 	pid = parse_target(cli, args[0]);
 	if (!pid)
 		return KMS_EXIT_USAGE;
+	if (values->daemon)
+		return is_for_the_daemon(cli, values) ? attach_by_daemon(cli, values, pid)
+						      : KMS_EXIT_USAGE;
 	attach = calloc(1, sizeof(*attach)); /* two paths: too much for a stack */
 	if (!attach) {
 		kms_cli_error(cli, "out of memory");
@@ -258,6 +311,7 @@ static const char help[] =
 	"Examples:\n"
 	"  kmemscope attach --list\n"
 	"  kmemscope attach pid:4711\n"
+	"  kmemscope attach --daemon pid:4711\n"
 	"  kmemscope attach --set kmem_guard_depth=30000 -o late.kms pid:4711\n";
 
 const struct kms_command kms_command_attach = {

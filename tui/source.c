@@ -262,6 +262,28 @@ static int pick_url(const char *arg, struct kms_source *source, struct kms_err *
 	return read_token(source, err);
 }
 
+int kms_source_daemon(const struct kms_hooks *hooks, struct kms_source *source, struct kms_err *err)
+{
+	struct kms_sessions sessions;
+	int ret = kms_sessions_list(hooks, &sessions, err);
+
+	if (ret == 0) {
+		ret = -ENOENT;
+		for (size_t i = 0; i < sessions.n && ret; i++) {
+			if (strcmp(sessions.item[i].name, "daemon") != 0)
+				continue;
+			*source = sessions.item[i];
+			ret = 0;
+		}
+		if (ret)
+			kms_err_set(err, ret,
+				    "no daemon is running; `kmemscope daemon` starts one, or "
+				    "leave --daemon out");
+	}
+	kms_sessions_deinit(&sessions);
+	return ret;
+}
+
 int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_source *source,
 		    struct kms_err *err)
 {

@@ -45,6 +45,10 @@ int kms_sessions_list(const struct kms_hooks *hooks, struct kms_sessions *sessio
 
 void kms_sessions_deinit(struct kms_sessions *sessions);
 
+/** The session of this user's daemon, whatever files are called so. Errors: -ENOENT: none runs */
+int kms_source_daemon(const struct kms_hooks *hooks, struct kms_source *source,
+		      struct kms_err *err);
+
 /**
  * Finds what the user means.
  *

@@ -204,7 +204,7 @@ def prompt_lines_are_answered(document):
 def finished_runs_refuse_writes():
     os.environ["API_TOOL_FINISHED"] = "1"
     for method, target, body in [("PATCH", "/api/v1/guard", '{"depth": 1}'), ("PATCH", "/api/v1/variables/kmem_size", '{"value": 1}'),
-                                 ("POST", "/api/v1/marks", '{"name": "x"}')]:
+                                 ("POST", "/api/v1/marks", '{"name": "x"}'), ("POST", "/api/v1/targets/1/detach", None)]:
         check(ask(method, target, body)[0] == 409, f"{method} {target} of a finished run")
     status, _, _, body = ask("GET", "/api/v1/variables")
     check(status == 200 and all(row["effective"] is None for row in json.loads(body)["items"]), "a finished run has no values")
@@ -248,6 +248,20 @@ def targets_can_be_stopped(document):
             check(json.loads(body)["type"] == "/problems/already", f"POST targets/{target}/{verb}: {body[:200]}")
     rows = json.loads(ask("GET", "/api/v1/targets")[3])["items"]
     check([row["stop"] for row in rows] == [None, {"reason": "fault", "fault": 3}, None], f"stop of targets: {rows}")
+def targets_can_be_taken_and_let_go(document):
+    cases = [('{"attach": "pid:4242"}', 201), ('{"attach": "pid:1", "stop": true}', 202), ('{"attach": "pid:2"}', 409),
+             ('{"attach": "pid:3"}', 404), ('{"attach": "pid:5"}', 403), ('{"attach": "pid:x"}', 400), ('{"attach": 1}', 400),
+             ('{"attach": "pid:1", "stop": 1}', 400), ('{"stop": true}', 400), ('{"attach": "pid:1", "x": 1}', 400), ("[]", 400)]
+    valid = validator(document, "Attached")
+    for body, expected in cases:
+        status, _, _, text = ask("POST", "/api/v1/targets", body)
+        check(status == expected, f"POST targets {body}: {status} {text[:200]}")
+        for error in valid.iter_errors(json.loads(text)) if status in (201, 202) else []:
+            failures.append(f"POST targets {body}: {error.message[:200]}")
+    check(json.loads(ask("POST", "/api/v1/targets", '{"attach": "pid:4242"}')[3])["target"] == 3, "target of an attached process")
+    for target, expected in [("2", 202), ("1", 409), ("77", 409), ("0", 404), ("x", 404), ("-1", 404)]:
+        status, _, _, text = ask("POST", f"/api/v1/targets/{target}/detach")
+        check(status == expected, f"POST targets/{target}/detach: {status} {text[:200]}")
 
 
 def main():
@@ -264,6 +278,7 @@ def main():
     pages_are_the_whole()
     guard_can_be_changed(document)
     targets_can_be_stopped(document)
+    targets_can_be_taken_and_let_go(document)
     variables_and_marks_can_be_written(document)
     prompt_lines_are_answered(document)
     finished_runs_refuse_writes()

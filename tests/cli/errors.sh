@@ -47,6 +47,11 @@ refused 125 'not "1000000000000"' run --guard-depth 1000000000000 -- ok
 refused 125 '--on-full must be one of drop|wait' run --on-full later -- ok
 refused 125 '--error-exitcode needs a number from 1 to 255' run --error-exitcode 0 -- ok
 refused 125 'cannot write to --log /nowhere/x: No such file' run --log /nowhere/x -- ok
+refused 2 'attach takes one target' attach
+refused 2 "'worker' is no target: write pid:N" attach worker
+refused 2 "'pid:0' is no target" attach pid:0
+refused 2 '--daemon takes the process as it is' attach --daemon -o x.kms pid:1
+refused 1 'no daemon is running' attach --daemon pid:1
 refused 2 'daemon: unknown option --any; --help lists them' daemon --any thing
 refused 2 'daemon: does not take "worker"' daemon worker
 refused 2 '--dir needs a value: --dir FOLDER' daemon --dir
