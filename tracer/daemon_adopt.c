@@ -114,10 +114,13 @@ uint64_t daemon_adopt_begin_ns(const struct kms_list *found)
 
 void daemon_adopt_forget(struct kms_list *found)
 {
-	struct kms_list *link;
+	struct kms_list *next;
 
-	while ((link = kms_list_pop_front(found)) != NULL)
-		free(KMS_CONTAINER_OF(link, struct daemon_run, link));
+	for (struct kms_list *it = kms_list_first(found); it; it = next) {
+		next = kms_list_next(found, it);
+		free(KMS_CONTAINER_OF(it, struct daemon_run, link));
+	}
+	kms_list_init(found);
 }
 
 void daemon_adopt(struct kms_daemon *daemon, struct kms_list *found)

@@ -144,8 +144,8 @@ int daemon_join_route(struct kms_daemon *daemon);
 
 /* daemon_attach.c */
 
-/** Takes a process: kms_fleet_attach_fn. */
-int daemon_attach(void *daemon, const char *who, const char *what, bool stopped, uint32_t *number,
+/** Takes a process: kms_fleet_attach_fn. @arg: the daemon */
+int daemon_attach(void *arg, const char *who, const char *what, bool stopped, uint32_t *number,
 		  struct kms_err *err);
 /** Asks the process of a run that has begun. The run's thread. */
 int daemon_attach_ask(struct daemon_run *run, struct kms_err *err);

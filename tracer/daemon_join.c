@@ -85,10 +85,12 @@ static void forget(struct daemon_join *join)
 
 void daemon_join_end(struct kms_daemon *daemon)
 {
-	struct kms_list *link;
+	struct kms_list *next;
 
-	while ((link = kms_list_first(&daemon->joins)) != NULL)
-		forget(KMS_CONTAINER_OF(link, struct daemon_join, link));
+	for (struct kms_list *it = kms_list_first(&daemon->joins); it; it = next) {
+		next = kms_list_next(&daemon->joins, it);
+		forget(KMS_CONTAINER_OF(it, struct daemon_join, link));
+	}
 	if (daemon->notify_fd >= 0)
 		close(daemon->notify_fd);
 }

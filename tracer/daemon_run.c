@@ -43,6 +43,11 @@ static void refresh_end(void *arg, uint64_t number)
 	kms_tracer_refresh_end(arg, number);
 }
 
+static void want(void *arg, unsigned variable, uint64_t value)
+{
+	kms_tracer_want(arg, variable, value);
+}
+
 static int show(struct daemon_run *run, struct kms_tracer *tracer, struct kms_err *err)
 {
 	const struct kms_fleet_source source = {
@@ -50,7 +55,8 @@ static int show(struct daemon_run *run, struct kms_tracer *tracer, struct kms_er
 		.is_live = true,
 		.refresh_begin = refresh_begin,
 		.refresh_end = refresh_end,
-		.refresh_arg = tracer,
+		.want = want,
+		.arg = tracer,
 	};
 
 	return kms_fleet_add(run->daemon->fleet, &source, &run->number, err);
@@ -353,14 +359,15 @@ void daemon_runs_tidy(struct kms_daemon *daemon)
 
 int daemon_runs_end(struct kms_daemon *daemon, struct kms_err *err)
 {
-	struct kms_list *link;
+	struct kms_list *next;
 	int result = 0;
 
 	atomic_store(&daemon->ending, true);
 	/* nobody adds any more, and their threads take the lock: so without it */
-	while ((link = kms_list_first(&daemon->runs)) != NULL) {
-		struct daemon_run *run = KMS_CONTAINER_OF(link, struct daemon_run, link);
+	for (struct kms_list *it = kms_list_first(&daemon->runs); it; it = next) {
+		struct daemon_run *run = KMS_CONTAINER_OF(it, struct daemon_run, link);
 
+		next = kms_list_next(&daemon->runs, it);
 		if (!run->is_joined)
 			(void)pthread_join(run->thread, NULL); /* joined once */
 		if (run->result && !result)

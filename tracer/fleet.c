@@ -185,13 +185,13 @@ static void take_shares(struct fleet_picture *picture, uint64_t *number)
 	for (size_t i = 0; i < picture->n_shares; i++) {
 		const struct kms_fleet_source *source = &picture->share[i].part->source;
 
-		number[i] = source->refresh_begin ? source->refresh_begin(source->refresh_arg) : 0;
+		number[i] = source->refresh_begin ? source->refresh_begin(source->arg) : 0;
 	}
 	for (size_t i = 0; i < picture->n_shares; i++) {
 		const struct kms_fleet_source *source = &picture->share[i].part->source;
 
 		if (source->refresh_end)
-			source->refresh_end(source->refresh_arg, number[i]);
+			source->refresh_end(source->arg, number[i]);
 	}
 	for (size_t i = 0; i < picture->n_shares; i++) {
 		const struct kms_view *view = &picture->share[i].part->source.view;
@@ -374,19 +374,20 @@ static struct fleet_part *new_part(uint32_t run, const struct kms_fleet_source *
 }
 
 /* What all processes were asked for, a new run's are asked, too. */
-static void ask_later(struct kms_fleet *fleet, const struct kms_view *view)
+static void ask_later(struct kms_fleet *fleet, const struct kms_fleet_source *source)
 {
 	struct fleet_later later[KMS_VARIABLE_COUNT];
+	const struct kms_view *view = &source->view;
 
-	if (!view->ops->variable_set)
-		return;
 	(void)pthread_mutex_lock(&fleet->lock);
 	memcpy(later, fleet->later, sizeof(later));
 	(void)pthread_mutex_unlock(&fleet->lock);
 	for (unsigned i = 0; i < KMS_VARIABLE_COUNT; i++) {
-		if (later[i].is_set) /* -ESRCH: nobody is there yet, who comes will be asked */
+		if (later[i].is_set && source->want)
+			source->want(source->arg, i, later[i].value);
+		else if (later[i].is_set && view->ops->variable_set)
 			(void)view->ops->variable_set(view->ctx, "daemon", 0, i, later[i].value,
-						      NULL);
+						      NULL); /* nobody may be there yet */
 	}
 }
 
@@ -414,7 +415,7 @@ int kms_fleet_add(struct kms_fleet *fleet, const struct kms_fleet_source *source
 	if (result)
 		free(run);
 	else
-		ask_later(fleet, &source->view);
+		ask_later(fleet, source);
 	return result;
 }
 

@@ -30,7 +30,9 @@ struct kms_fleet_source {
 	/** What acquire() waits for, begun early so that all runs are waited for together; may be NULL. */
 	uint64_t (*refresh_begin)(void *arg);
 	void (*refresh_end)(void *arg, uint64_t number);
-	void *refresh_arg;
+	/** Sets a variable in every process to come; NULL: the view's variable_set is asked. */
+	void (*want)(void *arg, unsigned variable, uint64_t value);
+	void *arg; /* of these functions */
 };
 
 /** Takes a process into the fleet; as kms_view_ops.attach. *run: the run that it became. */
@@ -56,20 +58,20 @@ struct kms_view kms_fleet_view(struct kms_fleet *fleet);
 
 /**
  * Adds a run. What was asked of all targets of the fleet is asked of it, too.
- * Shape:  *run: its number, from 1; never used again
+ * Shape:  *number: the run's, from 1; never used again
  * Errors: -ENOMEM, -ENOSPC (a million runs)
  */
-int kms_fleet_add(struct kms_fleet *fleet, const struct kms_fleet_source *source, uint32_t *run,
+int kms_fleet_add(struct kms_fleet *fleet, const struct kms_fleet_source *source, uint32_t *number,
 		  struct kms_err *err);
 
 /** Shows a run by another source from now on; returns when nobody uses the old one. Errors: -ENOMEM */
-int kms_fleet_replace(struct kms_fleet *fleet, uint32_t run, const struct kms_fleet_source *source,
-		      struct kms_err *err);
+int kms_fleet_replace(struct kms_fleet *fleet, uint32_t number,
+		      const struct kms_fleet_source *source, struct kms_err *err);
 
 /** Takes a run out; returns when nobody uses its source. */
-void kms_fleet_remove(struct kms_fleet *fleet, uint32_t run);
+void kms_fleet_remove(struct kms_fleet *fleet, uint32_t number);
 
-/** The fleet's number of a run's target, from its first picture on; 0: not known yet. */
-uint32_t kms_fleet_target(struct kms_fleet *fleet, uint32_t run, uint32_t target);
+/** The fleet's number of a target of run @number, from its first picture on; 0: not known yet. */
+uint32_t kms_fleet_target(struct kms_fleet *fleet, uint32_t number, uint32_t target);
 
 #endif

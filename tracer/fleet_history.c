@@ -27,7 +27,7 @@ struct rows {
 static void *add_row(struct rows *rows)
 {
 	size_t room = rows->room ? rows->room * 2 : 64;
-	void *grown = rows->item;
+	void *grown;
 
 	if (rows->n == rows->room) {
 		grown = rows->n < ROWS_MAX ? reallocarray(rows->item, room, rows->bytes) : NULL;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "tracer/fleet_impl.h"
+#include "tracer/options.h"
 
 enum {
 	ATTACH_LOOKS = 15, /* for the target of a process that was attached, 20 ms each */
@@ -24,6 +25,7 @@ static int copy_stack(const struct kms_view_stack *from, struct kms_view_stack *
 {
 	size_t bytes = from->n_frames * sizeof(*from->frame) + 1;
 	char *text;
+	size_t n;
 
 	for (size_t i = 0; i < from->n_frames; i++) {
 		const struct kms_view_frame *f = &from->frame[i];
@@ -45,8 +47,9 @@ static int copy_stack(const struct kms_view_stack *from, struct kms_view_stack *
 		for (size_t k = 0; k < sizeof(name) / sizeof(name[0]); k++) {
 			if (!*name[k])
 				continue;
-			*name[k] = strcpy(text, *name[k]); /* was measured */
-			text += strlen(text) + 1;
+			n = strlen(*name[k]) + 1;
+			*name[k] = memcpy(text, *name[k], n); /* was measured */
+			text += n;
 		}
 	}
 	return 0;
@@ -325,21 +328,39 @@ static int set_variable(const struct kms_view *view, uint32_t target, void *arg,
 	return view->ops->variable_set(view->ctx, job->who, target, job->variable, job->value, err);
 }
 
-/* Target 0 means those that come later, too: kept for runs to come. */
+/* With nobody there it is not checked by anybody else. */
+static int check_value(unsigned variable, uint64_t value, struct kms_err *err)
+{
+	const struct kms_variable_info *info = kms_variable_info(variable);
+
+	if (!info)
+		return kms_err_set(err, -EINVAL, "no variable %u", variable);
+	if (value >= info->min && value <= info->max)
+		return 0;
+	return kms_err_set(err, -ERANGE, "%s: %llu is out of range: %llu to %llu", info->name,
+			   (unsigned long long)value, (unsigned long long)info->min,
+			   (unsigned long long)info->max);
+}
+
+/* Target 0 means those that come later, too: kept for runs to come, also where there is none yet. */
 static int op_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
 			   uint64_t value, struct kms_err *err)
 {
 	struct kms_fleet *fleet = ctx;
 	struct variable_job job = {.who = who, .variable = variable, .value = value};
-	int result = call(fleet, target, set_variable, &job, err);
+	int result = check_value(variable, value, err);
 
-	if (target || variable >= KMS_VARIABLE_COUNT || (result && result != -ESRCH))
+	if (!result)
+		result = call(fleet, target, set_variable, &job, err);
+	/* what follows are commands to those that live */
+	if (target || variable >= KMS_VAR_COMMANDS || (result && result != -ESRCH))
 		return result;
 	(void)pthread_mutex_lock(&fleet->lock);
-	if (variable < KMS_VAR_VERIFY) /* what follows are commands to those that live */
-		fleet->later[variable] = (struct fleet_later){.is_set = true, .value = value};
+	fleet->later[variable] = (struct fleet_later){.is_set = true, .value = value};
 	(void)pthread_mutex_unlock(&fleet->lock);
-	return result;
+	if (err)
+		kms_err_clear(err);
+	return 0;
 }
 
 /* A call that has no more to it than who asks. */

@@ -153,6 +153,9 @@ int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err 
 int kms_images_request(struct kms_images *images, uint32_t target, unsigned variable,
 		       uint64_t value, struct kms_err *err);
 
+/** What kms_images_request() for target 0 leaves for those to come, also where nobody lives yet. Any thread. */
+void kms_images_want(struct kms_images *images, unsigned variable, uint64_t value);
+
 /**
  * Has one target, or with target 0 all that live, stand still; waits until they do. Any thread.
  * Errors: -ESRCH as above; -EALREADY; -EPERM: the system does not permit it; -ENOTSUP: a process of

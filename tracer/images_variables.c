@@ -145,6 +145,16 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 	return result;
 }
 
+void kms_images_want(struct kms_images *images, unsigned variable, uint64_t value)
+{
+	if (variable >= KMS_VAR_COMMANDS)
+		return; /* those are for processes that live */
+	(void)pthread_mutex_lock(&images->lock);
+	images->env.wanted.value[variable] = value;
+	images->env.wanted.is_set[variable] = true;
+	(void)pthread_mutex_unlock(&images->lock);
+}
+
 int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err *err)
 {
 	struct kms_image *image = NULL;

@@ -155,6 +155,8 @@ static bool is_region_in_use(int folder_fd, const char *name)
 
 static bool empty_folder(int fd, bool keep_living, int depth);
 
+/* NOLINTBEGIN(misc-no-recursion): DEPTH folders deep */
+
 /* Whether an entry of a folder has gone. */
 static bool remove_entry(int dir_fd, const char *name, bool keep_living, int depth)
 {
@@ -207,6 +209,8 @@ static bool empty_folder(int fd, bool keep_living, int depth)
 		return false;
 	return remove_entries(fd, false, keep_living, depth);
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 /* A folder that stands under its name no longer has been cleaned away by another tracer. */
 static bool still_there(int root_fd, const char *name, int fd)

@@ -454,6 +454,11 @@ int kms_tracer_stop(struct kms_tracer *tracer, struct kms_err *err)
 	return result;
 }
 
+void kms_tracer_want(struct kms_tracer *tracer, unsigned variable, uint64_t value)
+{
+	kms_images_want(tracer->images, variable, value);
+}
+
 void kms_tracer_wake(struct kms_tracer *tracer)
 {
 	kms_images_wake(tracer->images);

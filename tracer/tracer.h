@@ -111,6 +111,9 @@ int kms_tracer_sync_end(struct kms_tracer *tracer, uint64_t number, int timeout_
 uint64_t kms_tracer_refresh_begin(struct kms_tracer *tracer);
 void kms_tracer_refresh_end(struct kms_tracer *tracer, uint64_t number);
 
+/** Sets a variable in every process to come. Any thread. */
+void kms_tracer_want(struct kms_tracer *tracer, unsigned variable, uint64_t value);
+
 /** Makes the reader look at once. Any thread. */
 void kms_tracer_wake(struct kms_tracer *tracer);
 

@@ -252,6 +252,17 @@ static int execute_with_screen(struct run *run)
 	return kms_beside_run(&run->beside);
 }
 
+/* The daemon has a port, or none, whatever a run wishes. */
+static bool fits_daemon(const struct run *run)
+{
+	if (!run->values->daemon || !run->values->http.where)
+		return true;
+	kms_cli_error(run->cli,
+		      "--http goes with a tracer of our own; the daemon's port is that of "
+		      "`kmemscope daemon --http`");
+	return false;
+}
+
 static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
 {
 	struct run *run = calloc(1, sizeof(*run)); /* two paths: too much for a stack */
@@ -267,6 +278,10 @@ static int run_program(struct kms_cli *cli, void *v, char **args, int n_args)
 	run->values = v;
 	run->info.wait_status = -1;
 	cli->color &= !run->values->no_color;
+	if (!fits_daemon(run)) {
+		free(run);
+		return status;
+	}
 	if (load_suppressions(run) == 0 && open_log(run) == 0) {
 		run->argv = args;
 		if (make_settings(run) < 0)

@@ -47,6 +47,7 @@ refused 125 'not "1000000000000"' run --guard-depth 1000000000000 -- ok
 refused 125 '--on-full must be one of drop|wait' run --on-full later -- ok
 refused 125 '--error-exitcode needs a number from 1 to 255' run --error-exitcode 0 -- ok
 refused 125 'cannot write to --log /nowhere/x: No such file' run --log /nowhere/x -- ok
+refused 125 "the daemon's port is that of" run --daemon --http 0 -- ok
 refused 2 'attach takes one target' attach
 refused 2 "'worker' is no target: write pid:N" attach worker
 refused 2 "'pid:0' is no target" attach pid:0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The daemon: who joins and how, many targets at once, one API over all of them, its end.
 
-usage: daemon.py alone|join|views|many|depth|killed|attached [SECONDS]      SECONDS: how long each of many works (1)
+usage: daemon.py alone|join|views|many|depth|killed|attached|prompt [SECONDS]      SECONDS: how long each of many works (1)
 """
 
 import http.client
@@ -447,7 +447,39 @@ def attached(checks):
         daemon.end()
 
 
-TESTS = {"alone": alone, "attached": attached, "killed": killed, "join": join, "views": views, "depth": depth}
+def prompt(checks):
+    """`run -d --daemon`, the prompt and the screen on the daemon; a write is for those to come, too."""
+    with kms.Workspace("daemon-prompt") as workspace:
+        daemon = Daemon(workspace)
+        argv = [PACED, 20000, RATE, 64, "hold"]
+        first = workspace.start(daemon.run_argv(*argv, options=("-q", "-d")))
+        target = kms.wait_for(lambda: (daemon.targets() or [None])[0], DEADLINE_S, "it is there")
+        kms.wait_for(lambda: daemon.targets()[0]["state"] == "stopped", DEADLINE_S, "it stands")
+        done = workspace.run([kms.KMEMSCOPE, "db", "-e", "w kmem_guard_depth 0t1000", "-e", "c",
+                              "daemon"])
+        checks.equal(done.status, 0, f"the prompt: {done!r} {done.stdout}")
+        half(first)
+        kms.wait_for(lambda: depths(daemon, [target["id"]]) == [(1000, 1024, False)], DEADLINE_S,
+                     "the depth is in force")
+        later = workspace.start(argv, env=daemon.joins())
+        half(later)
+        i = daemon.target_of(later.pid)["id"]
+        kms.wait_for(lambda: depths(daemon, [i]) in ([(1000, 1024, False)], [(1000, 0, True)]),
+                     DEADLINE_S, "one that came later was asked for it, too")
+        go_on(later)
+        later.communicate(timeout=DEADLINE_S)
+        kms.wait_for(lambda: depths(daemon, [i]) == [(1000, 1024, False)], DEADLINE_S,
+                     "and has taken it up")
+        screen = workspace.run([kms.KMEMSCOPE, "top", "--once", "--size", "80x24", "daemon"])
+        checks.that(screen.status == 0 and b"malloc-" in screen.stdout, "the screen",
+                    screen.stdout)
+        go_on(first)
+        checks.equal(first.wait(DEADLINE_S), 0, "its end")
+        daemon.wait_ended()
+        daemon.end()
+
+
+TESTS = {"alone": alone, "prompt": prompt, "attached": attached, "killed": killed, "join": join, "views": views, "depth": depth}
 
 
 def main():

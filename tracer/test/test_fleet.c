@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/test/unit.h"
+#include "schema/variables.h"
 #include "tracer/fleet.h"
 #include "tracer/stack_id.h"
 
@@ -237,7 +238,7 @@ static int setup(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct kms_fleet_source source;
 
-		b->source[i] = new_source(i ? 50 : 3, i * 1000);
+		b->source[i] = new_source(i ? 50 : 3, i ? 1000 : 0);
 		source = live(b->source[i]);
 		assert_int_equal(kms_fleet_add(b->fleet, &source, &b->run[i], NULL), 0);
 	}
@@ -401,7 +402,8 @@ static void a_variable_goes_to_one_target_or_to_all_and_those_to_come(void **sta
 	uint32_t run;
 
 	ops->release(b->view.ctx, ops->acquire(b->view.ctx));
-	assert_int_equal(ops->variable_set(b->view.ctx, "test", 4, KMS_REQUEST_ITEMS, 5, NULL), 0);
+	assert_int_equal(ops->variable_set(b->view.ctx, "test", 4, KMS_VAR_GUARD_DEPTH, 5, NULL),
+			 0);
 	assert_int_equal(b->source[1]->variable, 5);
 	assert_int_equal(b->source[1]->variable_target, 2);
 	assert_int_equal(b->source[0]->variable, 0);
@@ -414,7 +416,11 @@ static void a_variable_goes_to_one_target_or_to_all_and_those_to_come(void **sta
 	assert_int_equal(ops->variable_set(b->view.ctx, "test", 0, 0, 11, NULL), 0);
 	assert_int_equal(b->source[1]->variable, 11);
 	b->source[1]->variable_result = late->variable_result = -ESRCH;
-	assert_int_equal(ops->variable_set(b->view.ctx, "test", 0, 0, 12, NULL), -ESRCH);
+	assert_int_equal(ops->variable_set(b->view.ctx, "test", 0, 0, 12, NULL), 0);
+	assert_int_equal(ops->variable_set(b->view.ctx, "test", 0, KMS_VAR_VERIFY, 1, NULL),
+			 -ESRCH);
+	assert_int_equal(ops->variable_set(b->view.ctx, "test", 0, 0, UINT64_MAX, NULL), -ERANGE);
+	assert_int_equal(ops->variable_set(b->view.ctx, "test", 4, 9999, 1, NULL), -EINVAL);
 	kms_fleet_remove(b->fleet, run);
 	assert_int_equal(late->held, 0);
 	free(late);
@@ -542,7 +548,8 @@ static void a_fleet_without_runs_has_a_picture(void **state)
 	assert_true(s->wall_ns > 0);
 	assert_false(s->finished);
 	view.ops->release(view.ctx, s);
-	assert_int_equal(view.ops->variable_set(view.ctx, "test", 0, 0, 1, NULL), -ESRCH);
+	assert_int_equal(view.ops->variable_set(view.ctx, "test", 1, 0, 1, NULL), -ESRCH);
+	assert_int_equal(view.ops->stop(view.ctx, "test", 0, NULL), -ESRCH);
 	kms_fleet_destroy(fleet);
 }
 
