@@ -531,42 +531,6 @@ static int mark(void *ctx, const char *who, const char *name, uint64_t *id, stru
 	return 0;
 }
 
-static int attach(void *ctx, const char *who, const char *what, bool stopped, uint32_t *target,
-		  struct kms_err *err)
-{
-	static const struct {
-		const char *what;
-		int result;
-		uint32_t target;
-	} known[] = {
-		{"pid:4242", 0,      3},
-                {"pid:1",    0,      0},
-                {"pid:2",    -EBUSY, 0},
-		{"pid:3",    -ESRCH, 0},
-                {"pid:5",    -EPERM, 0},
-	};
-	struct fixture *f = ctx;
-
-	(void)stopped;
-	snprintf(f->who, sizeof(f->who), "%s", who);
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcmp(what, known[i].what) != 0)
-			continue;
-		*target = known[i].target;
-		return known[i].result ? kms_err_set(err, known[i].result, "no") : 0;
-	}
-	return kms_err_set(err, -EINVAL, "%s is no process", what);
-}
-
-static int detach(void *ctx, const char *who, uint32_t target, struct kms_err *err)
-{
-	struct fixture *f = ctx;
-
-	(void)target, (void)err;
-	snprintf(f->who, sizeof(f->who), "%s", who);
-	return 0;
-}
-
 static int marks(void *ctx, int (*emit)(void *arg, const struct kms_view_mark *mark), void *arg,
 		 struct kms_err *err)
 {
@@ -726,8 +690,7 @@ void fixture_init(struct fixture *f, bool live)
 		f->ops.variable_get = variable_get;
 		f->ops.variable_set = variable_set;
 		f->ops.mark = mark;
-		f->ops.attach = attach;
-		f->ops.detach = detach;
+		fixture_attach_init(f);
 	}
 	f->view = (struct kms_view){&f->ops, f};
 }

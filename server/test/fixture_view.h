@@ -76,6 +76,9 @@ struct fixture {
 /** Fills @fixture; @live: it runs and takes writes, else it is a finished trace. */
 void fixture_init(struct fixture *fixture, bool live);
 
+/** Adds attach and detach. */
+void fixture_attach_init(struct fixture *f);
+
 /** What changes in the documents of one topic each. */
 enum fixture_change {
 	FIXTURE_STATS,  /* another allocation */
