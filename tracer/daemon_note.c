@@ -33,7 +33,7 @@ enum {
 static void add_line(struct kms_buf *buf, const char *text)
 {
 	for (; *text; text++)
-		kms_buf_add_char(buf, *text != '\n' ? *text : (char)' ');
+		kms_buf_add_char(buf, *text == '\n' ? ' ' : *text);
 	kms_buf_add_char(buf, '\n');
 }
 
@@ -82,33 +82,25 @@ static bool take_line(char **text, char *to, size_t room)
 	return true;
 }
 
-/* PID STARTED_MONO_NS STARTED_WALL_NS */
-static bool take_numbers(const char *line, struct daemon_run *run)
-{
-	char *end;
-	long pid = line ? strtol(line, &end, 10) : 0;
-
-	if (pid <= 0 || pid > INT32_MAX || *end != ' ')
-		return false;
-	run->pid = (pid_t)pid;
-	run->started_mono_ns = strtoull(end, &end, 10);
-	run->started_wall_ns = strtoull(end, &end, 10);
-	return *end == '\0';
-}
-
 bool daemon_note_read(struct daemon_run *run)
 {
 	KMS_AUTO_FREE char *text = NULL;
 	char path[PATH_MAX + 16];
-	char *at;
+	char *at, *line;
 	size_t n;
+	long pid;
 
 	snprintf(path, sizeof(path), "%s/%s", run->run_dir, NOTE_NAME);
 	if (kms_read_file(path, NOTE_BYTES, &text, &n, NULL) < 0)
 		return false;
 	at = text;
-	if (!take_numbers(next_line(&at), run))
+	line = next_line(&at);
+	if (!line ||
+	    sscanf(line, "%ld %" SCNu64 " %" SCNu64, &pid, &run->started_mono_ns,
+		   &run->started_wall_ns) != 3 ||
+	    pid <= 0 || pid > INT32_MAX)
 		return false;
+	run->pid = (pid_t)pid;
 	return take_line(&at, run->name, sizeof(run->name)) &&
 	       take_line(&at, run->command, sizeof(run->command)) &&
 	       take_line(&at, run->first, sizeof(run->first)) && run->first[0] == '/' &&
