@@ -153,7 +153,7 @@ int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err 
 int kms_images_request(struct kms_images *images, uint32_t target, unsigned variable,
 		       uint64_t value, struct kms_err *err);
 
-/** What kms_images_request() for target 0 leaves for those to come, also where nobody lives yet. Any thread. */
+/** kms_images_request() for target 0 of a variable that is no command; that nobody lives yet is no error. Any thread. */
 void kms_images_want(struct kms_images *images, unsigned variable, uint64_t value);
 
 /**

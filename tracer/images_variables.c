@@ -147,11 +147,20 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 
 void kms_images_want(struct kms_images *images, unsigned variable, uint64_t value)
 {
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	uint64_t seq;
+
 	if (variable >= KMS_VAR_COMMANDS)
 		return; /* those are for processes that live */
 	(void)pthread_mutex_lock(&images->lock);
 	images->env.wanted.value[variable] = value;
 	images->env.wanted.is_set[variable] = true;
+	/* who was quicker than this call is asked now; whose memory is gone need not be */
+	while (kms_images_next_slot(images, 0, &image, &slot)) {
+		(void)kms_control_request(&image->control, slot, variable, value, &seq);
+		image->slot[slot].counters_ns = 0;
+	}
 	(void)pthread_mutex_unlock(&images->lock);
 }
 

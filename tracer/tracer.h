@@ -111,7 +111,7 @@ int kms_tracer_sync_end(struct kms_tracer *tracer, uint64_t number, int timeout_
 uint64_t kms_tracer_refresh_begin(struct kms_tracer *tracer);
 void kms_tracer_refresh_end(struct kms_tracer *tracer, uint64_t number);
 
-/** Sets a variable in every process to come. Any thread. */
+/** Sets a variable in every process that lives and every one to come, if any. Any thread. */
 void kms_tracer_want(struct kms_tracer *tracer, unsigned variable, uint64_t value);
 
 /** Makes the reader look at once. Any thread. */
