@@ -9,36 +9,42 @@
 
 static const char more[] = "--db_more--";
 
-/* One key, as soon as it is pressed; 0: there is no more to read. */
-static char read_key(void)
+/* Keys come as they are pressed and are not shown, from before the question until its answer. */
+static bool read_keys(struct termios *before)
 {
-	struct termios before;
 	struct termios raw;
-	char key = 0;
-	ssize_t n;
 
-	if (tcgetattr(STDIN_FILENO, &before) < 0)
-		return 0;
-	raw = before;
+	if (tcgetattr(STDIN_FILENO, before) < 0)
+		return false;
+	raw = *before;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* signals stay: ^C still ends us */
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
-	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-	n = read(STDIN_FILENO, &key, 1);
-	(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
-	return (char)(n == 1 ? key : 0);
+	return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+/* One key; 0: there is no more to read. */
+static char read_key(void)
+{
+	char key = 0;
+
+	return (char)(read(STDIN_FILENO, &key, 1) == 1 ? key : 0);
 }
 
 /* How many lines may follow; 0: no more are wanted. */
 static int ask(FILE *to, int page)
 {
+	struct termios before;
 	char key;
 
+	if (!read_keys(&before))
+		return 0;
 	fputs(more, to);
 	(void)fflush(to); /* what cannot be shown cannot be asked */
 	do
 		key = read_key();
 	while (key && !strchr(" \r\nqQ", key));
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
 	fprintf(to, "\r%*s\r", (int)strlen(more), "");
 	if (key == ' ')
 		return page;

@@ -71,9 +71,12 @@ static void take(struct worker *w, unsigned i)
 
 	w->pool_of[i] = (unsigned)(kt_random(&w->random) % POOLS);
 	o = pool_cache_get(pool[w->pool_of[i]].pc, PR_WAITOK);
-	KT_CHECK(o && o->magic == MAGIC, "taken %p: not constructed", (void *)o);
-	KT_CHECK(o->owner == 0, "taken %p: owned by %u", (void *)o, o->owner);
-	o->owner = w->number;
+	KT_CHECK(o, "PR_WAITOK gave nothing");
+	if (o) {
+		KT_CHECK(o->magic == MAGIC, "taken %p: not constructed", (void *)o);
+		KT_CHECK(o->owner == 0, "taken %p: owned by %u", (void *)o, o->owner);
+		o->owner = w->number;
+	}
 	w->held[i] = o;
 }
 

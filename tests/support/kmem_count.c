@@ -202,10 +202,13 @@ void pool_cache_destroy(pool_cache_t pc)
 
 void *ddi_umem_alloc(size_t size, int flags, ddi_umem_cookie_t *cookiep)
 {
-	struct umem *umem = malloc(sizeof(*umem));
+	struct umem *umem;
 
 	(void)flags;
-	if (!umem || !cookiep)
+	if (!cookiep)
+		return NULL;
+	umem = malloc(sizeof(*umem));
+	if (!umem)
 		abort();
 	umem->bytes = (size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 	umem->start = aligned_alloc(PAGE_BYTES, umem->bytes + PAGE_BYTES);

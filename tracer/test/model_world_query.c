@@ -93,17 +93,15 @@ static bool same_blocks(const struct world *w, const struct kms_model *model,
 static bool check_lists(const struct world *w, const struct kms_model *model,
 			const struct world_process *p)
 {
-	const struct kms_block_query queries[] = {
-		{.target = p->target, .limit = SIZE_MAX},
-		{.target = p->target, .limit = PAGE_LIMIT},
-		{.target = p->target, .limit = PAGE_LIMIT, .min_bytes = 100},
-		{.target = p->target, .limit = 1, .site = kms_stack_id(w->config.image, 3)},
-	};
+	const struct kms_block_query all = {.target = p->target, .limit = SIZE_MAX};
+	struct kms_block_query paged = all, large = all, of_site = all;
 
-	for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++)
-		if (!same_blocks(w, model, p, &queries[i]))
-			return false;
-	return true;
+	paged.limit = large.limit = PAGE_LIMIT;
+	large.min_bytes = 100;
+	of_site.limit = 1;
+	of_site.site = kms_stack_id(w->config.image, 3);
+	return same_blocks(w, model, p, &all) && same_blocks(w, model, p, &paged) &&
+	       same_blocks(w, model, p, &large) && same_blocks(w, model, p, &of_site);
 }
 
 /* First and last byte of a live block are its own; inherited ones are, too. */
@@ -119,8 +117,8 @@ static bool check_whatis(const struct kms_model *model, const struct world_proce
 		if (row.block.address == b->address && row.block.state == KMS_BLOCK_LIVE &&
 		    row.block.bytes == b->size)
 			continue;
-		printf("target %u address %" PRIx64 " is %s of %" PRIx64 ", should be live of %" PRIx64
-		       "\n",
+		printf("target %u address %" PRIx64 " is %s of %" PRIx64
+		       ", should be live of %" PRIx64 "\n",
 		       p->target, b->address + offsets[i],
 		       row.block.state == KMS_BLOCK_LIVE ? "live" : "free", row.block.address,
 		       b->address);
@@ -180,8 +178,8 @@ static bool check_slab(const struct kms_model_slab_list *list, const struct worl
 
 		live += b->live && b->known;
 		if (bit != (b->live && b->known)) {
-			printf("target %u: slab %" PRIx64 ", bit %u is %d\n", p->target, place->base,
-			       i, bit);
+			printf("target %u: slab %" PRIx64 ", bit %u is %d\n", p->target,
+			       place->base, i, bit);
 			return false;
 		}
 	}
@@ -191,8 +189,8 @@ static bool check_slab(const struct kms_model_slab_list *list, const struct worl
 /* Every slab is listed, under its cache, and no other. */
 static bool check_slabs(const struct kms_model *model, const struct world_process *p)
 {
-	static const char *const names[WORLD_CACHES] = {"cache-16",  "cache-32",   "cache-48",
-							"cache-80",  "cache-256",  "cache-1024",
+	static const char *const names[WORLD_CACHES] = {"cache-16",   "cache-32",  "cache-48",
+							"cache-80",   "cache-256", "cache-1024",
 							"cache-2048", "cache-0"};
 	bool good = true;
 

@@ -58,16 +58,17 @@ static struct world *make_world(void)
 	struct world *world = calloc(1, sizeof(*world));
 
 	assert_non_null(world);
-	world->span[1] = (struct kms_span){.base = 0x10000000,
-					   .side_address = (uintptr_t)world->side[0],
-					   .pages = 2,
-					   .count = BLOCKS,
-					   .stride_bytes = 128,
-					   .first_bytes = 24, /* 8 of the last block's stride are missing */
-					   .usable_bytes = 104,
-					   .cache = 3,
-					   .checks = KMS_CHECK_SIZE,
-					   .state = KMS_SPAN_SLAB};
+	world->span[1] =
+		(struct kms_span){.base = 0x10000000,
+				  .side_address = (uintptr_t)world->side[0],
+				  .pages = 2,
+				  .count = BLOCKS,
+				  .stride_bytes = 128,
+				  .first_bytes = 24, /* 8 of the last block's stride are missing */
+				  .usable_bytes = 104,
+				  .cache = 3,
+				  .checks = KMS_CHECK_SIZE,
+				  .state = KMS_SPAN_SLAB};
 	world->span[2] = (struct kms_span){.base = 0x20000000,
 					   .side_address = (uintptr_t)world->side[1],
 					   .large_bytes = UINT64_C(5) << 30,
