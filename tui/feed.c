@@ -219,13 +219,22 @@ static int fetch(struct kms_feed_worker *worker, enum kms_feed_document document
 		 cJSON **json, struct kms_err *err)
 {
 	struct kms_feed *feed = worker->feed;
+	cJSON *stats = NULL;
 	uint64_t end_ns;
+	int ret;
 
 	if (document != KMS_FEED_EVENTS)
 		return kms_client_json(worker->client, path, json, err);
 	lock(feed);
 	end_ns = feed->snapshot_time_ns;
 	unlock(feed);
+	if (end_ns == 0) { /* nobody has been told the run's time yet */
+		ret = kms_client_json(worker->client, "/api/v1/stats", &stats, err);
+		if (ret < 0)
+			return ret;
+		end_ns = kms_json_number(kms_json_member(stats, "snapshot"), "time_ns");
+		cJSON_Delete(stats);
+	}
 	return kms_feed_events(worker, end_ns, json, err);
 }
 

@@ -66,8 +66,8 @@ struct kms_feed {
 /**
  * The newest events of a source: about KMS_FEED_EVENT_ROWS of them, as the API's document.
  *
- * The API's pages begin at a time and go on; so this asks from a time near the end on, and learns how
- * far back that has to be.
+ * The API's pages begin at a time and go on; so this asks from a time near the end on, reads on
+ * to the end, and learns how far back that has to be.
  * Shape:  end_ns is the run's time
  * Owner:  the caller deletes it. Errors: as kms_client_json()
  */

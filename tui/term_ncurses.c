@@ -190,8 +190,9 @@ static void init_colors(struct kms_term *term)
 	}
 	(void)use_default_colors();
 	for (int i = 0; i < KMS_INKS; i++)
-		(void)init_pair(pair_of((uint8_t)i),
-				COLORS >= WITH_256_COLORS ? looks[i].of_256 : looks[i].of_8, -1);
+		(void)init_pair(
+			pair_of((uint8_t)i),
+			(short)(COLORS >= WITH_256_COLORS ? looks[i].of_256 : looks[i].of_8), -1);
 }
 
 static void init_input(const struct kms_term_options *options)

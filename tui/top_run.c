@@ -227,21 +227,33 @@ int kms_top_run(struct kms_cli *cli, const struct kms_source *source,
 	return ret < 0 ? kms_cli_fail(cli, &err, KMS_EXIT_FAILED) : KMS_EXIT_OK;
 }
 
-/* Waits until everything that the frame shows is there, or the source failed. */
-static int wait_for_all(struct run *run, const struct kms_feed_want *want, struct kms_err *err)
+/* Whether everything that the frame shows is there. */
+static bool has_all(const struct run *run, const struct kms_feed_want *want)
+{
+	const struct kms_doc *caches = run->top.doc[KMS_FEED_CACHES];
+
+	for (int i = 0; i < KMS_FEED_DOCUMENTS; i++)
+		if (want->documents >> i & 1 && !run->top.doc[i])
+			return false;
+	return !want->sum || !caches || strstr(caches->path, "sum=1");
+}
+
+/* Waits for it, or until the source fails. What is wanted may depend on what came. */
+static int wait_for_all(struct run *run, struct kms_err *err)
 {
 	struct pollfd p = {.fd = kms_feed_fd(run->feed), .events = POLLIN};
-	bool all = false;
+	struct kms_feed_want want;
 
-	while (!all) {
+	for (;;) {
+		kms_top_want(&run->top, &want);
+		kms_feed_want(run->feed, &want);
+		if (has_all(run, &want))
+			break;
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			return kms_err_sys(err, -errno, "poll", NULL);
 		take_news(run);
 		if (run->top.state == KMS_FEED_LOST)
 			return kms_err_set(err, -ECONNRESET, "%s", run->top.reason);
-		all = true;
-		for (int i = 0; i < KMS_FEED_DOCUMENTS; i++)
-			all &= !(want->documents >> i & 1) || run->top.doc[i] != NULL;
 	}
 	if (!run->top.doc[KMS_FEED_STATS]->json) /* refused: no token, no such target */
 		return kms_err_set(err, -EREMOTEIO, "%s", run->top.doc[KMS_FEED_STATS]->error);
@@ -264,7 +276,6 @@ int kms_top_once(struct kms_cli *cli, const struct kms_source *source,
 {
 	struct kms_err err = KMS_ERR_INIT;
 	struct run *run = create(config);
-	struct kms_feed_want want;
 	int ret;
 
 	if (!run) {
@@ -278,9 +289,7 @@ int kms_top_once(struct kms_cli *cli, const struct kms_source *source,
 	if (ret == 0) {
 		run->top.width = run->screen.width;
 		run->top.height = run->screen.height;
-		kms_top_want(&run->top, &want);
-		kms_feed_want(run->feed, &want);
-		ret = wait_for_all(run, &want, &err);
+		ret = wait_for_all(run, &err);
 	}
 	if (ret == 0)
 		print_frame(cli, run);
