@@ -160,14 +160,31 @@ static struct kms_fmt size_of(const struct kms_top *top, const cJSON *object, co
 	return kms_fmt_size(kms_json_number(object, name), top->units);
 }
 
+/* Slots of the guard FIFO: rounded where what stands behind them would be cut off. Returns the columns. */
+static int draw_guard(struct kms_screen *screen, const cJSON *guard, int x, int room)
+{
+	uint64_t used = kms_json_number(guard, "used");
+	uint64_t depth = kms_json_number(guard, "depth");
+	char text[64];
+	int n;
+
+	if (!depth && !used)
+		return kms_screen_put(screen, x, 1, room, KMS_INK_PLAIN, "  guard off");
+	n = snprintf(text, sizeof(text), "  guard %" PRIu64 "/%" PRIu64, used, depth);
+	if (n > room)
+		snprintf(text, sizeof(text), "  guard %s/%s", kms_fmt_rate(used).text,
+			 kms_fmt_rate(depth).text);
+	return kms_screen_put(screen, x, 1, room, KMS_INK_PLAIN, text);
+}
+
 static void draw_figures(struct kms_top *top, struct kms_screen *screen)
 {
 	const cJSON *stats = json_of(top, KMS_FEED_STATS);
 	const cJSON *guard = kms_json_member(stats, "guard");
 	uint64_t suspects = count_suspects(top);
 	uint64_t faults = kms_json_number(stats, "faults");
-	uint64_t depth = kms_json_number(guard, "depth");
 	int width = screen->width;
+	char leaks[48];
 	char text[48];
 	int n;
 	int x;
@@ -180,14 +197,9 @@ static void draw_figures(struct kms_top *top, struct kms_screen *screen)
 				     : size_of(top, stats, "peak_bytes").text,
 			     kms_fmt_rate(kms_json_number(stats, "alloc_rate")).text,
 			     kms_fmt_rate(kms_json_number(stats, "free_rate")).text);
-	if (depth || kms_json_number(guard, "used"))
-		x += kms_screen_print(screen, x, 1, width - x, KMS_INK_PLAIN,
-				      "  guard %" PRIu64 "/%" PRIu64,
-				      kms_json_number(guard, "used"), depth);
-	else
-		x += kms_screen_put(screen, x, 1, width - x, KMS_INK_PLAIN, "  guard off");
-	x += kms_screen_print(screen, x, 1, width - x, suspects ? KMS_INK_BAD : KMS_INK_PLAIN,
-			      "  leaks %" PRIu64 "%s", suspects, suspects ? "!" : "");
+	n = snprintf(leaks, sizeof(leaks), "  leaks %" PRIu64 "%s", suspects, suspects ? "!" : "");
+	x += draw_guard(screen, guard, x, width - x - n);
+	x += kms_screen_put(screen, x, 1, width - x, suspects ? KMS_INK_BAD : KMS_INK_PLAIN, leaks);
 	n = snprintf(text, sizeof(text), "  faults %" PRIu64 "%s", faults, faults ? "!" : "");
 	if (n <= width - x) /* else the tab of that name says it */
 		kms_screen_put(screen, x, 1, n, faults ? KMS_INK_BAD : KMS_INK_PLAIN, text);
