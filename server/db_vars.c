@@ -139,7 +139,7 @@ struct kms_ddb_text kms_ddb_place(const struct kms_ddb *db, uint64_t address)
 	if (!variable || offset > db->state->var[KMS_DDB_MAXOFF])
 		return kms_ddb_number(db, address);
 	if (offset)
-		snprintf(out.text, sizeof(out.text), "kmem:%.50s+0x%" PRIx64, variable->name,
+		snprintf(out.text, sizeof(out.text), "kmem:%.38s+0x%" PRIx64, variable->name,
 			 offset);
 	else
 		snprintf(out.text, sizeof(out.text), "kmem:%.50s", variable->name);
