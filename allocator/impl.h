@@ -287,7 +287,6 @@ struct kms_heap {
 	uint32_t announced;              /* the record of the image's exec is written */
 	uint32_t no_attention;           /* stands in for the request page's word */
 	const uint32_t *alone_attention; /* that word while nobody can read the region */
-	uint64_t alone_panic;            /* kmem_panic as it was before a tracer came */
 	uint64_t acked_seq;
 	uint64_t requested[KMS_VARIABLE_COUNT]; /* last request taken up */
 	bool was_requested[KMS_VARIABLE_COUNT]; /* there was one */

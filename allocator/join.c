@@ -84,8 +84,9 @@ bool kms_heap_join(struct kms_heap *heap)
 
 void kms_heap_leave(struct kms_heap *heap)
 {
+	/* kmem_panic stays what the session made of it: checks that it switched on, a guard of some depth,
+	 * must not end a program that nobody looks at any more */
 	heap->shared = 0;
-	heap->variable[KMS_VAR_PANIC] = heap->alone_panic;
 	/* pairs with the tracer: what the rings hold is nearly all that comes */
 	__atomic_store_n(&heap->slot->state, KMS_SLOT_LEFT, __ATOMIC_RELEASE);
 }

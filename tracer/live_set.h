@@ -36,10 +36,17 @@ enum kms_live_flags {
 	KMS_LIVE_GUESSED = 1 << 15, /* the cache is a guess, no slab event told */
 	KMS_LIVE_LARGE = 1 << 7,    /* the only block of its slab: its events have exact times */
 	KMS_LIVE_TOLD = 1 << 5,     /* its own record said the cache: no slab knows better */
-	KMS_LIVE_BASE = 1 << 5, /* it was there when the session began; no event has told of it */
+	KMS_LIVE_BASE = 1 << 9, /* it was there when the session began; no event has told of it */
 	KMS_LIVE_WAS_OPEN = 1 << 6, /* in struct kms_past only: the entry was OPEN before */
-	KMS_LIVE_EVENT_FLAGS = 0x7f1f,
+	KMS_LIVE_EVENT_FLAGS =
+		0x7d1f, /* all but KMS_ATTR_REALLOC, which says nothing of a live block */
 };
+
+_Static_assert((KMS_LIVE_GUESSED ^ KMS_LIVE_LARGE ^ KMS_LIVE_TOLD ^ KMS_LIVE_BASE ^
+		KMS_LIVE_WAS_OPEN ^ KMS_LIVE_EVENT_FLAGS) ==
+		       KMS_LIVE_GUESSED + KMS_LIVE_LARGE + KMS_LIVE_TOLD + KMS_LIVE_BASE +
+			       KMS_LIVE_WAS_OPEN + KMS_LIVE_EVENT_FLAGS,
+	       "each has a bit of its own");
 
 enum kms_live_bits {
 	KMS_LIVE_KNOWN = 1 << 12,  /* the entry is in use */

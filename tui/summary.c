@@ -28,21 +28,15 @@ static int load_leaks(struct kms_client *client, const struct kms_suppressions *
 	return kms_client_json(client, "/api/v1/leaks?limit=3", leaks, err);
 }
 
-int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
-		     const struct kms_suppressions *suppressions, struct kms_summary *summary,
-		     struct kms_err *err)
+static int load(const struct kms_cli *cli, const struct kms_source *source,
+		const struct kms_suppressions *suppressions, struct kms_summary *summary,
+		struct kms_err *err)
 {
-	struct kms_source source = {.kind = KMS_SOURCE_FILE};
 	struct kms_client *client;
 	int ret;
 
 	memset(summary, 0, sizeof(*summary));
-	if (info->background && info->socket[0])
-		source.kind = KMS_SOURCE_SESSION;
-	snprintf(source.path, sizeof(source.path), "%s",
-		 source.kind == KMS_SOURCE_SESSION ? info->socket : info->file);
-	snprintf(source.name, sizeof(source.name), "of pid %d", (int)info->pid);
-	ret = kms_client_open(cli->hooks, &source, &client, err);
+	ret = kms_client_open(cli->hooks, source, &client, err);
 	if (ret < 0)
 		return ret;
 	ret = kms_client_json(client, "/api/v1/stats", &summary->stats, err);
@@ -52,6 +46,26 @@ int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
 		ret = load_leaks(client, suppressions, &summary->leaks, err);
 	kms_client_close(client);
 	return ret;
+}
+
+int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
+		     const struct kms_suppressions *suppressions, struct kms_summary *summary,
+		     struct kms_err *err)
+{
+	struct kms_source source = {.kind = KMS_SOURCE_SESSION};
+
+	snprintf(source.name, sizeof(source.name), "of pid %d", (int)info->pid);
+	if (info->background && info->socket[0]) {
+		snprintf(source.path, sizeof(source.path), "%s", info->socket);
+		if (load(cli, &source, suppressions, summary, err) == 0)
+			return 0;
+		/* those in the background have ended meanwhile: the file is complete */
+		kms_summary_deinit(summary);
+		kms_err_clear(err);
+	}
+	source.kind = KMS_SOURCE_FILE;
+	snprintf(source.path, sizeof(source.path), "%s", info->file);
+	return load(cli, &source, suppressions, summary, err);
 }
 
 void kms_summary_deinit(struct kms_summary *summary)

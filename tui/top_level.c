@@ -55,12 +55,13 @@ static void slabs_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 
 static void blocks_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 {
-	char id[24];
-	char after[48];
+	const char *cache = kms_json_text(row, "cache");
+	char after[64];
 
-	snprintf(id, sizeof(id), "%" PRIu64, kms_json_number(row, "stack_id"));
-	snprintf(after, sizeof(after), "&limit=%d", BLOCK_ROWS);
-	make_path(path, "/api/v1/blocks?site=", id, after, row);
+	/* one stack may serve several caches, and a leak is of one */
+	snprintf(after, sizeof(after), "%ssite=%" PRIu64 "&limit=%d", *cache ? "&" : "",
+		 kms_json_number(row, "stack_id"), BLOCK_ROWS);
+	make_path(path, *cache ? "/api/v1/blocks?cache=" : "/api/v1/blocks?", cache, after, row);
 }
 
 static void fault_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])

@@ -110,7 +110,6 @@ static int join(struct kms_heap *heap, const char *folder, const char *options)
 		(void)munmap(memory, heap->region->region_bytes);
 		return -ENOMEM;
 	}
-	heap->alone_panic = heap->variable[KMS_VAR_PANIC];
 	kms_control_parse(heap, options, NULL);
 	move(heap, memory, stacks);
 	/* Tracing keeps sizes: the checks may have changed with it. */
