@@ -102,7 +102,7 @@ static bool admit_tcp(struct kms_http_request *request, struct kms_http_refusal 
 		return false;
 	snprintf(request->who, sizeof(request->who), "%s %s %s", verdict.kind,
 		 verdict.scope == KMS_SCOPE_WRITE ? "write" : "read", peer);
-	request->in.read_only = verdict.scope == KMS_SCOPE_READ;
+	request->in.read_only = verdict.scope != KMS_SCOPE_WRITE; /* nobody, too: no credentials */
 	request->in.access = &tcp->access;
 	return true;
 }

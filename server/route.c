@@ -61,7 +61,8 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/events", TARGET | PAGE | EVENTS, kms_res_events),
 	GET("/api/v1/sites", TARGET | PAGE | MIN_BYTES, kms_res_sites),
 	GET("/api/v1/session", 0, kms_res_session),
-	POST("/api/v1/session", 0, kms_res_session_post),
+ /* who logs in has no rights yet */
+	{"POST", "/api/v1/session", 0, kms_res_session_post, true},
 	GET("/api/v1/loss", TARGET, kms_res_loss),
 	GET("/api/v1/stream", TARGET | STREAM, kms_res_stream),
 	GET("/api/v1/stacks/{id}", 0, kms_res_stack),
@@ -77,6 +78,6 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/variables", TARGET, kms_res_variables),
 	GET("/api/v1/variables/{name}", TARGET, kms_res_variable),
 	PATCH("/api/v1/variables/{name}", TARGET, kms_res_variable_patch),
-	{"POST",  "/api/v1/db", TARGET, kms_res_db, true},
-	{0},
+	{"POST",     "/api/v1/db", TARGET, kms_res_db, true},
+	{0 },
 };

@@ -12,6 +12,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/access.h"
 #include "server/server.h"
 #include "server/test/fixture_view.h"
 
@@ -114,6 +115,37 @@ static void who_may_only_read_changes_nothing(void **state)
 		assert_string_equal(fixture.who, "token");
 		fixture.who[0] = '\0';
 	}
+}
+
+/* The way in is open to who has no rights yet: the token decides, not the connection. */
+static void logging_in_needs_no_rights(void **state)
+{
+	static const char body[] = "{\"token\": \"0123\"}";
+	struct kms_access access;
+	struct kms_request_in in = {.method = "POST",
+				    .target = "/api/v1/session",
+				    .content_type = "application/json",
+				    .body = body,
+				    .body_bytes = sizeof(body) - 1,
+				    .who = "anybody",
+				    .access = &access,
+				    .read_only = true};
+	struct kms_response out;
+	char right[KMS_TOKEN_TEXT_BYTES + 16];
+
+	(void)state;
+	assert_int_equal(kms_access_init(&access, 80), 0);
+	kms_server_handle(server, &in, &out);
+	assert_int_equal(out.status, 401);
+	kms_response_deinit(&out);
+	in.body_bytes =
+		(size_t)snprintf(right, sizeof(right), "{\"token\": \"%s\"}", access.write_token);
+	in.body = right;
+	kms_server_handle(server, &in, &out);
+	assert_int_equal(out.status, 200);
+	assert_non_null(strstr(out.body, "\"write\""));
+	kms_response_deinit(&out);
+	kms_access_deinit(&access);
 }
 
 static void paths_are_matched_exactly(void **state)
@@ -386,6 +418,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROUTE_TEST(other_methods_are_405_with_allow),
 		ROUTE_TEST(who_may_only_read_changes_nothing),
+		ROUTE_TEST(logging_in_needs_no_rights),
 		ROUTE_TEST(paths_are_matched_exactly),
 		ROUTE_TEST(head_is_answered_like_get),
 		ROUTE_TEST(unchanged_documents_are_304),
