@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 void kms_ddb_state_init(struct kms_ddb_state *state)
 {
 	*state = (struct kms_ddb_state){
@@ -27,6 +29,11 @@ void kms_ddb_prompt(const struct kms_ddb_state *state, char prompt[KMS_DDB_PROMP
 		snprintf(prompt, KMS_DDB_PROMPT_BYTES, "db{%" PRIu32 "}> ", state->target);
 	else
 		snprintf(prompt, KMS_DDB_PROMPT_BYTES, "db> ");
+}
+
+bool kms_ddb_is_late(const struct kms_ddb *db)
+{
+	return kms_clock_now(kms_clock_system()) >= db->end_ns;
 }
 
 void kms_ddb_fail(struct kms_ddb *db, const char *fmt, ...)
@@ -207,6 +214,9 @@ int kms_ddb_run(struct kms_ddb *db, const char *line)
 		line = question;
 	}
 	kms_ddb_lex_init(&db->lex, line, (uint32_t)db->state->var[KMS_DDB_RADIX]);
+	if (!db->end_ns)
+		db->end_ns =
+			kms_clock_now(kms_clock_system()) + UINT64_C(1000000) * KMS_DDB_LINE_MS;
 	db->count = -1;
 	db->modif[0] = '\0';
 	db->addr = db->state->dot;

@@ -27,6 +27,7 @@ enum {
 	KMS_DDB_FORMAT_BYTES = 16,
 	KMS_DDB_ROWS = 40, /* of a list, without a count */
 	KMS_DDB_PROMPT_BYTES = 24,
+	KMS_DDB_LINE_MS = 2000, /* what goes on for longer ends, and says how to go on */
 };
 
 /* Variables of the prompt itself, $name. */
@@ -77,6 +78,7 @@ struct kms_ddb {
 	const char *who; /* for the audit */
 	bool read_only;  /* commands that change something are refused */
 	uint32_t target; /* for this line only; 0: the one of the state */
+	uint64_t end_ns; /* CLOCK_MONOTONIC; 0: KMS_DDB_LINE_MS from now */
 	struct kms_buf *out;
 
 	const struct kms_ddb_command *command;
@@ -126,6 +128,9 @@ void kms_ddb_state_init(struct kms_ddb_state *state);
  * Locks:  blocks as the view's functions do, and waits for a target's answer (KMS_DDB_ACK_MS)
  */
 int kms_ddb_run(struct kms_ddb *db, const char *line);
+
+/** Whether the line has had its time (db->end_ns). */
+bool kms_ddb_is_late(const struct kms_ddb *db);
 
 /** The prompt as it stands now: "db> ", or "db{2}> " with a target chosen. */
 void kms_ddb_prompt(const struct kms_ddb_state *state, char prompt[KMS_DDB_PROMPT_BYTES]);

@@ -12,6 +12,7 @@ enum {
 	DUMP_BYTES = 16,
 	STRING_BYTES = 4096,      /* of one x/s */
 	SEARCH_BYTES = 256 << 20, /* without a count */
+	STEPS_A_LOOK = 256,       /* at the clock; with the smallest size 16 in a page */
 };
 
 /* The format letters with a size, and how wide a column of it is. */
@@ -311,20 +312,49 @@ static unsigned int search_size(struct kms_ddb *db)
 	return 0;
 }
 
-static void search(struct kms_ddb *db, uint64_t addr, uint64_t value, uint64_t mask,
-		   unsigned int size)
+/* What is being looked for. */
+struct wanted {
+	uint64_t value, mask;
+	unsigned int size;
+};
+
+/* The time is over before the memory: where, and the line that goes on from there. */
+static void end_late(struct kms_ddb *db, const struct wanted *wanted, uint64_t addr, uint64_t steps)
 {
+	char letter = (char)(db->modif[0] ? db->modif[0] : 'l');
+	struct kms_ddb_text at = kms_ddb_number(db, addr);
+	char count[80] = "";
+	char mask[80] = "";
+
+	if (db->count >= 0)
+		snprintf(count, sizeof(count), ",%s", kms_ddb_number(db, steps).text);
+	if (wanted->mask != UINT64_MAX >> (64 - 8 * wanted->size))
+		snprintf(mask, sizeof(mask), " %s", kms_ddb_number(db, wanted->mask).text);
+	kms_ddb_fail(
+		db,
+		"search: not found before %s, and the time is over; go on with: search/%c %s %s%s%s",
+		kms_ddb_place(db, addr).text, letter, at.text,
+		kms_ddb_number(db, wanted->value & wanted->mask).text, mask, count);
+}
+
+static void search(struct kms_ddb *db, uint64_t addr, const struct wanted *wanted)
+{
+	unsigned int size = wanted->size;
 	uint64_t steps = db->count >= 0 ? (uint64_t)db->count : SEARCH_BYTES / size;
 	uint64_t seen;
 
 	if (steps > SEARCH_BYTES / size)
 		steps = SEARCH_BYTES / size;
-	for (; steps > 0; steps--, addr += size) {
+	for (uint64_t i = 0; i < steps; i++, addr += size) {
+		if (i && i % STEPS_A_LOOK == 0 && kms_ddb_is_late(db)) {
+			end_late(db, wanted, addr, steps - i);
+			return;
+		}
 		if (!kms_ddb_read(db, addr, size, &seen))
 			return;
 		db->state->prev = db->state->dot = addr;
 		db->state->next = addr + size;
-		if ((seen & mask) != (value & mask))
+		if ((seen & wanted->mask) != (wanted->value & wanted->mask))
 			continue;
 		kms_buf_addf(db->out, "%s:\t%s\n", kms_ddb_place(db, addr).text,
 			     kms_ddb_number(db, seen).text);
@@ -336,24 +366,21 @@ static void search(struct kms_ddb *db, uint64_t addr, uint64_t value, uint64_t m
 void kms_ddb_cmd_search(struct kms_ddb *db)
 {
 	uint64_t addr = 0;
-	uint64_t value = 0;
-	uint64_t mask = UINT64_MAX;
-	unsigned int size;
+	struct wanted wanted = {0};
 
 	kms_ddb_modifier(db);
-	size = search_size(db);
-	if (size == 0)
+	wanted.size = search_size(db);
+	if (wanted.size == 0)
 		return;
 	db->keeps_next = true;
 	if (!kms_ddb_expression(db, &addr))
 		kms_ddb_fail(db, "Address missing: search[/bhlq] ADDRESS VALUE [MASK] [,COUNT]");
-	else if (!kms_ddb_expression(db, &value))
+	else if (!kms_ddb_expression(db, &wanted.value))
 		kms_ddb_fail(db, "Value missing: search[/bhlq] ADDRESS VALUE [MASK] [,COUNT]");
-	else if (!kms_ddb_expression(db, &mask))
-		mask = UINT64_MAX;
+	else if (!kms_ddb_expression(db, &wanted.mask))
+		wanted.mask = UINT64_MAX;
 	kms_ddb_count(db);
-	if (size < sizeof(mask))
-		mask &= (UINT64_C(1) << (8 * size)) - 1;
+	wanted.mask &= UINT64_MAX >> (64 - 8 * wanted.size);
 	if (!kms_ddb_failed(db))
-		search(db, addr, value, mask, size);
+		search(db, addr, &wanted);
 }

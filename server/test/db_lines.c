@@ -35,6 +35,7 @@ const char *prompt_run(struct prompt *prompt, const char *line)
 				      .state = &prompt->state,
 				      .who = "test",
 				      .read_only = prompt->read_only,
+				      .end_ns = prompt->end_ns,
 				      .out = &prompt->out};
 	(void)kms_ddb_run(&prompt->db, line);
 	view->ops->release(view->ctx, prompt->db.snapshot);

@@ -17,6 +17,7 @@ struct prompt {
 	struct kms_ddb db;
 	struct kms_buf out;
 	bool read_only;
+	uint64_t end_ns; /* as struct kms_ddb has it */
 };
 
 /** Begins; @live: the fixture runs, else it is a finished trace. */

@@ -337,6 +337,28 @@ static void search_finds_values(void **state)
 	CHECK(rows);
 }
 
+/* Who goes on as the error says comes to the same end as with time enough. */
+static void a_search_whose_time_is_over_says_how_to_go_on(void **state)
+{
+	char line[KMS_DDB_ERROR_BYTES] = "search/h 7f3c00050000 ffff fff1,0t1000";
+	const char *next;
+	int lines = 0;
+
+	(void)state;
+	prompt.end_ns = 1; /* long ago */
+	for (; !strstr(prompt_run(&prompt, line), "not found before 7f3c000507d0\n"); lines++) {
+		next = strstr(prompt_error(&prompt), "search/h 7f3c");
+		assert_non_null(next);
+		snprintf(line, sizeof(line), "%s", next);
+	}
+	assert_int_equal(lines, 3); /* looks at the clock, every 256 steps */
+	(void)prompt_run(&prompt, "search/h 7f3c00050000 ffff");
+	assert_string_equal(prompt_error(&prompt),
+			    "search: not found before 7f3c00050200, and the time is over; go on "
+			    "with: search/h 7f3c00050200 ffff");
+	assert_string_equal(prompt_run(&prompt, "p +"), "    7f3c00050200\n");
+}
+
 static void set_changes_the_prompt(void **state)
 {
 	static const struct row rows[] = {
@@ -616,6 +638,7 @@ int main(void)
 		DB_TEST(an_empty_line_goes_on),
 		DB_TEST(memory_that_is_not_there_is_a_fault),
 		DB_TEST(search_finds_values),
+		DB_TEST(a_search_whose_time_is_over_says_how_to_go_on),
 		DB_TEST(set_changes_the_prompt),
 		DB_TEST(pools_are_printed_as_in_ddb),
 		DB_TEST(blocks_are_told_as_in_ddb_and_mdb),
