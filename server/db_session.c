@@ -16,6 +16,24 @@ void kms_ddb_sessions_deinit(struct kms_ddb_sessions *sessions)
 	pthread_mutex_destroy(&sessions->lock);
 }
 
+bool kms_ddb_sessions_begin(struct kms_ddb_sessions *sessions)
+{
+	bool may;
+
+	(void)pthread_mutex_lock(&sessions->lock);
+	may = sessions->busy < KMS_DDB_AT_ONCE;
+	sessions->busy += may;
+	(void)pthread_mutex_unlock(&sessions->lock);
+	return may;
+}
+
+void kms_ddb_sessions_end(struct kms_ddb_sessions *sessions)
+{
+	(void)pthread_mutex_lock(&sessions->lock);
+	sessions->busy--;
+	(void)pthread_mutex_unlock(&sessions->lock);
+}
+
 /* The place of an id; KMS_DDB_SESSIONS: it has none. */
 static size_t find(const struct kms_ddb_sessions *sessions, const char *id)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Prompts that remember: state by an id that the client chose. The oldest ones are forgotten when there
- * are too many.
+ * Prompts that remember: state by an id that the client chose, and by what the client may do. The oldest
+ * ones are forgotten when there are too many. And how many lines run at once.
  */
 #ifndef KMS_SERVER_DDB_SESSION_H
 #define KMS_SERVER_DDB_SESSION_H
@@ -12,6 +12,7 @@
 
 enum {
 	KMS_DDB_SESSIONS = 64,
+	KMS_DDB_AT_ONCE = 2,        /* lines: one less than KMS_HTTP_WORKERS, for everybody else */
 	KMS_DDB_SESSION_BYTES = 65, /* an id and its NUL */
 };
 
@@ -24,7 +25,8 @@ enum {
  */
 struct kms_ddb_sessions {
 	pthread_mutex_t lock;
-	uint64_t clock; /* counts uses */
+	uint64_t clock;    /* counts uses */
+	unsigned int busy; /* lines that run */
 
 	struct {
 		char id[KMS_DDB_SESSION_BYTES]; /* "" free */
@@ -35,6 +37,10 @@ struct kms_ddb_sessions {
 
 void kms_ddb_sessions_init(struct kms_ddb_sessions *sessions);
 void kms_ddb_sessions_deinit(struct kms_ddb_sessions *sessions);
+
+/** A line wants to run. False: KMS_DDB_AT_ONCE do; else _end() follows it. Does not wait. */
+bool kms_ddb_sessions_begin(struct kms_ddb_sessions *sessions);
+void kms_ddb_sessions_end(struct kms_ddb_sessions *sessions);
 
 /** The state of @id, a new one if it is not known. Shape: id is 1 to 64 bytes. */
 void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id,

@@ -93,6 +93,18 @@ static void run(struct kms_exchange *x, const struct ask *ask)
 	kms_buf_deinit(&out);
 }
 
+/* Whether a line may run now: some take long, and the other resources want workers too. */
+static bool begin(struct kms_exchange *x)
+{
+	if (kms_ddb_sessions_begin(x->server->sessions))
+		return true;
+	kms_problem(x, KMS_PROBLEM_TOO_MANY,
+		    "%d lines of the prompt are running, and no more are run at once; try again "
+		    "in a moment",
+		    KMS_DDB_AT_ONCE);
+	return false;
+}
+
 void kms_res_db(struct kms_exchange *x)
 {
 	struct ask ask = {0};
@@ -100,7 +112,9 @@ void kms_res_db(struct kms_exchange *x)
 
 	if (!body)
 		return;
-	if (read_members(x, body, &ask))
+	if (read_members(x, body, &ask) && begin(x)) {
 		run(x, &ask);
+		kms_ddb_sessions_end(x->server->sessions);
+	}
 	cJSON_Delete(body);
 }

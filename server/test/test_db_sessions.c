@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* POST /api/v1/db: what is remembered between lines, for whom, and for how many. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -141,6 +142,46 @@ static void lines_are_hostile(void **state)
 	cJSON_Delete(json);
 }
 
+/* A target's memory that sends a line itself while one waits for it: how deep, and the last status. */
+static int depth;
+static int last_status;
+
+static int memory_that_asks(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
+			    size_t *n_read, struct kms_err *err)
+{
+	static const char body[] = "{\"line\": \"x 1000\"}";
+	struct kms_request_in in = {.method = "POST",
+				    .target = "/api/v1/db?target=2",
+				    .content_type = "application/json",
+				    .body = body,
+				    .body_bytes = sizeof(body) - 1};
+	struct kms_response out;
+
+	(void)ctx, (void)target, (void)address, (void)to, (void)n;
+	*n_read = 0;
+	if (depth++ < 10) {
+		kms_server_handle(server, &in, &out);
+		if (last_status == 0) {
+			last_status = out.status;
+			assert_non_null(strstr(out.body, "/problems/too-many"));
+		}
+		kms_response_deinit(&out);
+	}
+	return kms_err_set(err, -EFAULT, "nothing is mapped there");
+}
+
+static void two_lines_run_at_once_and_the_third_is_told(void **state)
+{
+	(void)state;
+	fixture.ops.memory = memory_that_asks;
+	depth = last_status = 0;
+	cJSON_Delete(send_as("x 1000", NULL, false));
+	assert_int_equal(depth, 2); /* the third line did not get that far */
+	assert_int_equal(last_status, 503);
+	depth = 10;
+	cJSON_Delete(send_as("x 1000", NULL, false)); /* all are over: 200 */
+}
+
 #define SESSION_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -151,6 +192,7 @@ int main(void)
 		SESSION_TEST(the_prompt_used_longest_ago_is_forgotten),
 		SESSION_TEST(who_may_only_read_reads_by_the_prompt_too),
 		SESSION_TEST(lines_are_hostile),
+		SESSION_TEST(two_lines_run_at_once_and_the_third_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
