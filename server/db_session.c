@@ -35,22 +35,23 @@ void kms_ddb_sessions_end(struct kms_ddb_sessions *sessions)
 }
 
 /* The place of an id; KMS_DDB_SESSIONS: it has none. */
-static size_t find(const struct kms_ddb_sessions *sessions, const char *id)
+static size_t find(const struct kms_ddb_sessions *sessions, const char *id, bool read_only)
 {
 	size_t i = 0;
 
-	while (i < KMS_DDB_SESSIONS && strcmp(sessions->item[i].id, id) != 0)
+	while (i < KMS_DDB_SESSIONS &&
+	       (sessions->item[i].read_only != read_only || strcmp(sessions->item[i].id, id) != 0))
 		i++;
 	return i;
 }
 
-void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id,
+void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id, bool read_only,
 			   struct kms_ddb_state *state)
 {
 	size_t i;
 
 	(void)pthread_mutex_lock(&sessions->lock);
-	i = find(sessions, id);
+	i = find(sessions, id, read_only);
 	if (i < KMS_DDB_SESSIONS)
 		*state = sessions->item[i].state;
 	else
@@ -58,20 +59,21 @@ void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id,
 	(void)pthread_mutex_unlock(&sessions->lock);
 }
 
-void kms_ddb_sessions_store(struct kms_ddb_sessions *sessions, const char *id,
+void kms_ddb_sessions_store(struct kms_ddb_sessions *sessions, const char *id, bool read_only,
 			    const struct kms_ddb_state *state)
 {
 	size_t oldest = 0;
 	size_t i;
 
 	(void)pthread_mutex_lock(&sessions->lock);
-	i = find(sessions, id);
+	i = find(sessions, id, read_only);
 	if (i == KMS_DDB_SESSIONS) {
 		for (size_t j = 1; j < KMS_DDB_SESSIONS; j++)
 			if (sessions->item[j].used < sessions->item[oldest].used)
 				oldest = j;
 		i = oldest;
 		snprintf(sessions->item[i].id, sizeof(sessions->item[i].id), "%s", id);
+		sessions->item[i].read_only = read_only;
 	}
 	sessions->item[i].state = *state;
 	sessions->item[i].used = ++sessions->clock;

@@ -30,6 +30,7 @@ struct kms_ddb_sessions {
 
 	struct {
 		char id[KMS_DDB_SESSION_BYTES]; /* "" free */
+		bool read_only;                 /* another prompt than the one of who may write */
 		uint64_t used;
 		struct kms_ddb_state state;
 	} item[KMS_DDB_SESSIONS];
@@ -42,12 +43,17 @@ void kms_ddb_sessions_deinit(struct kms_ddb_sessions *sessions);
 bool kms_ddb_sessions_begin(struct kms_ddb_sessions *sessions);
 void kms_ddb_sessions_end(struct kms_ddb_sessions *sessions);
 
-/** The state of @id, a new one if it is not known. Shape: id is 1 to 64 bytes. */
-void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id,
+/**
+ * The state of @id, a new one if it is not known. Who may only read has other ones than who may write: what
+ * he sets (a radix, a target, the last command) must not change what a writer's next line means.
+ *
+ * Shape: id is 1 to 64 bytes
+ */
+void kms_ddb_sessions_load(struct kms_ddb_sessions *sessions, const char *id, bool read_only,
 			   struct kms_ddb_state *state);
 
 /** Keeps a state; where there is no room the one used longest ago goes. */
-void kms_ddb_sessions_store(struct kms_ddb_sessions *sessions, const char *id,
+void kms_ddb_sessions_store(struct kms_ddb_sessions *sessions, const char *id, bool read_only,
 			    const struct kms_ddb_state *state);
 
 #endif

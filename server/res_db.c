@@ -85,10 +85,10 @@ static void run(struct kms_exchange *x, const struct ask *ask)
 	kms_buf_init(&out, KMS_DDB_OUTPUT_BYTES);
 	kms_ddb_state_init(&state);
 	if (ask->session)
-		kms_ddb_sessions_load(sessions, ask->session, &state);
+		kms_ddb_sessions_load(sessions, ask->session, db.read_only, &state);
 	(void)kms_ddb_run(&db, ask->line); /* the error is in db */
 	if (ask->session)
-		kms_ddb_sessions_store(sessions, ask->session, &state);
+		kms_ddb_sessions_store(sessions, ask->session, db.read_only, &state);
 	answer(x, &db);
 	kms_buf_deinit(&out);
 }

@@ -131,6 +131,21 @@ static void who_may_only_read_reads_by_the_prompt_too(void **state)
 	assert_string_equal(fixture.who, "token");
 }
 
+/* The same id, but neither sets what the other one's lines mean. */
+static void who_may_only_read_has_a_prompt_of_his_own(void **state)
+{
+	cJSON *json;
+
+	(void)state;
+	cJSON_Delete(send_as("set $radix = 8", "a", true));
+	prints("p 10", "a", "              10\n");
+	cJSON_Delete(send_as("target 2", "a", false));
+	json = send_as("p/d 10", "a", true);
+	assert_string_equal(member(json, "output"), "          8\n");
+	assert_string_equal(member(json, "prompt"), "db> ");
+	cJSON_Delete(json);
+}
+
 /* Text of a prompt goes into JSON, and control bytes of a line do not come back raw. */
 static void lines_are_hostile(void **state)
 {
@@ -191,6 +206,7 @@ int main(void)
 		SESSION_TEST(without_a_session_nothing_is_remembered),
 		SESSION_TEST(the_prompt_used_longest_ago_is_forgotten),
 		SESSION_TEST(who_may_only_read_reads_by_the_prompt_too),
+		SESSION_TEST(who_may_only_read_has_a_prompt_of_his_own),
 		SESSION_TEST(lines_are_hostile),
 		SESSION_TEST(two_lines_run_at_once_and_the_third_is_told),
 	};
