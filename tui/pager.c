@@ -7,20 +7,23 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "tui/tty_mode.h"
+
 static const char more[] = "--db_more--";
 
 /* Keys come as they are pressed and are not shown, from before the question until its answer. */
-static bool read_keys(struct termios *before)
+static bool read_keys(void)
 {
+	struct termios before;
 	struct termios raw;
 
-	if (tcgetattr(STDIN_FILENO, before) < 0)
+	if (tcgetattr(STDIN_FILENO, &before) < 0)
 		return false;
-	raw = *before;
+	raw = before;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* signals stay: ^C still ends us */
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
-	return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+	return kms_tty_mode_begin(&before, &raw) == 0;
 }
 
 /* One key; 0: there is no more to read. */
@@ -34,17 +37,16 @@ static char read_key(void)
 /* How many lines may follow; 0: no more are wanted. */
 static int ask(FILE *to, int page)
 {
-	struct termios before;
 	char key;
 
-	if (!read_keys(&before))
+	if (!read_keys())
 		return 0;
 	fputs(more, to);
 	(void)fflush(to); /* what cannot be shown cannot be asked */
 	do
 		key = read_key();
 	while (key && !strchr(" \r\nqQ", key));
-	(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
+	kms_tty_mode_end();
 	fprintf(to, "\r%*s\r", (int)strlen(more), "");
 	if (key == ' ')
 		return page;

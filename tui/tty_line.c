@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/utf8.h"
+#include "tui/tty_mode.h"
 
 enum {
 	CTRL_C = 3,
@@ -227,9 +228,9 @@ int kms_tty_read(struct kms_tty *tty, const char *prompt, char text[KMS_LINE_BYT
 	raw.c_iflag &= ~(tcflag_t)(IXON | ICRNL);
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
-	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+	(void)kms_tty_mode_begin(&before, &raw); /* without it the terminal edits too */
 	ret = edit(tty, prompt);
-	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
+	kms_tty_mode_end();
 	kms_line_search_end(&tty->line);
 	kms_line_text(&tty->line, text);
 	if (ret == 0)

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,25 @@ class Terminal:
         return self.until(text)
 
 
+def ended_by(number):
+    """A signal at the prompt, where the terminal is raw, and in the pager, where it shows nothing."""
+    for where in ["prompt", "pager"]:
+        with tempfile.TemporaryDirectory() as folder:
+            terminal = Terminal(folder)
+            if where == "pager":
+                terminal.enter("help", "--db_more--")
+            else:
+                terminal.enter("p 1", "               1\r\n")
+                terminal.until("db> ")
+            check(termios.tcgetattr(terminal.slave) != terminal.before, f"{where}: keys come as they are pressed")
+            terminal.child.send_signal(number)
+            check(terminal.child.wait(30) == -number, f"{where}: signal {number} ends it: {terminal.child.returncode}")
+            check(termios.tcgetattr(terminal.slave) == terminal.before, f"{where}: the terminal after signal {number}")
+
+
 def main():
+    for number in [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]:
+        ended_by(number)
     with tempfile.TemporaryDirectory() as folder:
         terminal = Terminal(folder)
         terminal.enter("p 0t1x\x7f6", "              10\r\n")  # a mistake, taken back
