@@ -7,6 +7,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "tui/tty_mode.h"
 
 static const char more[] = "--db_more--";
@@ -55,11 +56,15 @@ static int ask(FILE *to, int page)
 
 static void write_line(FILE *to, const char *line, size_t n)
 {
-	char c;
+	uint32_t c;
+	size_t used;
 
-	for (size_t i = 0; i < n; i++) {
-		c = line[i];
-		fputc((unsigned char)c < ' ' && c != '\t' ? '?' : c == 0x7f ? '?' : c, to);
+	for (size_t i = 0; i < n; i += used) {
+		used = kms_utf8_decode(line + i, n - i, &c);
+		if (c == KMS_UTF8_INVALID || (kms_utf8_is_unsafe(c) && c != '\t'))
+			fputc('?', to);
+		else
+			fwrite(line + i, 1, used, to);
 	}
 	fputc('\n', to);
 }

@@ -17,8 +17,9 @@ enum {
 	CTRL_R = 18,
 	ESCAPE = 27,
 	DELETE_LEFT = 127,
-	COLUMNS = 80, /* of a terminal that does not say */
-	GONE = -1,    /* no byte: the terminal has gone */
+	COLUMNS = 80,      /* of a terminal that does not say */
+	GONE = -1,         /* no byte: the terminal has gone */
+	PROMPT_BYTES = 64, /* a longer one is cut */
 };
 
 /* What a byte does as it is, behind Escape, and at the end of Escape [ or Escape O. */
@@ -198,6 +199,16 @@ static int edit(struct kms_tty *tty, const char *prompt)
 	}
 }
 
+/* A server's text, of which as many columns as bytes are seen. */
+static void make_plain(const char *prompt, char plain[PROMPT_BYTES])
+{
+	size_t n = 0;
+
+	for (; prompt[n] && n < PROMPT_BYTES - 1; n++)
+		plain[n] = (char)(prompt[n] >= ' ' && prompt[n] <= '~' ? prompt[n] : '?');
+	plain[n] = '\0';
+}
+
 void kms_tty_init(struct kms_tty *tty, FILE *to)
 {
 	memset(tty, 0, sizeof(*tty));
@@ -219,6 +230,7 @@ int kms_tty_read(struct kms_tty *tty, const char *prompt, char text[KMS_LINE_BYT
 {
 	struct termios before;
 	struct termios raw;
+	char plain[PROMPT_BYTES];
 	int ret;
 
 	if (tcgetattr(STDIN_FILENO, &before) < 0)
@@ -229,7 +241,8 @@ int kms_tty_read(struct kms_tty *tty, const char *prompt, char text[KMS_LINE_BYT
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
 	(void)kms_tty_mode_begin(&before, &raw); /* without it the terminal edits too */
-	ret = edit(tty, prompt);
+	make_plain(prompt, plain);
+	ret = edit(tty, plain);
 	kms_tty_mode_end();
 	kms_line_search_end(&tty->line);
 	kms_line_text(&tty->line, text);

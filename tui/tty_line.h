@@ -27,7 +27,7 @@ void kms_tty_deinit(struct kms_tty *tty);
 
 /**
  * Reads one line, without its end. The terminal is raw meanwhile and as before afterwards; ^C drops the
- * line and begins another.
+ * line and begins another. Of @prompt what is not printable ASCII is shown as ?.
  *
  * Errors: -ENODATA: end of input (^D on an empty line, or the terminal has gone)
  */

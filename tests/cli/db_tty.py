@@ -1,16 +1,20 @@
-#!/usr/bin/env python3
-# SPDX-License-Identifier: BSD-2-Clause
+#!/ usr / bin / env python3
+#SPDX - License - Identifier : BSD - 2 - Clause
 """The db prompt on a terminal: editing, history, pages, and the terminal as it was afterwards."""
 
+import http.server
+import json
 import os
 import pty
 import re
 import select
 import signal
+import socketserver
 import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 
 TOOL = os.path.join(os.environ["KMS_BUILD_DIR"], "test", "cli_tool")
@@ -23,17 +27,18 @@ def check(condition, text):
 
 
 class Terminal:
-    """cli_tool db on a terminal of 80x24."""
+    """cli_tool db on a terminal of 80x24; without a source, on the fixture's file."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, source="run.kms"):
         self.master, self.slave = pty.openpty()
         termios.tcsetwinsize(self.slave, (24, 80))
         self.before = termios.tcgetattr(self.slave)
         self.seen = ""
+        self.raw = b""
         with open(os.path.join(folder, "run.kms"), "w", encoding="utf-8") as file:
             file.write("fixture\n")
         environment = dict(os.environ, XDG_STATE_HOME=folder, XDG_RUNTIME_DIR=folder, HOME=folder, TERM="xterm")
-        self.child = subprocess.Popen([TOOL, "db", "run.kms"], stdin=self.slave, stdout=self.slave, stderr=self.slave,
+        self.child = subprocess.Popen([TOOL, "db", source], stdin=self.slave, stdout=self.slave, stderr=self.slave,
                                       cwd=folder, env=environment)
 
     def until(self, text, seconds=30):
@@ -43,7 +48,9 @@ class Terminal:
             if time.monotonic() > end or not select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
                 raise AssertionError(f"no {text!r} in {self.plain()[-300:]!r}")
             try:
-                self.seen += os.read(self.master, 65536).decode()
+                part = os.read(self.master, 65536)
+                self.raw += part
+                self.seen += part.decode()
             except OSError:
                 raise AssertionError(f"ended before {text!r}: {self.plain()[-300:]!r}") from None
         plain = self.plain()
@@ -80,7 +87,53 @@ def ended_by(number):
             check(termios.tcgetattr(terminal.slave) == terminal.before, f"{where}: the terminal after signal {number}")
 
 
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """A server whose every text is made to be seen by a terminal: sequences by ESC and by C1 controls."""
+
+    TEXT = "a\x1b]52;c;QQ==\x07b\u009b31mc\u0080d\u202ee"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = {"output": "out\t" + self.TEXT + " \u00e9\n", "error": "err " + self.TEXT, "lines": 0, "stop": False,
+                  "prompt": "db" + self.TEXT + "> "}
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+    def address_string(self):
+        return "-"
+
+
+def servers_texts_are_filtered():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "api.sock")
+        with socketserver.UnixStreamServer(path, Hostile) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            terminal = Terminal(folder, path)
+            terminal.until("> ")
+            terminal.keys("p 1\r")
+            terminal.until("err ")
+            terminal.until("> ")
+            terminal.keys("\x04")
+            check(terminal.child.wait(30) == 1, "ends with the error's status")
+            server.shutdown()
+        raw = terminal.raw
+        plain = b"a?]52;c;QQ==?b?31mc?d?e"
+        for text in [b"out\t" + plain + " \u00e9\r\n".encode(), b"err " + plain + b"\r\n"]:
+            check(text in raw, f"shown as text: {text!r} in {raw!r}")
+        check(b"\r\x1b[Kdba?]52;c;QQ==?b" in raw, f"the prompt is shown as text: {raw!r}")
+        for text in [b"\x1b]", b"\x07", b"\xc2\x9b", b"\xc2\x80", b"\xe2\x80\xae"]:
+            check(text not in raw, f"{text!r} does not come through: {raw!r}")
+
+
 def main():
+    servers_texts_are_filtered()
     for number in [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]:
         ended_by(number)
     with tempfile.TemporaryDirectory() as folder:
