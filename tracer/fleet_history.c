@@ -84,28 +84,35 @@ struct sample_row {
 struct samples_job {
 	struct every every;
 	struct rows rows;
-	uint64_t to_ns;
+	size_t first; /* row of the run that is asked */
+	uint64_t from_ns, to_ns;
 };
 
 static int take_sample(void *arg, const struct kms_view_sample *sample)
 {
 	struct samples_job *job = arg;
-	struct sample_row *row = add_row(&job->rows);
+	uint64_t time_ns = fleet_time(job->every.offset_ns, sample->time_ns);
+	struct sample_row *row = job->rows.item;
 
+	/* of those before from_ns only the last one counts: it holds there */
+	if (job->rows.n > job->first && time_ns < job->from_ns)
+		row += job->rows.n - 1;
+	else
+		row = add_row(&job->rows);
 	if (!row)
 		return 1;
 	*row = (struct sample_row){.s = *sample, .run = job->every.run};
-	row->s.time_ns = fleet_time(job->every.offset_ns, sample->time_ns);
+	row->s.time_ns = time_ns;
 	return 0;
 }
 
 /* A run that is over keeps what its last sample says, but nothing happens in it any more. */
-static int end_samples(struct samples_job *job, size_t first)
+static int end_samples(struct samples_job *job)
 {
 	struct sample_row *row;
 	struct sample_row last;
 
-	if (job->every.is_live || job->rows.n == first)
+	if (job->every.is_live || job->rows.n == job->first)
 		return 0;
 	last = ((struct sample_row *)job->rows.item)[job->rows.n - 1];
 	last.s.time_ns++;
@@ -120,7 +127,6 @@ static int ask_samples(const struct kms_view *view, uint32_t target, void *arg, 
 {
 	struct samples_job *job = arg;
 	uint64_t to_ns = job->to_ns;
-	size_t first = job->rows.n;
 	int result;
 
 	(void)target;
@@ -129,9 +135,10 @@ static int ask_samples(const struct kms_view *view, uint32_t target, void *arg, 
 		return 0;
 	if (to_ns <= INT64_MAX)
 		to_ns = (uint64_t)((int64_t)to_ns - job->every.offset_ns);
+	job->first = job->rows.n;
 	/* from the run's begin: what it had at from_ns may be older */
 	result = view->ops->samples(view->ctx, 0, to_ns, take_sample, job, err);
-	return result ? result : end_samples(job, first);
+	return result ? result : end_samples(job);
 }
 
 static int by_time(const void *a, const void *b)
@@ -209,6 +216,7 @@ static int op_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
 {
 	struct samples_job job = {.every = {.fleet = ctx},
 				  .rows = {.bytes = sizeof(struct sample_row)},
+				  .from_ns = from_ns,
 				  .to_ns = to_ns};
 	int result = each_run(&job.every, ask_samples, &job, err);
 
