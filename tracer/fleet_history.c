@@ -12,7 +12,7 @@
 #include "tracer/process.h"
 
 enum {
-	MARKS_MAX = 1000,
+	MARKS_MAX = 1000,   /* a further one takes the oldest's place */
 	ROWS_MAX = 1 << 20, /* collected at most */
 };
 
@@ -258,7 +258,19 @@ static int set_mark(const struct kms_view *view, uint32_t target, void *arg, str
 	return 0;
 }
 
-/* A number for a mark; 0: there are too many, or no memory. */
+/* The oldest mark that is kept. Under fleet->lock, as the next one. */
+static uint32_t first_mark(const struct kms_fleet *fleet)
+{
+	return fleet->n_marks > MARKS_MAX ? fleet->n_marks - MARKS_MAX + 1 : 1;
+}
+
+/* Where a mark is, or will be. */
+static struct fleet_mark *mark_at(const struct kms_fleet *fleet, uint32_t number)
+{
+	return &fleet->mark[(number - 1) % MARKS_MAX];
+}
+
+/* A number for a mark; 0: no memory. */
 static uint32_t new_mark(struct kms_fleet *fleet, const char *name)
 {
 	uint64_t now_ns = kms_wall_ns();
@@ -268,11 +280,11 @@ static uint32_t new_mark(struct kms_fleet *fleet, const char *name)
 	(void)pthread_mutex_lock(&fleet->lock);
 	if (!fleet->mark)
 		fleet->mark = calloc(MARKS_MAX, sizeof(*fleet->mark));
-	if (fleet->mark && fleet->n_marks < MARKS_MAX) {
-		mark = &fleet->mark[fleet->n_marks];
+	if (fleet->mark) {
+		number = ++fleet->n_marks;
+		mark = mark_at(fleet, number);
 		mark->time_ns = now_ns > fleet->zero_wall_ns ? now_ns - fleet->zero_wall_ns : 1;
 		(void)snprintf(mark->name, sizeof(mark->name), "%s", name); /* cut if need be */
-		number = ++fleet->n_marks;
 	}
 	(void)pthread_mutex_unlock(&fleet->lock);
 	return number;
@@ -285,7 +297,7 @@ static int op_mark(void *ctx, const char *who, const char *name, uint64_t *id, s
 
 	job.number = new_mark(ctx, name);
 	if (!job.number)
-		return kms_err_set(err, -ENOSPC, "the daemon holds %d marks", MARKS_MAX);
+		return kms_err_set(err, -ENOMEM, "no memory for marks");
 	result = each_run(&job.every, set_mark, &job, err);
 	*id = job.number;
 	return result;
@@ -298,15 +310,18 @@ static int op_marks(void *ctx, int (*emit)(void *arg, const struct kms_view_mark
 	bool is_over = false;
 
 	(void)err; /* nothing can fail */
-	for (uint32_t i = 0; !is_over; i++) {
+	for (uint32_t number = 1; !is_over; number++) {
 		struct fleet_mark mark = {0};
-		struct kms_view_mark out = {.id = i + 1, .name = mark.name};
+		struct kms_view_mark out = {.name = mark.name};
 
 		(void)pthread_mutex_lock(&fleet->lock);
-		is_over = i >= fleet->n_marks;
+		if (number < first_mark(fleet))
+			number = first_mark(fleet); /* also one that was given up since the last */
+		is_over = number > fleet->n_marks;
 		if (!is_over)
-			mark = fleet->mark[i];
+			mark = *mark_at(fleet, number);
 		(void)pthread_mutex_unlock(&fleet->lock);
+		out.id = number;
 		out.time_ns = mark.time_ns;
 		is_over = is_over || emit(arg, &out) != 0;
 	}
@@ -385,8 +400,8 @@ static int find_mark(struct kms_fleet *fleet, uint64_t id, uint64_t *time_ns, st
 	bool found;
 
 	(void)pthread_mutex_lock(&fleet->lock);
-	found = id <= fleet->n_marks;
-	*time_ns = found && id ? fleet->mark[id - 1].time_ns : 0;
+	found = id == 0 || (id >= first_mark(fleet) && id <= fleet->n_marks);
+	*time_ns = found && id ? mark_at(fleet, (uint32_t)id)->time_ns : 0;
 	(void)pthread_mutex_unlock(&fleet->lock);
 	return found ? 0
 		     : kms_err_set(err, -ENOENT, "there is no mark %llu", (unsigned long long)id);

@@ -105,8 +105,8 @@ struct kms_fleet {
 	uint64_t last_seq, last_time_ns, peak_bytes; /* of pictures so far: they never go back */
 	struct fleet_later later[KMS_VARIABLE_COUNT];
 	struct kms_name_pool names; /* of caches, for rows that outlive their run */
-	struct fleet_mark *mark;    /* set in all runs at once; index = number - 1 */
-	uint32_t n_marks;
+	struct fleet_mark *mark;    /* set in all runs at once; a ring by number */
+	uint32_t n_marks;           /* ever set */
 	kms_fleet_attach_fn *attach;
 	void *attach_arg;
 	struct fleet_picture none; /* where there is no memory for another one */

@@ -517,6 +517,49 @@ static void a_mark_is_one_number_in_all_runs(void **state)
 	assert_int_equal(ops->diff(b->view.ctx, 2, 0, see_diff, bytes, NULL), -ENOENT);
 }
 
+/* What a list of marks was: how many, from which to which; names are their numbers. */
+struct seen_marks {
+	size_t n;
+	uint64_t first, last;
+};
+
+static int see_mark(void *arg, const struct kms_view_mark *mark)
+{
+	struct seen_marks *seen = arg;
+
+	assert_int_equal(strtoull(mark->name, NULL, 10), mark->id);
+	if (seen->n++ == 0)
+		seen->first = mark->id;
+	else
+		assert_int_equal(mark->id, seen->last + 1);
+	seen->last = mark->id;
+	return 0;
+}
+
+static void the_oldest_mark_makes_room_for_a_new_one(void **state)
+{
+	struct bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	struct seen_marks seen = {0};
+	int64_t bytes[2] = {0, INT64_MAX};
+	char name[24];
+	uint64_t id;
+
+	ops->release(b->view.ctx, ops->acquire(b->view.ctx));
+	for (unsigned i = 1; i <= 1003; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(ops->mark(b->view.ctx, "test", name, &id, NULL), 0);
+		assert_int_equal(id, i);
+	}
+	assert_int_equal(ops->marks(b->view.ctx, see_mark, &seen, NULL), 0);
+	assert_int_equal(seen.n, 1000);
+	assert_int_equal(seen.first, 4);
+	assert_int_equal(seen.last, 1003);
+	assert_int_equal(ops->diff(b->view.ctx, 3, 0, see_diff, bytes, NULL), -ENOENT);
+	assert_int_equal(ops->diff(b->view.ctx, 1004, 0, see_diff, bytes, NULL), -ENOENT);
+	assert_int_equal(ops->diff(b->view.ctx, 4, 1003, see_diff, bytes, NULL), 0);
+}
+
 static int see_sample(void *arg, const struct kms_view_sample *sample)
 {
 	struct kms_view_sample **next = arg;
@@ -586,6 +629,7 @@ int main(void)
 		TEST(numbers_stay_when_a_run_is_replaced_or_removed),
 		TEST(events_of_a_run_that_is_being_finished_come_from_its_file),
 		TEST(a_mark_is_one_number_in_all_runs),
+		TEST(the_oldest_mark_makes_room_for_a_new_one),
 		TEST(samples_are_added_up_at_every_moment),
 		TEST(a_long_past_does_not_count),
 		cmocka_unit_test(a_fleet_without_runs_has_a_picture),
