@@ -48,7 +48,7 @@ struct kms_base {
 	const struct kms_base_want *want;
 };
 
-static int send(struct kms_base *base)
+static struct kms_batch *make_batch(const struct kms_base *base)
 {
 	struct kms_batch *batch = kms_batch_create();
 	struct kms_batch_table *table =
@@ -58,30 +58,56 @@ static int send(struct kms_base *base)
 
 	if (!table) {
 		kms_batch_put(batch);
-		return -ENOMEM;
+		return NULL;
 	}
 	table->image = base->want->image;
 	memcpy(table->data, base->entry, base->n * sizeof(*base->entry));
 	batch->what = KMS_BATCH_DATA;
 	batch->time_ns = kms_mono_ns();
-	base->count->next += (uint32_t)base->n;
+	return batch;
+}
+
+static bool is_to_stop(const struct kms_base *base)
+{
+	return __atomic_load_n(&base->stop, __ATOMIC_RELAXED);
+}
+
+/* Nothing is left to be sent then, also on failure. */
+static int send(struct kms_base *base)
+{
+	struct kms_batch *batch = make_batch(base);
+	uint32_t n = (uint32_t)base->n;
+	int result = -ENOMEM;
+
 	base->n = 0;
-	while (base->emit(base->arg, batch) == -ENOMEM)
+	/* one that waits for memory for ever must not keep kms_base_end() */
+	while (batch && (result = base->emit(base->arg, batch)) == -ENOMEM && !is_to_stop(base))
 		(void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 	kms_batch_put(batch);
+	if (!batch)
+		return -ENOMEM;
+	if (result == -ENOMEM)
+		return -ECANCELED;
+	base->count->next += n;
 	return 0;
 }
 
 static int add(void *arg, const struct kms_base_entry *from)
 {
 	struct kms_base *base = arg;
-	struct kms_base_entry *entry = &base->entry[base->n++];
+	struct kms_base_entry *entry;
+	int result = 0;
 
+	if (is_to_stop(base))
+		return -ECANCELED;
+	if (base->n == ENTRIES_AT_ONCE)
+		result = send(base);
+	if (result)
+		return result;
+	entry = &base->entry[base->n++];
 	*entry = *from;
 	entry->target = base->want->target;
 	entry->session = (uint8_t)base->want->plan.session;
-	if (__atomic_load_n(&base->stop, __ATOMIC_RELAXED))
-		return -ECANCELED;
 	return base->n == ENTRIES_AT_ONCE ? send(base) : 0;
 }
 

@@ -67,12 +67,14 @@ static int emit(void *arg, struct kms_batch *batch)
 static int emit_base(void *arg, struct kms_batch *batch)
 {
 	struct kms_tracer *tracer = arg;
-	const struct timespec pause = {.tv_nsec = 10000000};
 
-	while (kms_queue_push(&tracer->to_model.queue, batch))
-		(void)nanosleep(&pause, NULL);
-	while (kms_queue_push(&tracer->to_store.queue, batch))
-		(void)nanosleep(&pause, NULL);
+	if (tracer->base_half != batch && kms_queue_push(&tracer->to_model.queue, batch))
+		return -ENOMEM;
+	/* asked again, it goes to the other alone */
+	tracer->base_half = batch;
+	if (kms_queue_push(&tracer->to_store.queue, batch))
+		return -ENOMEM;
+	tracer->base_half = NULL;
 	return 0;
 }
 

@@ -40,7 +40,8 @@ struct kms_tracer {
 	struct kms_store *store;       /* of the store thread until that has ended */
 	struct kms_stack_book *stacks; /* fed by the model thread */
 	struct tracer_consumer to_store, to_model;
-	struct kms_base *base; /* a third producer of batches, beside the reader */
+	struct kms_base *base;             /* a third producer of batches, beside the reader */
+	const struct kms_batch *base_half; /* of its thread: the model has it, the store not yet */
 	struct kms_view_ops ops;
 	struct kms_view_ops plain; /* without the audit around it */
 	uint64_t started_ns;

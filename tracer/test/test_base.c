@@ -11,7 +11,9 @@
 #include "schema/record.h"
 #include "schema/spans.h"
 #include "tracer/attach_look.h"
+#include "tracer/base.h"
 #include "tracer/base_scan.h"
+#include "tracer/table_page.h"
 
 enum {
 	BLOCKS = 64,
@@ -274,6 +276,112 @@ static void a_scan_can_be_given_up(void **state)
 	free(world);
 }
 
+/* The next so many batches are not to be had. */
+static int no_batches;
+struct kms_batch *__real_kms_batch_create(void); /* NOLINT(bugprone-reserved-identifier): of ld */
+struct kms_batch *__wrap_kms_batch_create(void); /* NOLINT(bugprone-reserved-identifier) */
+
+/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
+struct kms_batch *__wrap_kms_batch_create(void)
+{
+	return no_batches && no_batches-- ? NULL : __real_kms_batch_create();
+}
+
+/* What the thread of the scans gave out. */
+struct given {
+	uint64_t entries[KMS_BASE_END + 1]; /* of each kind */
+	uint32_t next;                      /* of the table */
+	struct kms_base_entry last;
+	int result; /* of taking it */
+};
+
+static int take(void *arg, struct kms_batch *batch)
+{
+	struct given *given = arg;
+
+	for (size_t i = 0; !given->result && i < batch->n_tables; i++) {
+		const struct kms_batch_table *table = &batch->table[i];
+		const struct kms_base_entry *entry = (const void *)table->data;
+
+		assert_int_equal(table->first, given->next);
+		given->next += table->count;
+		assert_in_range(given->next, 1, kms_table_entries_max(KMS_TABLE_BASE));
+		for (uint32_t k = 0; k < table->count; k++)
+			given->entries[entry[k].kind]++;
+		given->last = entry[table->count - 1];
+	}
+	return given->result;
+}
+
+/* A table of @n slabs that can be, without a live block. */
+static struct kms_span *make_slabs(size_t n)
+{
+	static struct kms_side side[1];
+	struct kms_span *span = calloc(n, sizeof(*span));
+
+	assert_non_null(span);
+	for (size_t i = 1; i < n; i++)
+		span[i] = (struct kms_span){.base = i << 12,
+					    .side_address = (uintptr_t)side,
+					    .pages = 1,
+					    .count = 1,
+					    .stride_bytes = 128,
+					    .usable_bytes = 104,
+					    .checks = KMS_CHECK_SIZE,
+					    .state = KMS_SPAN_SLAB};
+	return span;
+}
+
+static struct kms_base_want want_of(const struct kms_span *span, size_t n)
+{
+	return (struct kms_base_want){
+		.plan = {.pid = getpid(),
+			 .span_table = (uintptr_t)span,
+			 .span_entries = n,
+			 .session = SESSION,
+			 .first_session = SESSION},
+		.image = 1,
+		.target = 1
+        };
+}
+
+static void entries_without_memory_for_a_batch_are_missing_and_said_to_be(void **state)
+{
+	enum { MANY = 8 * KMS_TABLE_PAGE_ENTRIES + 1 };
+	struct kms_span *span = make_slabs(MANY);
+	struct kms_base_want want = want_of(span, MANY);
+	struct given given = {0};
+	struct kms_base *base = kms_base_create(take, NULL, &given);
+
+	(void)state;
+	assert_non_null(base);
+	no_batches = 1;
+	kms_base_ask(base, &want);
+	kms_base_end(base);
+	assert_int_equal(no_batches, 0);
+	assert_int_equal(given.next, 1); /* the end alone */
+	assert_int_equal(given.last.kind, KMS_BASE_END);
+	assert_int_equal(given.last.first, 1);
+	kms_base_destroy(base);
+	free(span);
+}
+
+static void the_end_does_not_wait_for_memory(void **state)
+{
+	struct world *world = make_world();
+	struct kms_base_want want = want_of(world->span, SPANS);
+	struct given given = {.result = -ENOMEM};
+	struct kms_base *base = kms_base_create(take, NULL, &given);
+
+	(void)state;
+	assert_non_null(base);
+	kms_base_ask(base, &want);
+	kms_base_end(base);
+	assert_int_equal(given.next, 0);
+	kms_base_destroy(base);
+	free(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +392,8 @@ int main(void)
 		cmocka_unit_test(more_blocks_than_are_kept_are_said_to_be_missing),
 		cmocka_unit_test(a_process_that_is_gone_has_nothing),
 		cmocka_unit_test(a_scan_can_be_given_up),
+		cmocka_unit_test(entries_without_memory_for_a_batch_are_missing_and_said_to_be),
+		cmocka_unit_test(the_end_does_not_wait_for_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
