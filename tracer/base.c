@@ -92,6 +92,16 @@ static int send(struct kms_base *base)
 	return 0;
 }
 
+/* Of the image's table; how many spans and blocks there are, only the process says. */
+static uint32_t room_of(const struct kms_base *base)
+{
+	uint64_t taken = (uint64_t)base->count->next + base->n;
+	uint32_t max = kms_table_entries_max(KMS_TABLE_BASE);
+
+	return taken < max ? max - (uint32_t)taken : 0;
+}
+
+/* Errors: -ENOSPC: there is room for the end alone */
 static int add(void *arg, const struct kms_base_entry *from)
 {
 	struct kms_base *base = arg;
@@ -104,6 +114,8 @@ static int add(void *arg, const struct kms_base_entry *from)
 		result = send(base);
 	if (result)
 		return result;
+	if (room_of(base) < (from->kind == KMS_BASE_END ? 1 : 2))
+		return -ENOSPC;
 	entry = &base->entry[base->n++];
 	*entry = *from;
 	entry->target = base->want->target;
@@ -160,11 +172,14 @@ static void scan(struct kms_base *base, const struct kms_base_want *want)
 	base->count = count_of(base, want->image);
 	if (!base->count)
 		return;
-	/* a slab takes an entry, too */
-	plan.max_blocks = (kms_table_entries_max(KMS_TABLE_BASE) - base->count->next) / 2;
+	plan.max_blocks = room_of(base);
 	code = add(base, &begin);
 	if (!code)
 		code = kms_base_scan(&plan, add, base, &result);
+	if (code == -ENOSPC) {
+		result.cut = true;
+		code = 0;
+	}
 	end.size = result.blocks;
 	end.first = code || result.cut || result.skipped;
 	if (code != -ECANCELED && add(base, &end) == 0 && base->n)

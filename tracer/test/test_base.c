@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The base of a session: reading side tables from outside, and what the model makes of it. */
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/test/unit.h"
@@ -293,6 +296,7 @@ struct given {
 	uint32_t next;                      /* of the table */
 	struct kms_base_entry last;
 	int result; /* of taking it */
+	atomic_int ends;
 };
 
 static int take(void *arg, struct kms_batch *batch)
@@ -309,6 +313,7 @@ static int take(void *arg, struct kms_batch *batch)
 		for (uint32_t k = 0; k < table->count; k++)
 			given->entries[entry[k].kind]++;
 		given->last = entry[table->count - 1];
+		given->ends += given->last.kind == KMS_BASE_END;
 	}
 	return given->result;
 }
@@ -382,6 +387,29 @@ static void the_end_does_not_wait_for_memory(void **state)
 	free(world);
 }
 
+static void all_sessions_of_an_image_have_no_more_entries_than_its_table(void **state)
+{
+	enum { MANY = 1 << 17, SCANS = KMS_MAX_NODES / MANY };
+	struct kms_span *span = make_slabs(MANY);
+	struct kms_base_want want = want_of(span, MANY);
+	struct given given = {0};
+	struct kms_base *base = kms_base_create(take, NULL, &given);
+
+	(void)state;
+	assert_non_null(base);
+	/* each has a begin, an end and one slab less than the table has places: one too many */
+	for (int i = 0; i <= SCANS; i++)
+		kms_base_ask(base, &want);
+	for (time_t end = time(NULL) + 60; given.ends < SCANS && time(NULL) < end;)
+		(void)sched_yield();
+	kms_base_end(base);
+	assert_int_equal(given.next, kms_table_entries_max(KMS_TABLE_BASE));
+	assert_int_equal(given.ends, SCANS);
+	assert_int_equal(given.last.first, 1); /* the last one's slabs are not all there */
+	kms_base_destroy(base);
+	free(span);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +422,7 @@ int main(void)
 		cmocka_unit_test(a_scan_can_be_given_up),
 		cmocka_unit_test(entries_without_memory_for_a_batch_are_missing_and_said_to_be),
 		cmocka_unit_test(the_end_does_not_wait_for_memory),
+		cmocka_unit_test(all_sessions_of_an_image_have_no_more_entries_than_its_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
