@@ -434,7 +434,15 @@ int kms_session_run_folder(const struct kms_session *session, const char *progra
 
 int kms_session_run_folder_lock(const char *path)
 {
-	return open_locked(AT_FDCWD, path);
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	int fd = open_locked(AT_FDCWD, path);
+
+	/* who only looks whether it is in use has it for a moment */
+	for (int i = 1; fd == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		fd = open_locked(AT_FDCWD, path);
+	}
+	return fd;
 }
 
 void kms_session_run_folder_end(const char *path)

@@ -2,6 +2,7 @@
 /* Session folders: where they lie, who may have them, what dead tracers leave, two at a time. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ enum {
 	NOBODY = 65534,
 	RACERS = 8,
 	ROUNDS = 20,
+	LOOK_MS = 5,
 };
 
 /* A runtime folder of this test, in XDG_RUNTIME_DIR. */
@@ -362,6 +364,49 @@ static void sessions_that_start_at_once_do_not_clean_each_other_away(void **stat
 	assert_int_equal(rmdir(b->root), 0); /* the last one cleaned up after all */
 }
 
+/* Has a folder's lock as somebody who looks at it has: for a moment. */
+static pid_t look_at(const char *path)
+{
+	int told[2];
+	char byte = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe(told), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (flock(fd, LOCK_SH | LOCK_NB) == 0 && write(told[1], &byte, 1) == 1)
+			(void)poll(NULL, 0, LOOK_MS);
+		_exit(0);
+	}
+	close(told[1]);
+	assert_int_equal(read(told[0], &byte, 1), 1);
+	close(told[0]);
+	return pid;
+}
+
+static void folder_of_a_run_is_locked_also_while_somebody_looks(void **state)
+{
+	struct kms_session session;
+	char path[PATH_MAX];
+	int fd;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(kms_session_create(&session, "prog", 4711, NULL), 0);
+	assert_int_equal(kms_session_run_folder(&session, "prog", 4712, path, NULL), 0);
+	pid = look_at(path);
+	fd = kms_session_run_folder_lock(path);
+	assert_true(fd >= 0);
+	/* one that stays locked is another's */
+	assert_int_equal(kms_session_run_folder_lock(path), -EWOULDBLOCK);
+	close(fd);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	kms_session_destroy(&session);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -380,6 +425,7 @@ int main(void)
 		TEST(description_is_json_whatever_the_names_are),
 		TEST(description_that_cannot_be_written_is_told),
 		TEST(sessions_that_start_at_once_do_not_clean_each_other_away),
+		TEST(folder_of_a_run_is_locked_also_while_somebody_looks),
 	};
 
 	return cmocka_run_group_tests_name("session", tests, NULL, NULL);
