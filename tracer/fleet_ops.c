@@ -342,6 +342,33 @@ static int check_value(unsigned variable, uint64_t value, struct kms_err *err)
 			   (unsigned long long)info->max);
 }
 
+/* Every live run, also one whose process has not come yet: it is to have the value when it comes. */
+static int set_everywhere(struct kms_fleet *fleet, struct variable_job *job, struct kms_err *err)
+{
+	struct fleet_part *part;
+	int result = 0;
+
+	for (uint32_t after = 0; (part = fleet_hold_next(fleet, after)) != NULL;
+	     fleet_drop(fleet, part)) {
+		const struct kms_fleet_source *source = &part->source;
+		struct kms_err of_one = KMS_ERR_INIT;
+		int one;
+
+		after = part->run;
+		if (!source->is_live)
+			continue;
+		one = set_variable(&source->view, 0, job, &of_one);
+		if (one == -ESRCH && source->want)
+			source->want(source->arg, job->variable, job->value);
+		if (!one || one == -ESRCH || one == -ENOTSUP || result)
+			continue;
+		result = one;
+		if (err)
+			*err = of_one;
+	}
+	return result;
+}
+
 /* Target 0 means those that come later, too: kept for runs to come, also where there is none yet. */
 static int op_variable_set(void *ctx, const char *who, uint32_t target, unsigned variable,
 			   uint64_t value, struct kms_err *err)
@@ -350,17 +377,16 @@ static int op_variable_set(void *ctx, const char *who, uint32_t target, unsigned
 	struct variable_job job = {.who = who, .variable = variable, .value = value};
 	int result = check_value(variable, value, err);
 
-	if (!result)
-		result = call(fleet, target, set_variable, &job, err);
-	/* what follows are commands to those that live */
-	if (target || variable >= KMS_VAR_COMMANDS || (result && result != -ESRCH))
+	if (result)
 		return result;
+	/* commands are to those that live */
+	if (target || variable >= KMS_VAR_COMMANDS)
+		return call(fleet, target, set_variable, &job, err);
+	/* first: a run that begins meanwhile has it from here, or is among those that are told */
 	(void)pthread_mutex_lock(&fleet->lock);
 	fleet->later[variable] = (struct fleet_later){.is_set = true, .value = value};
 	(void)pthread_mutex_unlock(&fleet->lock);
-	if (err)
-		kms_err_clear(err);
-	return 0;
+	return set_everywhere(fleet, &job, err);
 }
 
 /* A call that has no more to it than who asks. */

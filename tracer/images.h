@@ -148,12 +148,13 @@ int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err 
 /**
  * Asks one target, or with target 0 all that live and those that come later, to set a variable. Any
  * thread.
- * Errors: as above; the value's range is the caller's to check
+ * Errors: as above, but that nobody lives yet is none if those that come later have it, too; the
+ *         value's range is the caller's to check
  */
 int kms_images_request(struct kms_images *images, uint32_t target, unsigned variable,
 		       uint64_t value, struct kms_err *err);
 
-/** kms_images_request() for target 0 of a variable that is no command; that nobody lives yet is no error. Any thread. */
+/** kms_images_request() for target 0 of a variable that is no command. Any thread. */
 void kms_images_want(struct kms_images *images, unsigned variable, uint64_t value);
 
 /**

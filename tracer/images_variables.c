@@ -125,6 +125,11 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 
 	if (variable >= KMS_REQUEST_ITEMS)
 		return kms_err_set(err, -EINVAL, "no variable %u", variable);
+	/* those to come get it, too: so it is no error that there is none yet */
+	if (!target && variable < KMS_VAR_COMMANDS) {
+		kms_images_want(images, variable, value);
+		return 0;
+	}
 	(void)pthread_mutex_lock(&images->lock);
 	result = kms_images_not_there(target, err);
 	while (kms_images_next_slot(images, target, &image, &slot)) {
@@ -135,11 +140,6 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 		}
 		image->slot[slot].counters_ns = 0; /* the next picture shows what was asked for */
 		kms_err_clear(err);
-	}
-	/* those to come get it, too */
-	if (!result && !target && variable < KMS_VAR_COMMANDS) {
-		images->env.wanted.value[variable] = value;
-		images->env.wanted.is_set[variable] = true;
 	}
 	(void)pthread_mutex_unlock(&images->lock);
 	return result;

@@ -32,6 +32,7 @@ struct source {
 	uint64_t variable;
 	uint32_t variable_target;
 	int variable_result;
+	uint64_t wanted; /* of processes to come */
 	uint64_t marks;
 	uint64_t old_samples; /* at time 5, in front of the others */
 	bool is_ending;       /* events are not to be had */
@@ -215,6 +216,14 @@ static struct source *new_source(uint64_t scale, uint64_t offset_ns)
 					    .diff = source_diff,
 					    .samples = source_samples};
 	return source;
+}
+
+static void source_want(void *arg, unsigned variable, uint64_t value)
+{
+	struct source *source = arg;
+
+	(void)variable;
+	source->wanted = value;
 }
 
 static struct kms_fleet_source live(struct source *source)
@@ -432,6 +441,29 @@ static void a_variable_goes_to_one_target_or_to_all_and_those_to_come(void **sta
 	free(late);
 }
 
+static void a_value_for_all_reaches_a_run_whose_process_is_yet_to_come(void **state)
+{
+	struct bench *b = *state;
+	struct source *idle = new_source(3, 3000);
+	struct kms_fleet_source source = live(idle);
+	uint32_t run;
+
+	source.want = source_want;
+	source.arg = idle;
+	idle->variable_result = -ESRCH;
+	assert_int_equal(kms_fleet_add(b->fleet, &source, &run, NULL), 0);
+	assert_int_equal(b->view.ops->variable_set(b->view.ctx, "test", 0, 0, 13, NULL), 0);
+	assert_int_equal(b->source[0]->variable, 13);
+	assert_int_equal(idle->wanted, 13);
+	/* one that fails keeps nobody else from it, and says so */
+	b->source[0]->variable_result = -EIO;
+	assert_int_equal(b->view.ops->variable_set(b->view.ctx, "test", 0, 0, 14, NULL), -EIO);
+	assert_int_equal(b->source[1]->variable, 14);
+	assert_int_equal(idle->wanted, 14);
+	kms_fleet_remove(b->fleet, run);
+	free(idle);
+}
+
 static void numbers_stay_when_a_run_is_replaced_or_removed(void **state)
 {
 	struct bench *b = *state;
@@ -626,6 +658,7 @@ int main(void)
 		TEST(events_of_all_runs_come_in_order_page_by_page),
 		TEST(events_are_filtered_by_target_site_and_time),
 		TEST(a_variable_goes_to_one_target_or_to_all_and_those_to_come),
+		TEST(a_value_for_all_reaches_a_run_whose_process_is_yet_to_come),
 		TEST(numbers_stay_when_a_run_is_replaced_or_removed),
 		TEST(events_of_a_run_that_is_being_finished_come_from_its_file),
 		TEST(a_mark_is_one_number_in_all_runs),

@@ -506,7 +506,9 @@ static void a_variable_is_asked_for_and_its_answer_read(void **state)
 	struct synth s;
 
 	run_start(run, 0, false);
-	assert_int_equal(kms_images_request(run->images, 0, 0, 512, &err), -ESRCH);
+	assert_int_equal(kms_images_request(run->images, 0, KMS_VAR_RESYNC, 1, &err), -ESRCH);
+	assert_int_equal(kms_images_request(run->images, 1, 0, 512, &err), -ESRCH);
+	kms_err_clear(&err);
 	assert_int_equal(kms_images_variable(run->images, 7, 0, &v, &err), -ESRCH);
 	synth_create(&s, run_file(run, "img-1"), &(struct synth_config){0});
 	synth_slot(&s, 0, (uint32_t)getpid(), KMS_NO_INDEX);
@@ -526,6 +528,27 @@ static void a_variable_is_asked_for_and_its_answer_read(void **state)
 	assert_false(v.is_pending);
 	assert_int_equal(v.effective, 30208);
 	assert_int_equal(v.status, KMS_ACK_ADJUSTED);
+	synth_close(&s);
+	run_poll_until_over(run, 1);
+}
+
+static void a_value_for_all_waits_for_the_first_process(void **state)
+{
+	struct run *run = *state;
+	struct kms_images_variable v;
+	struct kms_err err = KMS_ERR_INIT;
+	struct synth s;
+
+	run_start(run, 0, false);
+	assert_int_equal(kms_images_request(run->images, 0, KMS_VAR_GUARD_DEPTH, 512, &err), 0);
+	assert_int_equal(err.code, 0);
+	synth_create(&s, run_file(run, "img-1"), &(struct synth_config){0});
+	synth_slot(&s, 0, (uint32_t)getpid(), KMS_NO_INDEX);
+	run_poll(run);
+	run_poll(run);
+	assert_int_equal(kms_images_variable(run->images, 1, KMS_VAR_GUARD_DEPTH, &v, &err), 0);
+	assert_true(v.is_requested && v.is_pending);
+	assert_int_equal(v.requested, 512);
 	synth_close(&s);
 	run_poll_until_over(run, 1);
 }
@@ -551,6 +574,7 @@ int main(void)
 		TEST(counters_go_to_the_process_that_counted),
 		TEST(tables_are_sent_with_holes_filled_later),
 		TEST(a_variable_is_asked_for_and_its_answer_read),
+		TEST(a_value_for_all_waits_for_the_first_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
