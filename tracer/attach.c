@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "schema/attach.h"
 #include "tracer/attach_look.h"
 #include "tracer/process.h"
@@ -37,6 +39,32 @@ static int cannot_write(const struct kms_attach_info *info, int code, struct kms
 				   info->program);
 	return kms_err_set(err, code, "cannot write to the memory of pid %d (%s): %s",
 			   (int)info->pid, info->program, strerrordesc_np(-code));
+}
+
+/* The request that stands in a process; 0: none. */
+static uint64_t standing_request(const struct kms_attach_info *info, struct kms_attach_page *page)
+{
+	if (kms_memory_copy(info->pid, info->page_address, page, sizeof(*page)) !=
+		    (ssize_t)sizeof(*page) ||
+	    page->request.v != ~page->request.not_v)
+		return 0;
+	return page->request.v;
+}
+
+/* Of another tracer that lives, and that may yet have the process. */
+static bool is_asked_by_another(const struct kms_attach_info *info, const char *run_dir)
+{
+	KMS_AUTO_CLOSE int fd = -1;
+	struct kms_attach_page page;
+	uint64_t number = standing_request(info, &page);
+
+	page.run_dir[sizeof(page.run_dir) - 1] = '\0';
+	if (!number || number == page.answer || page.request_pid != (uint32_t)info->pid ||
+	    page.path_check != kms_attach_check(&page) || strcmp(page.run_dir, run_dir) == 0)
+		return false;
+	/* a live tracer holds the lock of its run's folder */
+	fd = open(page.run_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 /* The texts first, then the number that makes them a request, then the word that is looked at. */
@@ -113,10 +141,12 @@ int kms_attach_wait(const struct kms_attach_request *request, int timeout_ms, st
 void kms_attach_withdraw(const struct kms_attach_request *request)
 {
 	const struct kms_pair none = {0};
+	struct kms_attach_page page;
 	struct kms_attach_info info;
 
+	/* another's, which came later, is not ours to take back */
 	if (request->number && kms_attach_look(request->pid, &info, NULL) == 0 &&
-	    info.answer != request->number)
+	    info.answer != request->number && standing_request(&info, &page) == request->number)
 		(void)kms_memory_write(info.pid, info.page_address + REQUEST_OFFSET, &none,
 				       sizeof(none)); /* it has ended then */
 }
@@ -180,6 +210,11 @@ int kms_attach_process(struct kms_attach_request *request, enum kms_attach_how *
 	*how = KMS_ATTACH_HOW_TAKEN;
 	if (info.state == KMS_ATTACH_JOINED && info.region[0] && !info.region_deleted)
 		return take_over(&info, request->run_dir, err);
+	if (is_asked_by_another(&info, request->run_dir))
+		return kms_err_set(err, -EBUSY,
+				   "process %d (%s) has been asked by another tracer already: it "
+				   "answers at its next allocator call",
+				   (int)info.pid, info.program);
 	result = write_request(&info, request, err);
 	if (result)
 		return result;

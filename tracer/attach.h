@@ -67,7 +67,8 @@ struct kms_attach_request {
  * A process whose former tracer is gone keeps its region, with what is in it: the file is moved into
  * the folder.
  *
- * Errors: as kms_attach_look(); -EBUSY: a tracer that lives has it (the text names the session);
+ * Errors: as kms_attach_look(); -EBUSY: a tracer that lives has it (the text names the session), or
+ *         has asked it;
  *         -ENAMETOOLONG; -EXDEV: its old region lies on another file system; what the process says:
  *         -EACCES, -ENOENT, -ENOMEM, ...
  */
@@ -80,7 +81,7 @@ int kms_attach_process(struct kms_attach_request *request, enum kms_attach_how *
  */
 int kms_attach_wait(const struct kms_attach_request *request, int timeout_ms, struct kms_err *err);
 
-/** Takes a request back that was not answered. */
+/** Takes a request back that was not answered; another's that stands there by now stays. */
 void kms_attach_withdraw(const struct kms_attach_request *request);
 
 /** Calls fn for each process that this user may look at and that has used our allocator. */

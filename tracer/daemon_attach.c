@@ -153,8 +153,8 @@ void daemon_attach_drop(struct daemon_run *run)
 		return;
 	(void)pthread_mutex_lock(&run->daemon->lock);
 	drop(run->ask);
-	(void)pthread_mutex_unlock(&run->daemon->lock);
 	run->ask = NULL;
+	(void)pthread_mutex_unlock(&run->daemon->lock);
 }
 
 static void pause_step(void)

@@ -56,7 +56,7 @@ struct daemon_run {
 	char continues[PATH_MAX]; /* trace of the last one before us, "" none */
 	struct daemon_ask *ask;   /* who wanted a process attached; NULL: it came by itself */
 	struct kms_attach_request request; /* what the process was asked */
-	bool is_waiting;                   /* it has not answered yet */
+	atomic_bool is_waiting;            /* it has not answered yet */
 	struct kms_tracer *tracer;         /* these three under daemon->lock */
 	uint32_t taken;                    /* regions moved to it */
 	bool is_closing;                   /* it takes no more */
@@ -99,7 +99,7 @@ void daemon_say(struct kms_daemon *daemon, const char *fmt, ...)
 /**
  * Begins a run in a thread of its own. The members before tracer that are known are set; a run with a
  * front says itself what is not. The run is the daemon's from then on, also on failure.
- * Errors: -EAGAIN, -ENOSPC
+ * Errors: -EAGAIN, -ENOSPC; -EBUSY: another run has asked this process, and waits for its answer
  */
 int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct kms_err *err);
 

@@ -272,6 +272,20 @@ static void free_run(struct daemon_run *run)
 	free(run);
 }
 
+/* Under the lock: one run at a time asks a process, or the later request takes the earlier's place. */
+static bool is_asked(struct kms_daemon *daemon, pid_t pid)
+{
+	for (struct kms_list *it = kms_list_first(&daemon->runs); it;
+	     it = kms_list_next(&daemon->runs, it)) {
+		struct daemon_run *run = KMS_CONTAINER_OF(it, struct daemon_run, link);
+
+		if (!run->is_closing && run->ask && run->ask->pid == pid &&
+		    (!run->ask->is_done || atomic_load(&run->is_waiting)))
+			return true;
+	}
+	return false;
+}
+
 int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct kms_err *err)
 {
 	int result = 0;
@@ -281,6 +295,11 @@ int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct k
 	if (daemon->n_runs >= DAEMON_RUNS_MAX) {
 		result = kms_err_set(err, -ENOSPC, "the daemon has %d runs already",
 				     DAEMON_RUNS_MAX);
+	} else if (run->ask && is_asked(daemon, run->pid)) {
+		result = kms_err_set(err, -EBUSY,
+				     "process %ld (%s) has been asked already: it answers at its "
+				     "next allocator call",
+				     (long)run->pid, run->name);
 	} else {
 		result = -pthread_create(&run->thread, NULL, run_thread, run);
 		if (result)

@@ -437,11 +437,20 @@ def attached(checks):
         half(worker)
         done = workspace.run([*argv, f"pid:{worker.pid}"])
         checks.that(done.status == 0 and b"next allocation" in done.stderr, "an idle one", done)
+        # who asks again would take the place of what it has been asked
+        again = workspace.run([*argv, f"pid:{worker.pid}"])
+        checks.that(again.status == FAILED and b"asked already" in again.stderr, "idle, twice", again)
+        again = workspace.run([kms.KMEMSCOPE, "attach", f"pid:{worker.pid}"])
+        checks.that(again.status == FAILED and b"by another tracer already" in again.stderr,
+                    "idle, by another tracer", again)
+        done = workspace.run([kms.KMEMSCOPE, "db", "-e", "w kmem_guard_depth 0t1000", "daemon"])
+        checks.equal(done.status, 0, f"a value for all while it is idle: {done!r} {done.stdout}")
         go_on(worker)
         second = kms.wait_for(lambda: [t for t in daemon.targets() if t["id"] != target["id"]],
                               DEADLINE_S, "it is there again")[0]
         checks.equal((second["pid"], second["file"]),
                      (worker.pid, target["file"].replace(".kms", ".2.kms")), "a file of its own")
+        checks.that(depths(daemon, [second["id"]])[0][0] == 1000, "what was set while it was idle")
         checks.equal(worker.communicate(timeout=DEADLINE_S)[0], b"200002 200000\n", "its end")
         daemon.wait_ended()
         daemon.end()
