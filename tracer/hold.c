@@ -12,6 +12,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tracer/hold_impl.h"
 #include "tracer/process.h"
@@ -68,6 +69,7 @@ static struct kms_held *add(struct kms_hold *hold, const struct kms_hold_ask *as
 	if (!held)
 		return NULL;
 	held->ask = *ask;
+	held->pidfd = -1;
 	kms_list_push_back(&hold->list, &held->link);
 	return held;
 }
@@ -205,6 +207,9 @@ int kms_hold_take(struct kms_hold *hold, const struct kms_hold_ask *ask)
 	if (held && !held->is_wanted) {
 		held->is_wanted = true;
 		held->is_checked = false;
+		if (held->pidfd >= 0)
+			(void)close(held->pidfd); /* the pid may be another's by now */
+		held->pidfd = -1;
 		held->ask = *ask;
 		held->state = KMS_HOLD_TAKING;
 		held->asked_ns = kms_mono_ns();

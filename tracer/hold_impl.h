@@ -21,6 +21,7 @@ struct kms_held {
 	enum kms_hold_state state;
 	bool is_wanted;  /* else its threads are let go as soon as they stand */
 	bool is_checked; /* it has the file mapped */
+	int pidfd;       /* of the process that was checked; -1: it is checked before each pass */
 	uint64_t asked_ns;
 	struct kms_held_thread *thread; /* n */
 	size_t n, room;

@@ -9,10 +9,12 @@
 #include <sys/ptrace.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "tracer/hold_impl.h"
+#include "tracer/process.h"
 
 enum {
 	STATUS_BYTES = 4096,
@@ -26,6 +28,8 @@ static const uint64_t patience_ns = 100000000;
 void kms_held_free(struct kms_held *held)
 {
 	kms_list_remove(&held->link);
+	if (held->pidfd >= 0)
+		(void)close(held->pidfd); /* was only asked */
 	free(held->thread);
 	free(held);
 }
@@ -156,6 +160,9 @@ static int seize_new(struct kms_held *held)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)held->ask.pid); /* fits */
 	dir = opendir(path);
+	/* it ended after the folder was opened, or the folder is its: never of who has the pid next */
+	if (held->pidfd >= 0 && kms_process_has_ended(held->pidfd))
+		return 0;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while (dir && (item = readdir(dir)) != NULL) {
 		pid_t tid = (pid_t)strtol(item->d_name, NULL, 10);
@@ -221,6 +228,11 @@ void kms_held_take(struct kms_held *held, uint64_t now_ns)
 {
 	int n;
 
+	if (held->pidfd < 0) {
+		/* before it is checked: what is checked is then what the descriptor stands for */
+		held->pidfd = kms_process_watch(held->ask.pid, 0);
+		held->is_checked = false;
+	}
 	if (!held->is_checked && !has_mapped(&held->ask)) {
 		held->state = KMS_HOLD_REFUSED;
 		(void)snprintf(held->reason, sizeof(held->reason),
