@@ -58,19 +58,28 @@ struct every {
 	int64_t offset_ns;
 	bool is_live;
 	bool is_known; /* something of it was seen, so that offset_ns is right */
+	bool goes_on;  /* where it fails, the others are asked nevertheless */
 };
 
+/* Errors: the first */
 static int each_run(struct every *every, fleet_call_fn *call, void *job, struct kms_err *err)
 {
+	struct kms_err of_one = KMS_ERR_INIT;
 	struct fleet_part *part;
-	int result = 0;
+	int result = 0, one;
 
-	for (uint32_t after = 0; !result && (part = fleet_hold_next(every->fleet, after)) != NULL;
+	for (uint32_t after = 0;
+	     (!result || every->goes_on) && (part = fleet_hold_next(every->fleet, after)) != NULL;
 	     fleet_drop(every->fleet, part)) {
 		after = every->run = part->run;
 		every->is_live = part->source.is_live;
 		every->is_known = fleet_offset(every->fleet, part->run, &every->offset_ns);
-		result = fleet_call_part(every->fleet, part, 0, call, job, err);
+		one = fleet_call_part(every->fleet, part, 0, call, job, &of_one);
+		if (!one || result)
+			continue;
+		result = one;
+		if (err)
+			*err = of_one;
 	}
 	return result;
 }
@@ -253,7 +262,9 @@ static int set_mark(const struct kms_view *view, uint32_t target, void *arg, str
 		return result;
 	(void)pthread_mutex_lock(&fleet->lock);
 	run = fleet_find_run(fleet, job->every.run);
-	job->is_set |= run && fleet_id_set(run, FLEET_MARK, (uint32_t)local, job->number);
+	if (run)
+		(void)fleet_id_set(run, FLEET_MARK, (uint32_t)local, job->number);
+	job->is_set = true;
 	(void)pthread_mutex_unlock(&fleet->lock);
 	return 0;
 }
@@ -292,7 +303,10 @@ static uint32_t new_mark(struct kms_fleet *fleet, const char *name)
 
 static int op_mark(void *ctx, const char *who, const char *name, uint64_t *id, struct kms_err *err)
 {
-	struct mark_job job = {.every = {.fleet = ctx}, .who = who, .name = name};
+	struct mark_job job = {
+		.every = {.fleet = ctx, .goes_on = true},
+                  .who = who, .name = name
+        };
 	int result;
 
 	job.number = new_mark(ctx, name);
@@ -300,6 +314,12 @@ static int op_mark(void *ctx, const char *who, const char *name, uint64_t *id, s
 		return kms_err_set(err, -ENOMEM, "no memory for marks");
 	result = each_run(&job.every, set_mark, &job, err);
 	*id = job.number;
+	/* there it is a mark; a run that is not asked for it later has none, as one that is over */
+	if (result && job.is_set) {
+		result = 0;
+		if (err)
+			kms_err_clear(err);
+	}
 	return result;
 }
 

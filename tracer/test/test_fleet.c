@@ -35,7 +35,8 @@ struct source {
 	uint64_t wanted; /* of processes to come */
 	uint64_t marks;
 	uint64_t old_samples; /* at time 5, in front of the others */
-	bool is_ending;       /* events are not to be had */
+	int mark_result;
+	bool is_ending; /* events are not to be had */
 };
 
 static const struct kms_snapshot *source_acquire(void *ctx)
@@ -123,7 +124,8 @@ static int source_mark(void *ctx, const char *who, const char *name, uint64_t *i
 
 	(void)who;
 	(void)name;
-	(void)err;
+	if (source->mark_result)
+		return kms_err_set(err, source->mark_result, "no");
 	*id = ++source->marks;
 	return 0;
 }
@@ -592,6 +594,23 @@ static void the_oldest_mark_makes_room_for_a_new_one(void **state)
 	assert_int_equal(ops->diff(b->view.ctx, 4, 1003, see_diff, bytes, NULL), 0);
 }
 
+static void a_mark_that_one_run_refuses_is_set_in_the_others(void **state)
+{
+	struct bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	struct kms_err err = KMS_ERR_INIT;
+	uint64_t id;
+
+	b->source[0]->mark_result = -ENOSPC;
+	assert_int_equal(ops->mark(b->view.ctx, "test", "one", &id, &err), 0);
+	assert_int_equal(err.code, 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(b->source[1]->marks, 1);
+	b->source[1]->mark_result = -EIO;
+	assert_int_equal(ops->mark(b->view.ctx, "test", "two", &id, &err), -ENOSPC);
+	assert_int_equal(err.code, -ENOSPC);
+}
+
 static int see_sample(void *arg, const struct kms_view_sample *sample)
 {
 	struct kms_view_sample **next = arg;
@@ -663,6 +682,7 @@ int main(void)
 		TEST(events_of_a_run_that_is_being_finished_come_from_its_file),
 		TEST(a_mark_is_one_number_in_all_runs),
 		TEST(the_oldest_mark_makes_room_for_a_new_one),
+		TEST(a_mark_that_one_run_refuses_is_set_in_the_others),
 		TEST(samples_are_added_up_at_every_moment),
 		TEST(a_long_past_does_not_count),
 		cmocka_unit_test(a_fleet_without_runs_has_a_picture),
