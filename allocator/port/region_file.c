@@ -202,10 +202,17 @@ void kms_region_file_identify(struct kms_heap *heap)
 
 void *kms_region_file_map(const struct kms_heap *heap, const char *folder)
 {
+	uint64_t bytes = heap->region->region_bytes;
+	struct rlimit limit;
 	uint64_t random[2];
 
+	/* the layout is given, so there is nothing to make smaller as at the start (budget()) */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes) {
+		errno = EFBIG;
+		return NULL;
+	}
 	random_words(random);
-	return map_file(folder, random[0], heap->region->region_bytes);
+	return map_file(folder, random[0], bytes);
 }
 
 bool kms_region_file_make(struct kms_heap *heap, const char *folder)

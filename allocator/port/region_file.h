@@ -11,7 +11,10 @@
  */
 bool kms_region_file_make(struct kms_heap *heap, const char *folder);
 
-/** A file in @folder, as large as the heap's region, zeroed and mapped. NULL with errno set. */
+/**
+ * A file in @folder, as large as the heap's region, zeroed and mapped. NULL with errno set; EFBIG if
+ * the process may not make a file that large, which it would otherwise learn by a deadly signal.
+ */
 void *kms_region_file_map(const struct kms_heap *heap, const char *folder);
 
 /** Says in the heap's region who this is, as of now. The tracer's pages become read-only. */

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -479,6 +480,7 @@ def test_refused(checks, workspace):
     checks.that(seen == 1 and "nonsense" in text, "a variable that is none", text)
     seen, text = refusal(workspace, [kms.KMEMSCOPE, "attach", "-o", "/nowhere/x.kms", f"pid:{steps.pid}"])
     checks.that(seen == 1 and "/nowhere/x.kms" in text, "a trace that cannot be made", text)
+    refused_by_limits(checks, workspace)
     refused_small(checks, workspace)
     if os.geteuid() == 0:
         refused_for_others(checks, workspace, steps)
@@ -511,6 +513,21 @@ def refused_for_others(checks, workspace, steps):
                 "a process that hides itself", done)
     own.stdin.close()
     own.wait(timeout=DEADLINE_S)
+
+
+def refused_by_limits(checks, workspace):
+    """A region larger than the process's files may be is no region, and no deadly signal either."""
+    steps = Steps(workspace)
+    resource.prlimit(steps.pid, resource.RLIMIT_FSIZE, (1000 << 10, resource.RLIM_INFINITY))
+    attached = Attached(workspace, steps.pid, workspace.path / "limited.kms", wait=False)
+
+    def refused():
+        steps.do("touch")
+        return attached.child.poll() is not None
+    kms.wait_for(refused, DEADLINE_S, "attach ends")
+    text = attached.child.communicate(timeout=DEADLINE_S)[1].decode()
+    checks.that(attached.child.returncode == 1 and "File too large" in text, "ulimit -f is told", text)
+    checks.equal(steps.end(), 0, "ulimit -f: the program goes on")
 
 
 def refused_small(checks, workspace):
