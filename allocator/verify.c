@@ -183,7 +183,10 @@ static size_t verify_depot(struct kms_local *t, struct kms_cache *cache,
 	return damaged;
 }
 
-/* A thread's magazines: our own, or those of one that does not run. */
+/*
+ * A thread's magazines: our own, or those of one that does not run. Not those of pools, which others
+ * empty at any time, so that a block in one may be somebody's by the time we look at it.
+ */
 static size_t verify_bins(struct kms_local *t, const struct kms_local *owner,
 			  const struct kms_frame *frame)
 {
@@ -193,12 +196,15 @@ static size_t verify_bins(struct kms_local *t, const struct kms_local *owner,
 	for (uint32_t i = 0; i < t->heap->n_caches;) {
 		const struct kms_bin *bin = &owner->bin[i];
 		const struct kms_magazine *previous = bin->previous;
-		bool is_over =
-			!bin->bottom || look_at_rounds(t->heap, &broken, bin->bottom, bin->top);
+		bool is_over = true;
 
-		if (is_over && previous && is_plain(t->heap->cache[i]))
-			is_over = look_at_rounds(t->heap, &broken, previous->round,
-						 previous->round + previous->rounds);
+		if (is_plain(t->heap->cache[i])) {
+			is_over = !bin->bottom ||
+				  look_at_rounds(t->heap, &broken, bin->bottom, bin->top);
+			if (is_over && previous)
+				is_over = look_at_rounds(t->heap, &broken, previous->round,
+							 previous->round + previous->rounds);
+		}
 		damaged += report(t, &broken, frame);
 		i += is_over;
 	}

@@ -220,6 +220,30 @@ static void poison_finds_writes_to_parked_objects(void **state)
 	fault_log_expect_none();
 }
 
+/* As one that another thread has emptied meanwhile: what its places named is not free any more. */
+static void verify_leaves_alone_what_a_pools_magazine_names(void **state)
+{
+	struct kms_round *round;
+	unsigned char *object;
+	pool_cache_t pc;
+
+	(void)state;
+	assert_int_equal(kmem_variable_set("kmem_poison", 1), 0);
+	pc = plain_make("emptied", 128, 0);
+	object = pool_cache_get(pc, PR_WAITOK);
+	pool_cache_put(pc, object);
+	round = kms_tls->bin[pc->cache->index].top - 1;
+	assert_ptr_equal(round->block, object);
+	round->side->state = KMS_BLOCK_FREE;
+	object[50] ^= 0xff;
+	assert_int_equal(kmem_verify(), 0);
+	object[50] ^= 0xff;
+	round->side->state = KMS_BLOCK_CACHED;
+	pool_cache_destroy(pc);
+	assert_int_equal(kmem_variable_set("kmem_poison", 0), 0);
+	fault_log_expect_none();
+}
+
 static void a_switch_of_checks_is_in_force_with_the_next_get(void **state)
 {
 	pool_cache_t pc = pool_make("switch");
@@ -286,6 +310,7 @@ int main(void)
 		cmocka_unit_test(a_second_put_and_what_is_no_object_are_named),
 		cmocka_unit_test(writes_around_an_object_are_seen_at_its_put_and_by_verify),
 		cmocka_unit_test(poison_finds_writes_to_parked_objects),
+		cmocka_unit_test(verify_leaves_alone_what_a_pools_magazine_names),
 		cmocka_unit_test(a_switch_of_checks_is_in_force_with_the_next_get),
 		cmocka_unit_test(a_pool_with_live_objects_is_not_destroyed),
 	};
