@@ -46,6 +46,20 @@ static struct kms_local *local_create(struct kms_heap *heap)
 	return t;
 }
 
+/*
+ * Frees what an owner that is gone held of its pools, as no one else will; such a magazine may be in
+ * the middle of a change, and is given up. Nobody else holds these locks without control_lock.
+ */
+static void drop_pool_locks(struct kms_local *t)
+{
+	for (uint32_t i = 0; i < t->heap->n_caches; i++) {
+		if (!__atomic_load_n(&t->pool_lock[i], __ATOMIC_ACQUIRE))
+			continue;
+		t->bin[i] = (struct kms_bin){0};
+		__atomic_store_n(&t->pool_lock[i], 0, __ATOMIC_RELEASE);
+	}
+}
+
 /* A local that nobody uses, or whose owner left without a word. Needs control_lock. */
 static struct kms_local *local_find(struct kms_heap *heap)
 {
@@ -59,8 +73,10 @@ static struct kms_local *local_find(struct kms_heap *heap)
 	/* Asking whether threads live costs a system call each: only when many have piled up. What
 	 * such a local has in its magazines is as good as new. */
 	for (t = heap->n_locals >= ASK_LOCALS ? heap->all_locals : NULL; t; t = t->next_all) {
-		if (t->state == KMS_LOCAL_USED && !kms_port_alive(t->tid))
+		if (t->state == KMS_LOCAL_USED && !kms_port_alive(t->tid)) {
+			drop_pool_locks(t);
 			return t;
+		}
 	}
 	return local_create(heap);
 }
@@ -263,6 +279,21 @@ static void adopt_orphans(struct kms_heap *heap, struct kms_local *self)
 	}
 }
 
+/*
+ * Threads of the parent took their objects while it forked: their locks have no holder here, and who
+ * empties all magazines of a pool would wait for them. What @self holds itself, below the handler that
+ * forked, it will still let go.
+ */
+static void drop_orphans_locks(struct kms_heap *heap, const struct kms_local *self)
+{
+	for (struct kms_local *t = heap->all_locals; t; t = t->next_all) {
+		if (t != self)
+			drop_pool_locks(t);
+		else if (!t->busy)
+			__builtin_memset(t->pool_lock, 0, sizeof(t->pool_lock));
+	}
+}
+
 void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 {
 	uint32_t parent_slot = heap->slot_index;
@@ -272,6 +303,7 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 
 	kms_stop_after_fork(heap);
 	kms_heap_attention(heap);
+	drop_orphans_locks(heap, t);
 	if (!kms_region_claim_slot(heap, kms_port_pid(), parent_slot)) {
 		/* No slot: this child goes on untraced, in figures that nobody reads. */
 		__atomic_add_fetch(&parent->lost_children, 1, __ATOMIC_RELAXED);

@@ -528,6 +528,45 @@ static void a_forked_child_has_a_pool_of_its_own(void **state)
 	fault_log_expect_none();
 }
 
+/* The lock of a magazine that another thread has at work at the moment of the fork. */
+static uint32_t *lock_of_helper(pool_cache_t pc)
+{
+	struct kms_local *t = kms_process_heap()->all_locals;
+
+	while (t &&
+	       (t == kms_tls || t->bin[pc->cache->index].top == t->bin[pc->cache->index].bottom))
+		t = t->next_all;
+	assert_non_null(t);
+	return &t->pool_lock[pc->cache->index];
+}
+
+static void a_magazine_at_work_while_somebody_forks_does_not_stop_the_child(void **state)
+{
+	pool_cache_t pc = pool_make("at work");
+	struct helper helper;
+	uint32_t *lock;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	helper_start(&helper, pc, park_and_stay);
+	lock = lock_of_helper(pc);
+	__atomic_store_n(lock, 1, __ATOMIC_RELEASE);
+	pid = fork();
+	if (pid == 0) {
+		alarm(20);
+		pool_cache_invalidate(pc);
+		_exit(0);
+	}
+	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	helper_end(&helper);
+	pool_cache_destroy(pc);
+	assert_int_equal(seen.destructed, seen.constructed);
+	fault_log_expect_none();
+}
+
 static void get_paddr_knows_no_physical_address(void **state)
 {
 	pool_cache_t pc = plain_make("paddr", 16, 0);
@@ -568,6 +607,7 @@ int main(void)
 		cmocka_unit_test(a_pool_is_a_row_of_the_caches_under_its_name),
 		cmocka_unit_test(figures_add_up_at_any_time),
 		cmocka_unit_test(a_forked_child_has_a_pool_of_its_own),
+		cmocka_unit_test(a_magazine_at_work_while_somebody_forks_does_not_stop_the_child),
 		cmocka_unit_test(get_paddr_knows_no_physical_address),
 		cmocka_unit_test(beyond_256_caches_there_is_no_pool_until_one_like_it_is_destroyed),
 	};
