@@ -22,10 +22,19 @@ void kms_region_succeed(struct kms_heap *heap, void *memory);
  */
 bool kms_heap_join(struct kms_heap *heap);
 
-/** Another session of recording; its number is never one of those (modulo 256) that know everything. */
+/**
+ * Another session of recording; its number is never one of those (modulo 256) that know everything.
+ * Threads read it meanwhile (kms_ring_resume): they look again, as the caller closes their gate.
+ *
+ * Locks: control_lock.
+ */
 static inline void kms_heap_next_session(struct kms_heap *heap)
 {
-	heap->session += (uint8_t)(heap->session + 1) ? 1 : 2;
+	uint32_t next = heap->session + 1;
+
+	if (!(uint8_t)next)
+		next++;
+	__atomic_store_n(&heap->session, next, __ATOMIC_RELAXED);
 }
 
 /** Goes on without the tracer: nothing is recorded from here on. Locks: control_lock. */
