@@ -204,7 +204,7 @@ static void make_plain(const char *prompt, char plain[PROMPT_BYTES])
 {
 	size_t n = 0;
 
-	for (; prompt[n] && n < PROMPT_BYTES - 1; n++)
+	for (; n < PROMPT_BYTES - 1 && prompt[n]; n++)
 		plain[n] = (char)(prompt[n] >= ' ' && prompt[n] <= '~' ? prompt[n] : '?');
 	plain[n] = '\0';
 }
