@@ -49,8 +49,9 @@ static bool file_path(const char *folder, const char *prefix, uint64_t random,
 	return true;
 }
 
-/* A region in the run's folder; NULL if that is not possible. */
-static void *map_file(const char *folder, uint64_t random, uint64_t bytes)
+/* A region in the run's folder, the first @backed_bytes with memory behind them; NULL with errno set
+ * if that is not possible. */
+static void *map_file(const char *folder, uint64_t random, uint64_t bytes, uint64_t backed_bytes)
 {
 	char path[PATH_BYTES];
 	void *p = MAP_FAILED;
@@ -65,6 +66,11 @@ static void *map_file(const char *folder, uint64_t random, uint64_t bytes)
 	if (ftruncate(fd, (off_t)bytes) == 0)
 		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
+	if (p != MAP_FAILED && backed_bytes && kms_port_populate(p, backed_bytes) < 0) {
+		(void)munmap(p, bytes);
+		p = MAP_FAILED;
+		errno = ENOSPC;
+	}
 	if (p != MAP_FAILED) {
 		memcpy(the_folder, folder, strlen(folder) + 1); /* file_path() saw that it fits */
 		return p;
@@ -212,7 +218,9 @@ void *kms_region_file_map(const struct kms_heap *heap, const char *folder)
 		return NULL;
 	}
 	random_words(random);
-	return map_file(folder, random[0], bytes);
+	/* All but the stacks and rings, which ask for theirs: where the file system is full, the first
+	 * store would be a deadly signal. */
+	return map_file(folder, random[0], bytes, heap->section[KMS_SEC_NODE].offset);
 }
 
 bool kms_region_file_make(struct kms_heap *heap, const char *folder)
@@ -227,7 +235,7 @@ bool kms_region_file_make(struct kms_heap *heap, const char *folder)
 	if (!plan_within(&plan, budget()))
 		folder = "";
 	while (*folder && !memory && plan.rings >= RINGS_MIN) {
-		memory = map_file(folder, random[0], kms_region_bytes(&plan));
+		memory = map_file(folder, random[0], kms_region_bytes(&plan), 0);
 		random[0]++;
 		if (!memory)
 			plan.rings /= 2;
