@@ -165,7 +165,7 @@ static int draw_guard(struct kms_screen *screen, const cJSON *guard, int x, int 
 {
 	uint64_t used = kms_json_number(guard, "used");
 	uint64_t depth = kms_json_number(guard, "depth");
-	char text[64];
+	char text[128];
 	int n;
 
 	if (!depth && !used)
