@@ -5,12 +5,14 @@ A script makes one Workspace and one Checks, and ends with sys.exit(checks.statu
 Exit status 0 passed, 1 failed, 77 skipped.
 """
 
+import http.client
 import json
 import os
 import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -74,6 +76,20 @@ class Checks:
     def status(self):
         print(f"{self.passed} checks held, {self.failed} did not", flush=True)
         return 1 if self.failed or not self.passed else 0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP through the Unix socket of a session."""
+
+    def __init__(self, path, deadline_s=60):
+        super().__init__("kmemscope", timeout=deadline_s)
+        self.path = path
+        self.deadline_s = deadline_s
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.deadline_s)
+        self.sock.connect(str(self.path))
 
 
 class Result:

@@ -5,7 +5,6 @@
 usage: daemon.py alone|join|views|many|depth|killed|attached|prompt [SECONDS]      SECONDS: how long each of many works (1)
 """
 
-import http.client
 import json
 import os
 import pathlib
@@ -27,19 +26,6 @@ TARGETS = 10
 RATE = 100000
 FORKS = 200
 FAILED, OURS = 1, 125
-
-
-class Connection(http.client.HTTPConnection):
-    """HTTP through a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("kmemscope", timeout=DEADLINE_S)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(DEADLINE_S)
-        self.sock.connect(str(self.path))
 
 
 class Daemon:
@@ -80,7 +66,7 @@ class Daemon:
         return [kms.KMEMSCOPE, "run", "--daemon", *options, "--", *argv]
 
     def ask(self, method, path, body=None):
-        connection = Connection(self.socket)
+        connection = kms.UnixConnection(self.socket)
         headers = {"Content-Type": "application/json"} if body else {}
         connection.request(method, path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()

@@ -7,10 +7,8 @@ usage: views.py answers|guard|load
 """
 
 import base64
-import http.client
 import json
 import pathlib
-import socket
 import sys
 import threading
 import time
@@ -25,19 +23,6 @@ LEAKS, DROPS, LEAK_BYTES = 600, 100, 48
 LARGE, LARGE_BYTES = 3, 300000
 CYCLES = 20
 MORE, MORE_BYTES = 100, 500
-
-
-class Connection(http.client.HTTPConnection):
-    """HTTP through a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("kmemscope", timeout=DEADLINE_S)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(DEADLINE_S)
-        self.sock.connect(str(self.path))
 
 
 class Run:
@@ -58,7 +43,7 @@ class Run:
         return self.child.stdout.readline().decode().split()
 
     def ask(self, method, path, body=None):
-        connection = Connection(self.socket)
+        connection = kms.UnixConnection(self.socket)
         headers = {"Content-Type": "application/json"} if body else {}
         connection.request(method, path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()

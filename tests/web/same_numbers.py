@@ -6,11 +6,9 @@ command line, in the API, on the page and in SQL; so has its finished file.
 usage: same_numbers.py
 """
 
-import http.client
 import json
 import pathlib
 import re
-import socket
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
@@ -32,21 +30,8 @@ FAULTS = ("kind", "address", "size", "cache")
 DOCUMENTS = ("targets", "stats", "caches", "guard", "leaks", "faults")
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP on a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=PATIENCE_S)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE_S)
-        self.sock.connect(self.path)
-
-
 def ask(session, method, target, body=None):
-    connection = UnixConnection(session["socket"])
+    connection = kms.UnixConnection(session["socket"])
     headers = {"Content-Type": "application/json"} if body is not None else {}
     connection.request(method, target, None if body is None else json.dumps(body), headers)
     answer = connection.getresponse()
