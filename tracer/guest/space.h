@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Virtual addresses of a guest: its page tables, walked from outside.
+ *
+ * x86-64 with 4 and 5 levels, 32-bit with 4 KiB and 4 MiB pages, PAE; large pages of all of them.
+ * Tables are hostile: entries that point outside of RAM, at themselves or at each other end a walk
+ * with an error. (Intel SDM volume 3, chapter 4.)
+ */
+#ifndef KMS_TRACER_GUEST_SPACE_H
+#define KMS_TRACER_GUEST_SPACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "tracer/guest/memory.h"
+
+enum kms_guest_paging {
+	KMS_GUEST_PAGING_32 = 1,  /* 2 levels */
+	KMS_GUEST_PAGING_PAE = 2, /* 3 levels */
+	KMS_GUEST_PAGING_4 = 3,   /* x86-64, 4 levels */
+	KMS_GUEST_PAGING_5 = 4,
+};
+
+enum kms_guest_space_bounds {
+	KMS_GUEST_SPACE_CACHE = 256, /* translations remembered, a power of two */
+};
+
+/** One address space. One thread at a time; the memory is borrowed. */
+struct kms_guest_space {
+	struct kms_guest_memory *memory;
+	enum kms_guest_paging paging;
+	uint64_t root; /* guest-physical address of the outermost table */
+
+	struct {
+		uint64_t page;     /* virtual page number + 1, 0 empty */
+		uint64_t physical; /* of that page */
+	} cache[KMS_GUEST_SPACE_CACHE];
+};
+
+void kms_guest_space_init(struct kms_guest_space *space, struct kms_guest_memory *memory,
+			  enum kms_guest_paging paging, uint64_t root);
+
+/** Forgets what was remembered: the guest may have changed its tables. */
+void kms_guest_space_forget(struct kms_guest_space *space);
+
+/**
+ * Guest-physical address behind a virtual one, and how many bytes from there on are contiguous.
+ *
+ * Errors: -ENOENT: nothing mapped there; -EINVAL: not canonical; -EBADMSG: damaged tables; as
+ *         kms_guest_read()
+ */
+int kms_guest_translate(struct kms_guest_space *space, uint64_t address, uint64_t *physical,
+			uint64_t *contiguous_bytes, struct kms_err *err);
+
+/** Reads across pages. Errors: as kms_guest_translate() and kms_guest_read() */
+int kms_guest_read_virtual(struct kms_guest_space *space, uint64_t address, void *to, size_t bytes,
+			   struct kms_err *err);
+
+/** Writes across pages. Errors: as kms_guest_translate() and kms_guest_write() */
+int kms_guest_write_virtual(struct kms_guest_space *space, uint64_t address, const void *from,
+			    size_t bytes, struct kms_err *err);
+
+/** A string of at most bytes - 1 characters, always terminated. Errors: as above */
+int kms_guest_read_string(struct kms_guest_space *space, uint64_t address, char *to, size_t bytes,
+			  struct kms_err *err);
+
+#endif
