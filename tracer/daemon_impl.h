@@ -72,6 +72,7 @@ struct daemon_join {
 	char name[KMS_IMAGE_NAME_BYTES];
 	uint64_t since_ns;   /* when it was seen */
 	uint64_t unknown_ns; /* since when no run is known to be its; 0 not asked */
+	bool is_told;        /* that it cannot be moved */
 };
 
 struct kms_daemon {
@@ -112,8 +113,11 @@ void daemon_runs_tidy(struct kms_daemon *daemon);
 /** Ends every run and waits for it. Returns the first failure. */
 int daemon_runs_end(struct kms_daemon *daemon, struct kms_err *err);
 
-/** Moves a region of the join folder to the run that has this process. False: no live run has it. */
-bool daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name);
+/**
+ * Moves a region of the join folder to the run that has this process; one that is gone is no error.
+ * Errors: -ESRCH: no live run has the process; what renameat(2) says: it lies where it was
+ */
+int daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name);
 
 /** Something may have changed in the processes of runs: all tracers look now. */
 void daemon_runs_wake(struct kms_daemon *daemon);

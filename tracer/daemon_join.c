@@ -144,20 +144,20 @@ static int read_maker(struct kms_daemon *daemon, const char *name, struct maker 
 	return 0;
 }
 
-/* Gives a region to the run of its process, or of the nearest ancestor that has one. */
-static bool give_to_run(struct kms_daemon *daemon, const char *name, const struct maker *maker)
+/* Gives a region to the run of its process, or of the nearest ancestor that has one: as daemon_run_take(). */
+static int give_to_run(struct kms_daemon *daemon, const char *name, const struct maker *maker)
 {
 	pid_t pid = maker->pid;
+	int result = daemon_run_take(daemon, pid, name);
 
-	if (daemon_run_take(daemon, pid, name) ||
-	    (maker->parent > 1 && daemon_run_take(daemon, maker->parent, name)))
-		return true;
-	for (int i = 0; i < ANCESTORS_MAX && pid > 1; i++) {
+	if (result == -ESRCH && maker->parent > 1)
+		result = daemon_run_take(daemon, maker->parent, name);
+	for (int i = 0; result == -ESRCH && i < ANCESTORS_MAX && pid > 1; i++) {
 		pid = kms_process_parent(pid);
-		if (pid > 1 && daemon_run_take(daemon, pid, name))
-			return true;
+		if (pid > 1)
+			result = daemon_run_take(daemon, pid, name);
 	}
-	return false;
+	return result;
 }
 
 int daemon_join_move(struct kms_daemon *daemon, const char *name, const char *run_dir)
@@ -244,8 +244,16 @@ static bool route(struct kms_daemon *daemon, struct daemon_join *join)
 		refuse(daemon, join, &err);
 		return true;
 	}
-	if (give_to_run(daemon, join->name, &maker))
+	result = give_to_run(daemon, join->name, &maker);
+	if (!result)
 		return true;
+	if (result != -ESRCH) {
+		if (!join->is_told)
+			daemon_say(daemon, "region %s cannot be moved to its run yet: %s",
+				   join->name, strerrordesc_np(-result));
+		join->is_told = true;
+		return false;
+	}
 	if (is_to_wait(daemon, join))
 		return false;
 	if (found_run(daemon, join->name, &maker, &err))

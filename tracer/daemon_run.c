@@ -397,9 +397,10 @@ int daemon_runs_end(struct kms_daemon *daemon, struct kms_err *err)
 	return result;
 }
 
-bool daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name)
+int daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name)
 {
 	bool found = false;
+	int result = -ESRCH;
 
 	(void)pthread_mutex_lock(&daemon->lock);
 	for (struct kms_list *it = kms_list_first(&daemon->runs); it && !found;
@@ -411,12 +412,13 @@ bool daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name)
 		found = run->tracer ? kms_tracer_has(run->tracer, pid) : run->pid == pid;
 		if (!found)
 			continue;
-		/* gone if its process is: nothing is left to be read */
-		(void)daemon_join_move(daemon, name, run->run_dir);
-		run->taken++;
+		result = daemon_join_move(daemon, name, run->run_dir);
+		run->taken += result == 0;
+		if (result == -ENOENT)
+			result = 0; /* gone with its process: nothing is left to be read */
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
-	return found;
+	return result;
 }
 
 void daemon_runs_wake(struct kms_daemon *daemon)

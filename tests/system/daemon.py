@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The daemon: who joins and how, many targets at once, one API over all of them, its end.
 
-usage: daemon.py alone|join|views|many|depth|killed|attached|prompt [SECONDS]      SECONDS: how long each of many works (1)
+usage: daemon.py alone|join|views|many|depth|killed|attached|moved|prompt [SECONDS]      SECONDS: how long each of many works (1)
 """
 
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -442,6 +443,37 @@ def attached(checks):
         daemon.end()
 
 
+def moved(checks):
+    """A region that cannot be moved to its run yet stays, and is moved as soon as it can be."""
+    with kms.Workspace("daemon-moved") as workspace:
+        daemon = Daemon(workspace)
+        shell = workspace.start(["sh", "-c", f"read go; {PACED} 20000 {RATE} 1000 hold; true"],
+                                env=daemon.joins())
+        daemon.target_of(shell.pid)
+        region = kms.wait_for(lambda: re.search(r"(/\S+)/img-\S+\.kmr$",
+                                                pathlib.Path(f"/proc/{shell.pid}/maps").read_text(),
+                                                re.MULTILINE), DEADLINE_S, "it has a region")
+        folder = pathlib.Path(region[1])
+        away = folder.with_name("away")
+        folder.rename(away)
+        folder.touch()
+        go_on(shell)
+        half(shell)
+        kms.wait_for(lambda: "cannot be moved to its run yet" in daemon.said(), DEADLINE_S,
+                     "that it cannot be moved is said")
+        checks.equal([t["pid"] for t in daemon.targets()][0], shell.pid, "the shell alone")
+        folder.unlink()
+        away.rename(folder)
+        paced = kms.wait_for(lambda: [t for t in daemon.targets() if "paced" in t["name"]],
+                             DEADLINE_S, f"it is there after all: {daemon.said()}")[0]
+        checks.equal(paced["file"], daemon.targets()[0]["file"], "in the run of its parent")
+        checks.equal(daemon.said().count("cannot be moved"), 1, "it is said once")
+        go_on(shell)
+        checks.equal(shell.wait(DEADLINE_S), 0, "its end")
+        daemon.wait_ended()
+        daemon.end()
+
+
 def prompt(checks):
     """`run -d --daemon`, the prompt and the screen on the daemon; a write is for those to come, too."""
     with kms.Workspace("daemon-prompt") as workspace:
@@ -474,7 +506,7 @@ def prompt(checks):
         daemon.end()
 
 
-TESTS = {"alone": alone, "prompt": prompt, "attached": attached, "killed": killed, "join": join, "views": views, "depth": depth}
+TESTS = {"alone": alone, "prompt": prompt, "attached": attached, "killed": killed, "moved": moved, "join": join, "views": views, "depth": depth}
 
 
 def main():
