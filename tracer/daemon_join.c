@@ -168,11 +168,22 @@ int daemon_join_move(struct kms_daemon *daemon, const char *name, const char *ru
 	return renameat(daemon->session.run_fd, name, AT_FDCWD, path) < 0 ? -errno : 0;
 }
 
+static void move_back(const struct kms_daemon *daemon, const char *name, const char *run_dir)
+{
+	char path[PATH_MAX + KMS_IMAGE_NAME_BYTES + 2];
+
+	snprintf(path, sizeof(path), "%s/%s", run_dir, name);
+	/* if this fails the next daemon finds it in the run's folder */
+	(void)renameat(AT_FDCWD, path, daemon->session.run_fd, name);
+}
+
+/* Begins a run for a region of nobody's. On failure the region lies where it was. */
 static int found_run(struct kms_daemon *daemon, const char *name, const struct maker *maker,
 		     struct kms_err *err)
 {
 	struct daemon_run *run = daemon_run_new();
 	const char *slash = strrchr(maker->program, '/');
+	char run_dir[PATH_MAX];
 	int result;
 
 	if (!run)
@@ -180,15 +191,23 @@ static int found_run(struct kms_daemon *daemon, const char *name, const struct m
 	run->pid = maker->pid;
 	snprintf(run->name, sizeof(run->name), "%.255s", slash ? slash + 1 : maker->program);
 	snprintf(run->command, sizeof(run->command), "%s", maker->command);
-	result = kms_session_run_folder(&daemon->session, run->name, run->pid, run->run_dir, err);
-	if (!result) {
-		result = daemon_join_move(daemon, name, run->run_dir);
-		if (result)
-			(void)kms_err_sys(err, result, "move a region", name);
+	result = kms_session_run_folder(&daemon->session, run->name, run->pid, run_dir, err);
+	if (result) {
+		free(run);
+		return result;
 	}
-	if (!result)
-		return daemon_run_begin(daemon, run, err);
-	free(run);
+	memcpy(run->run_dir, run_dir, sizeof(run->run_dir));
+	result = daemon_join_move(daemon, name, run_dir);
+	if (result) {
+		(void)kms_err_sys(err, result, "move a region", name);
+		free(run);
+	} else {
+		result = daemon_run_begin(daemon, run, err); /* which frees it if it fails */
+		if (result)
+			move_back(daemon, name, run_dir);
+	}
+	if (result)
+		kms_session_run_folder_end(run_dir);
 	return result;
 }
 
@@ -229,6 +248,27 @@ static bool is_to_wait(struct kms_daemon *daemon, struct daemon_join *join)
 	return now_ns - join->unknown_ns < stranger_ns;
 }
 
+/* Gives a region to the run whose it is, or begins one. True: it needs no further look. */
+static bool settle(struct kms_daemon *daemon, struct daemon_join *join, const struct maker *maker)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	int result = give_to_run(daemon, join->name, maker);
+
+	if (result == -ESRCH) {
+		if (is_to_wait(daemon, join))
+			return false;
+		result = found_run(daemon, join->name, maker, &err);
+	} else if (result) {
+		(void)kms_err_sys(&err, result, "move a region", join->name);
+	}
+	if (!result || result == -ENOENT)
+		return true; /* or it is gone, with its process */
+	if (!join->is_told)
+		daemon_say(daemon, "pid %ld is not traced yet: %s", (long)maker->pid, err.text);
+	join->is_told = true;
+	return false;
+}
+
 /* Decides about one region. True: it needs no further look. */
 static bool route(struct kms_daemon *daemon, struct daemon_join *join)
 {
@@ -240,24 +280,9 @@ static bool route(struct kms_daemon *daemon, struct daemon_join *join)
 		return false;
 	if (!result && maker.pid == getpid())
 		result = kms_err_set(&err, -EPERM, "it is the daemon's own");
-	if (result) {
-		refuse(daemon, join, &err);
-		return true;
-	}
-	result = give_to_run(daemon, join->name, &maker);
 	if (!result)
-		return true;
-	if (result != -ESRCH) {
-		if (!join->is_told)
-			daemon_say(daemon, "region %s cannot be moved to its run yet: %s",
-				   join->name, strerrordesc_np(-result));
-		join->is_told = true;
-		return false;
-	}
-	if (is_to_wait(daemon, join))
-		return false;
-	if (found_run(daemon, join->name, &maker, &err))
-		refuse(daemon, join, &err);
+		return settle(daemon, join, &maker);
+	refuse(daemon, join, &err);
 	return true;
 }
 

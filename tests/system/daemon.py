@@ -443,6 +443,29 @@ def attached(checks):
         daemon.end()
 
 
+def check_stranger(checks, workspace, daemon):
+    """The same of one that is to have a run of its own."""
+    environment = " ".join(f"{name}={value}" for name, value in daemon.joins().items())
+    child = workspace.start(["sh", "-c", f"read go; {environment} exec {PACED} 20000 {RATE} 1000 hold"])
+    folder = daemon.socket.with_name("join").resolve()
+    taken = [folder / f"paced.{child.pid}{end}" for end in ("", *(f".{i}" for i in range(2, 1000)))]
+    for path in taken:
+        path.touch()
+    go_on(child)
+    half(child)
+    kms.wait_for(lambda: f"pid {child.pid} is not traced yet" in daemon.said(), DEADLINE_S,
+                 "that it has no run yet is said")
+    checks.that(all(t["pid"] != child.pid for t in daemon.targets()), "it is no target")
+    for path in taken:
+        path.unlink()
+    file = daemon.target_of(child.pid)["file"]
+    checks.equal(daemon.said().count(f"pid {child.pid} is not traced yet"), 1, "it is said once")
+    go_on(child)
+    checks.equal(child.communicate(timeout=DEADLINE_S)[0], b"10002 10000\n", "its end")
+    daemon.wait_ended()
+    checks.equal(workspace.event_counts(file).get("alloc", 0) > 0, True, "its events")
+
+
 def moved(checks):
     """A region that cannot be moved to its run yet stays, and is moved as soon as it can be."""
     with kms.Workspace("daemon-moved") as workspace:
@@ -459,7 +482,7 @@ def moved(checks):
         folder.touch()
         go_on(shell)
         half(shell)
-        kms.wait_for(lambda: "cannot be moved to its run yet" in daemon.said(), DEADLINE_S,
+        kms.wait_for(lambda: "is not traced yet" in daemon.said(), DEADLINE_S,
                      "that it cannot be moved is said")
         checks.equal([t["pid"] for t in daemon.targets()][0], shell.pid, "the shell alone")
         folder.unlink()
@@ -467,10 +490,11 @@ def moved(checks):
         paced = kms.wait_for(lambda: [t for t in daemon.targets() if "paced" in t["name"]],
                              DEADLINE_S, f"it is there after all: {daemon.said()}")[0]
         checks.equal(paced["file"], daemon.targets()[0]["file"], "in the run of its parent")
-        checks.equal(daemon.said().count("cannot be moved"), 1, "it is said once")
+        checks.equal(daemon.said().count("is not traced yet"), 1, "it is said once")
         go_on(shell)
         checks.equal(shell.wait(DEADLINE_S), 0, "its end")
         daemon.wait_ended()
+        check_stranger(checks, workspace, daemon)
         daemon.end()
 
 
