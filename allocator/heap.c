@@ -119,8 +119,11 @@ bool kms_heap_init(struct kms_heap *heap)
 		heap->alone_attention = &heap->no_attention;
 	heap->check_epoch = 1;
 	heap->checks = kms_control_checks(heap);
-	if (heap->slot)
+	/* a slot that was claimed before there was an arena */
+	if (heap->slot) {
 		heap->slot->span_table_address = (uintptr_t)heap->arena.span;
+		heap->slot->span_table_entries = heap->arena.span_limit;
+	}
 	heap->gone = kms_meta_alloc(heap, KMS_GONE_ENTRIES * sizeof(*heap->gone));
 	return heap->gone && malloc_caches(heap) && kmem_caches(heap) && large_caches(heap);
 }
