@@ -51,6 +51,8 @@ struct kms_batch_target {
 	uint32_t stop_fault;  /* index in KMS_SEC_FAULT plus 1, 0 none */
 	uint64_t start_wall_ns, end_wall_ns;
 	uint64_t region_start_wall_ns; /* wall clock at the image's region time 0 */
+	uint64_t joined_ns; /* region time at which we took it over from another tracer; 0 not */
+	uint32_t session;   /* of recording then */
 	char name[64];
 	char command[256];
 };

@@ -179,6 +179,7 @@ static int set_rings(struct kms_image *image, uint32_t n, struct kms_err *err)
 			return kms_err_set(err, result, "the file was cut short");
 		kms_ring_reader_init(&image->ring[image->n_rings].reader, image->n_rings,
 				     job.position);
+		image->is_joined |= !image->n_slots && job.position > 1;
 	}
 	return 0;
 }

@@ -89,7 +89,8 @@ struct kms_image_slot {
 	bool is_dead;              /* the process ended; what its rings hold is all that comes */
 	bool is_over;              /* and everything of it was read */
 	bool is_executing;         /* lived when nobody had the region any more */
-	uint32_t session;          /* of recording, for which a base was asked; 0 the first one */
+	uint32_t session;          /* of recording, for which a base was asked; 0 the first one,
+				    * KMS_NO_INDEX none yet */
 	bool has_left;             /* the process lives and goes on without us */
 	uint64_t left_ns;          /* when that was seen */
 	bool is_active;            /* had events since its counters were sent */
@@ -139,6 +140,7 @@ struct kms_image {
 	struct kms_image_slot *slot; /* n_slots of head.slots */
 	uint32_t n_slots;
 	uint64_t look_nr; /* counts rounds of looking at slots */
+	bool is_joined;   /* another tracer had read of it before us */
 	uint64_t scan_ns, held_ns, beat_ns;
 	uint64_t renewed_ns; /* when all positions were last written again */
 	bool is_held;

@@ -165,6 +165,8 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	struct kms_image_slot *slot = &image->slot[job->slot];
 	const struct kms_region_header *head = &image->region.head;
 	struct kms_target *target = add_target(image, job);
+	bool is_heir =
+		job->parent_slot != KMS_NO_INDEX; /* a forked child has what its parent had */
 
 	if (!target)
 		return kms_err_set(err, -ENOMEM, "no memory for a target");
@@ -173,8 +175,12 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 	slot->is_dead = slot->is_over = slot->is_active = slot->was_active = false;
 	slot->is_new = image->has_new = true;
 	slot->is_executing = slot->has_left = false;
-	/* a forked child has what its parent had */
-	slot->session = job->parent_slot == KMS_NO_INDEX ? 0 : job->session;
+	slot->session = is_heir ? job->session : 0;
+	if (image->is_joined && !is_heir) {
+		slot->session = KMS_NO_INDEX;
+		target->info.session = job->session;
+		target->info.joined_ns = kms_mono_ns() - head->start_mono_ns;
+	}
 	slot->left_ns = 0;
 	slot->unseen_ns = slot->counters_ns = 0;
 	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);

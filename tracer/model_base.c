@@ -174,7 +174,8 @@ void kms_model_base_complete(struct kms_model *model, struct kms_model_target *t
 	/* news of the target itself may come later */
 	if (!target->announced || !source.image || begin->kind != KMS_BASE_BEGIN)
 		return;
-	if (target->base_whole && begin->session == (uint8_t)begin->size && !has_events(target)) {
+	if (target->base_whole && !target->session_known &&
+	    begin->session == (uint8_t)begin->size && !has_events(target)) {
 		const struct kms_event event = {.session = begin->session,
 						.time_ns = begin->address};
 

@@ -170,14 +170,16 @@ static void count_unkept(const struct kms_model_source *source, const struct kms
 
 /*
  * Is the generation after an allocation that does not tell it unknown? That of a guard slot goes on
- * while its block lies elsewhere each time; and a block of a slab that is gone came late.
+ * while its block lies elsewhere each time; a block of a slab that is gone came late; and we may have
+ * come in the middle of a session.
  */
 static bool begins_open(const struct kms_model_source *source, const struct kms_event *event,
 			uint32_t flags, bool made)
 {
 	return flags & KMS_ATTR_GUARDED ||
 	       (made &&
-		kms_live_is_before_slab(&source->target->set, event->address, event->time_ns));
+		(kms_live_is_unheard(&source->target->set, event->address) ||
+		 kms_live_is_before_slab(&source->target->set, event->address, event->time_ns)));
 }
 
 void kms_model_commit_alloc(const struct kms_model_source *source, const struct kms_event *event,

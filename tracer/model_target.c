@@ -124,14 +124,31 @@ static void set_state(struct kms_model *model, struct kms_model_target *target, 
 	}
 }
 
+/* Of what was live when we came, and what it did before, nothing is known but what a base will say. */
+static void begin_late(struct kms_model *model, struct kms_model_target *target,
+		       const struct kms_batch_target *news)
+{
+	const struct kms_event begin = {.session = (uint8_t)news->session,
+					.time_ns = news->joined_ns};
+	const struct kms_model_source source =
+		kms_model_source_of(model, target, kms_model_image_find(model, target->image));
+
+	if (target->session_known)
+		return;
+	kms_model_session_begin(&source, &begin);
+	target->session_known = true;
+}
+
 int kms_model_target_announce(struct kms_model *model, const struct kms_batch_target *news)
 {
 	struct kms_model_image *image = kms_model_image_get(model, news->image);
 	struct kms_model_target *target = kms_model_target_get(model, news->id);
+	bool is_new;
 
 	if (!image || !target)
 		return -ENOMEM;
-	if (!target->announced) {
+	is_new = !target->announced;
+	if (is_new) {
 		target->image = news->image;
 		image->n_targets++;
 	}
@@ -152,6 +169,8 @@ int kms_model_target_announce(struct kms_model *model, const struct kms_batch_ta
 			model->run_wall_ns = image->start_wall_ns;
 	}
 	set_birth(model, target);
+	if (is_new && news->joined_ns)
+		begin_late(model, target, news);
 	if (target->base_whole)
 		kms_model_base_complete(model, target);
 	set_state(model, target, news->state);

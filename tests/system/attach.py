@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
 
-usage: attach.py late|again|killed|fork|threads|refused|base|base_guard|base_load|base_fork|demo|dying|views
+usage: attach.py late|again|killed|fork|threads|refused|base|taken|base_guard|base_load|base_fork|demo|dying|views
 """
 
 import json
@@ -25,12 +25,11 @@ DEADLINE_S = 60
 class Steps:
     """The program, told what to do line by line."""
 
-    def __init__(self, workspace, preload=True):
-        env = {"LD_PRELOAD": str(LIBRARY)} if preload else {}
-        self.child = workspace.start([STEPS], env=env)
-        self.pid = self.child.pid
+    def __init__(self, workspace, preload=True, under=()):
+        env = {"LD_PRELOAD": str(LIBRARY)} if preload and not under else {}
+        self.child = workspace.start([*under, STEPS], env=env)
         self.blocks = self.bytes = 0
-        self.answer()
+        self.pid = self.answer().last_pid
 
     def answer(self):
         line = self.child.stdout.readline().decode()
@@ -319,6 +318,35 @@ def test_base(checks, workspace):
     checks.equal(steps.end(), 0, "the program ends as it would")
 
 
+def by_cache(workspace):
+    return {item["name"]: item["objects_live"] for item in workspace.items("caches") if item["objects_live"]}
+
+
+def test_taken(checks, workspace):
+    """The tracer of a program that was started by `run` is killed: the next one finds all that lives."""
+    for n, caches in ((100, {"malloc-80": 500, "malloc-112": 100}),  # all in the ring block that is open
+                      (3000, {"malloc-80": 500, "malloc-112": 3000})):
+        steps = Steps(workspace, under=(kms.KMEMSCOPE, "run", "-q", "-o", workspace.path / f"run-{n}.kms", "--"))
+        steps.do("alloc 500 64")
+        steps.do(f"alloc {n} 100")
+        checks.equal(wait_live(workspace, steps, "under run"), (steps.blocks, steps.bytes), f"{n}: under run")
+        os.kill(workspace.session()["pid"], signal.SIGKILL)
+        (next(workspace.runtime.glob("kmemscope/*/session.json"))).unlink()
+        attached = Attached(workspace, steps.pid, workspace.path / f"taken-{n}.kms")
+        # it waits on stdin: what it had is seen before it calls again, and after
+        checks.equal((wait_live(workspace, steps, "idle"), by_cache(workspace)),
+                     ((steps.blocks, steps.bytes), caches), f"{n}: taken over, idle")
+        kms.wait_for(lambda: steps.do("touch") and workspace.json("leaks")["incomplete"], DEADLINE_S,
+                     f"{n}: recording has begun anew")
+        checks.equal((wait_live(workspace, steps, "taken over"), by_cache(workspace)),
+                     ((steps.blocks, steps.bytes), caches), f"{n}: taken over")
+        steps.do(f"free {n // 2}")
+        checks.equal(wait_live(workspace, steps, "frees"), (steps.blocks, steps.bytes), f"{n}: after frees")
+        checks.equal(workspace.json("faults")["total"], 0, f"{n}: no faults")
+        checks.equal(steps.end(), 0, f"{n}: the program ends as it would")
+        checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, f"{n}: attach ends with it")
+
+
 def test_base_guard(checks, workspace):
     """Guarded blocks are in the base, too."""
     steps = Steps(workspace)
@@ -551,6 +579,7 @@ TESTS = {
     "threads": test_threads,
     "refused": test_refused,
     "base": test_base,
+    "taken": test_taken,
     "base_guard": test_base_guard,
     "base_load": test_base_load,
     "base_fork": test_base_fork,

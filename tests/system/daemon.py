@@ -375,6 +375,9 @@ def killed(checks):
             checks.equal(new.name, old.name.replace(".kms", ".2.kms"), "name of the new file")
             checks.equal(workspace.sql(new, "SELECT value FROM meta WHERE key = 'continues'"),
                          [[str(old)]], "it says what it continues")
+        kms.wait_for(lambda: {daemon.get(f"/api/v1/stats?target={t['id']}")["live_bytes"]
+                              for t in daemon.targets()} == {1000}, DEADLINE_S,
+                     "what each has is known, though none of them has called since")
         for worker in [*workers, alone_]:
             go_on(worker)
         for worker in [*workers, alone_]:
