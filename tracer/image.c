@@ -432,6 +432,8 @@ static int poll_open(struct kms_image *image, const struct kms_ring_ask *ask,
 	leave_out(image, batch, first);
 	kms_image_slots_finish(image);
 	result = move_positions(image);
+	if (!result && due)
+		kms_image_follow_loss(image, ask->now_ns);
 	return result ? kms_err_set(err, result, "the file was cut short") : 0;
 }
 

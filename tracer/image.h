@@ -77,6 +77,15 @@ struct kms_image_stop {
 	uint32_t nr;
 };
 
+/** Events that a process dropped, and what was done about it (image_loss.c). */
+struct kms_image_loss {
+	uint64_t seen_ns;     /* when it was last seen to drop some, 0 never */
+	uint64_t since_ns;    /* when that began */
+	uint64_t asked_ns;    /* when it was last asked to begin anew */
+	uint64_t interval_ns; /* between two such */
+	uint64_t unringed;    /* lost_unringed when last looked at */
+};
+
 /** A slot of the region: the process that has it. */
 struct kms_image_slot {
 	struct kms_image_stop stop;
@@ -99,7 +108,10 @@ struct kms_image_slot {
 	uint64_t unseen_ns;   /* since when there is no process of this pid for us; 0 */
 	uint64_t counters_ns; /* when its counters were sent */
 	uint64_t acked_seq;   /* of requests, as last seen */
-	uint64_t looked_at;   /* image->look_nr when its claim was last checked */
+	uint64_t span_table;  /* address in the process, as last seen */
+	uint64_t lost_unringed; /* likewise */
+	struct kms_image_loss loss;
+	uint64_t looked_at;         /* image->look_nr when its claim was last checked */
 	struct kms_counter *total;  /* KMS_MAX_CACHES: over its rings */
 	struct kms_counter *unrung; /* KMS_MAX_CACHES: as last read, events without a ring */
 };
@@ -111,6 +123,8 @@ struct kms_image_ring {
 	uint64_t sent_produced;   /* figures as last sent */
 	uint64_t sent_lost;
 	uint32_t sent_claim;
+	uint32_t told_claim; /* whose loss is told_lost */
+	uint64_t told_lost;  /* as its owner said when last looked at */
 };
 
 enum kms_image_state {

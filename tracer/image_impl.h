@@ -39,6 +39,11 @@ void kms_image_slot_forget_stop(struct kms_image *image, uint32_t index);
 /** A new process: what was asked of its parent, or else of all, is asked of it. Errors: -EFAULT */
 int kms_image_slot_inherit(struct kms_image *image, uint32_t slot, uint32_t parent_slot);
 
+/* image_loss.c: what is not known any more */
+
+/** Has processes that dropped events begin recording anew, so that their live set is read again. */
+void kms_image_follow_loss(struct kms_image *image, uint64_t now_ns);
+
 /* image_counters.c: figures */
 
 enum kms_image_copy {

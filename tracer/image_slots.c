@@ -25,6 +25,7 @@ struct look_job {
 	uint64_t acked_seq;
 	uint32_t session, first_session;
 	uint64_t span_table, span_entries;
+	uint64_t lost_unringed;
 };
 
 static void copy_look(void *arg)
@@ -45,6 +46,7 @@ static void copy_look(void *arg)
 	job->first_session = kms_load_acquire_u32(&slot->first_session);
 	job->span_table = kms_load_acquire_u64(&slot->span_table_address);
 	job->span_entries = kms_load_acquire_u64(&slot->span_table_entries);
+	job->lost_unringed = kms_load_u64_relaxed(&slot->lost_unringed);
 	job->claims = kms_load_acquire_u32(&slot->claims);
 	/* A new claim began meanwhile: the state is still that of the one before. */
 	if (job->claims != claims)
@@ -182,6 +184,7 @@ static int new_target(struct kms_image *image, const struct look_job *job, uint6
 		target->info.joined_ns = kms_mono_ns() - head->start_mono_ns;
 	}
 	slot->left_ns = 0;
+	slot->loss = (struct kms_image_loss){.unringed = image->is_joined ? job->lost_unringed : 0};
 	slot->unseen_ns = slot->counters_ns = 0;
 	watch(image, job->slot, head->start_mono_ns + job->claim_ns, now_ns);
 	if (kms_image_slot_inherit(image, job->slot, job->parent_slot))
@@ -293,6 +296,8 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 	if (job.acked_seq != image->slot[slot].acked_seq)
 		image->slot[slot].counters_ns = 0;
 	image->slot[slot].acked_seq = job.acked_seq;
+	image->slot[slot].span_table = job.span_table;
+	image->slot[slot].lost_unringed = job.lost_unringed;
 	follow_state(image, &image->slot[slot], &job, now_ns);
 	follow_session(image, &image->slot[slot], &job);
 	return 0;

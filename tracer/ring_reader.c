@@ -295,6 +295,7 @@ static int read_claim(struct kms_ring_reader *reader, struct kms_region *region,
 	if (reader->is_over)
 		return KMS_RING_IDLE;
 	reader->slot = view->slot;
+	reader->told_lost = view->lost;
 	reader->fill =
 		(double)(view->head_block + 1 - reader->next_block) / region->head.blocks_per_ring;
 	news = read_complete(reader, region, ask, view->head_block, batch, err);

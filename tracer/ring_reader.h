@@ -43,8 +43,10 @@ struct kms_ring_reader {
 	uint64_t next_seq;   /* sequence after the last event read */
 	uint64_t lost;       /* of this claim, as its blocks say */
 	uint64_t extra_lost; /* lost at its end, after its last block */
-	uint64_t taken_ns;   /* when something was last taken */
-	double fill;         /* 0 to 1, before the last read */
+	uint64_t
+		told_lost; /* of this claim, as its owner says: the last of it is in no block yet */
+	uint64_t taken_ns; /* when something was last taken */
+	double fill;       /* 0 to 1, before the last read */
 };
 
 /** How to read. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
 
-usage: attach.py late|again|killed|fork|threads|refused|base|taken|base_guard|base_load|base_fork|demo|dying|views
+usage: attach.py late|again|killed|fork|threads|refused|base|taken|lossy|base_guard|base_load|base_fork|demo|dying|views
 """
 
 import json
@@ -347,6 +347,41 @@ def test_taken(checks, workspace):
         checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, f"{n}: attach ends with it")
 
 
+def wait_true(workspace, steps, what):
+    """Until the live picture is the program's, which is asked at its next call to begin recording anew."""
+    kms.wait_for(lambda: steps.do("touch") and live(workspace) == (steps.blocks, steps.bytes), DEADLINE_S,
+                 f"{what}: the truth of {steps.blocks} blocks", pause_s=0.05)
+
+
+def test_lossy(checks, workspace):
+    """Events are lost while the tracer is stopped: the live picture is that of the program all the same, soon."""
+    trace = workspace.path / "lossy.kms"
+    steps = Steps(workspace, under=(kms.KMEMSCOPE, "run", "-q", "--on-full", "drop", "-o", trace, "--"))
+    steps.do("alloc 1000 64")
+    steps.do("alloc 20000 100")
+    checks.equal(wait_live(workspace, steps, "nothing lost"), (steps.blocks, steps.bytes), "before")
+    tracer = workspace.session()["pid"]
+    for turn, sizes in enumerate(((200, 300), (700, 40))):
+        os.kill(tracer, signal.SIGSTOP)
+        for size in sizes:
+            steps.do(f"alloc 150000 {size}")
+        steps.do("free 200000")
+        os.kill(tracer, signal.SIGCONT)
+        wait_true(workspace, steps, f"turn {turn}")
+        checks.that(workspace.json("stats")["ring"]["lost"] > 100000 * (turn + 1), f"turn {turn}: events were lost",
+                    workspace.json("stats")["ring"])
+        checks.equal(workspace.json("leaks")["incomplete"], True, f"turn {turn}: which is said")
+    steps.do("alloc 100 64")
+    steps.do(f"free {steps.blocks - 60000}")
+    wait_true(workspace, steps, "after frees of what was read")
+    caches = by_cache(workspace)
+    checks.equal({name: caches.get(name) for name in ("malloc-48", "malloc-80")}, {"malloc-48": 59900, "malloc-80": 100},
+                 "by cache")
+    checks.equal(workspace.json("faults")["total"], 0, "no faults")
+    checks.equal(steps.end(), 0, "the program ends as it would")
+    checks.equal(workspace.json("faults", trace)["total"], 0, "nor in the file")
+
+
 def test_base_guard(checks, workspace):
     """Guarded blocks are in the base, too."""
     steps = Steps(workspace)
@@ -580,6 +615,7 @@ TESTS = {
     "refused": test_refused,
     "base": test_base,
     "taken": test_taken,
+    "lossy": test_lossy,
     "base_guard": test_base_guard,
     "base_load": test_base_load,
     "base_fork": test_base_fork,
