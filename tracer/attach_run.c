@@ -27,14 +27,13 @@ enum {
 	MAX_FILES = 1000,
 };
 
-#define OUR_NAME "kmemscope attach"
-
 struct state {
 	const struct kms_attach_config *config;
 	struct kms_run_result *result;
 	struct kms_attach_info info;
 	struct kms_attach_request request;
 	enum kms_attach_how how;
+	char who[64]; /* for the audit */
 	char options[KMS_ATTACH_OPTIONS_BYTES];
 	struct kms_options set;
 	char command[4096];
@@ -224,6 +223,8 @@ static int join(struct state *s, struct kms_err *err)
 	if (!result && s->how == KMS_ATTACH_HOW_TAKEN)
 		result = begin_again(s, err);
 	s->waiting = !result && s->how == KMS_ATTACH_HOW_ASKED;
+	if (!result)
+		kms_tracer_attached(s->tracer, s->who, s->config->pid, &s->set);
 	return result;
 }
 
@@ -262,7 +263,7 @@ static void leave(struct state *s)
 		return;
 	}
 	/* fails where nobody is there any more */
-	(void)s->view.ops->detach(s->view.ctx, OUR_NAME, 0, NULL);
+	(void)s->view.ops->detach(s->view.ctx, s->who, 0, NULL);
 	while (kms_mono_ns() < end_ns) {
 		if (kms_tracer_wait(s->tracer, STEP_MS) == KMS_TRACER_OVER)
 			return;
@@ -273,7 +274,7 @@ static void leave(struct state *s)
 /* -d: as soon as it is there. */
 static int stop_process(struct state *s, struct kms_err *err)
 {
-	int result = s->view.ops->stop(s->view.ctx, OUR_NAME, 0, err);
+	int result = s->view.ops->stop(s->view.ctx, s->who, 0, err);
 
 	s->to_stop = result == -ESRCH;
 	if (s->to_stop)
@@ -405,6 +406,8 @@ int kms_attach_run(const struct kms_attach_config *config, struct kms_run_result
 	s->config = config;
 	s->result = result;
 	s->to_stop = config->stopped;
+	(void)snprintf(s->who, sizeof(s->who), "uid %u pid %d attach", (unsigned)getuid(),
+		       (int)getpid()); /* fits */
 	s->process_fd = s->signal_fd = -1;
 	s->session.dir_fd = s->session.run_fd = -1;
 	code = block_signals(s, err);

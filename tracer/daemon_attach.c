@@ -214,6 +214,8 @@ int daemon_attach_ask(struct daemon_run *run, struct kms_err *err)
 	run->is_waiting = how == KMS_ATTACH_HOW_ASKED;
 	if (how == KMS_ATTACH_HOW_TAKEN)
 		result = daemon_resync(run, &options, err);
+	if (!result)
+		kms_tracer_attached(run->tracer, run->ask->who, run->pid, &options);
 	if (!result && run->ask->stop && !run->is_waiting)
 		result = stop_it(run, err);
 	return result;

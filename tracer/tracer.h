@@ -74,6 +74,13 @@ int kms_tracer_leave(struct kms_tracer *tracer, uint32_t target, struct kms_err 
 int kms_tracer_resync(struct kms_tracer *tracer, const struct kms_options *options,
 		      struct kms_err *err);
 
+/**
+ * Puts into the audit that a process was attached, with which values of variables, and who did it.
+ * Shape: strings are borrowed; options may be NULL
+ */
+void kms_tracer_attached(struct kms_tracer *tracer, const char *who, pid_t pid,
+			 const struct kms_options *options);
+
 /** What kms_tracer_wait() waited for. */
 enum kms_tracer_wait {
 	KMS_TRACER_TIMEOUT = 0,

@@ -149,6 +149,24 @@ static int audited_mark(void *ctx, const char *who, const char *name, uint64_t *
 		result, &own, err);
 }
 
+void kms_tracer_attached(struct kms_tracer *tracer, const char *who, pid_t pid,
+			 const struct kms_options *options)
+{
+	struct kms_store_audit entry = {
+		.who = who, .variable = "attach", .value = (uint64_t)pid, .result = "ok"};
+
+	tracer_audit(tracer, &entry);
+	for (unsigned i = 0; options && i < KMS_VARIABLE_COUNT; i++) {
+		const struct kms_variable_info *info = kms_variable_info(i);
+
+		if (!options->is_set[i] || !info)
+			continue;
+		entry.variable = info->name;
+		entry.value = options->value[i];
+		tracer_audit(tracer, &entry);
+	}
+}
+
 void tracer_audit_init(struct kms_tracer *tracer)
 {
 	struct kms_view_ops *ops = &tracer->ops;

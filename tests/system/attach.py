@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
 
-usage: attach.py late|again|killed|fork|threads|refused|base|taken|lossy|base_guard|base_load|base_fork|demo|dying|views
+usage: attach.py late|audit|again|killed|fork|threads|refused|base|taken|lossy|base_guard|base_load|base_fork|demo|dying|views
 """
 
 import json
@@ -124,6 +124,28 @@ def test_late(checks, workspace):
     leak = [x for x in leaks if kms.frame_is(x["stack"], "lose", "steps.c", line)]
     checks.equal([(x["bytes"], x["count"]) for x in leak], [(21000, 7)],
                  "the leak after the attach, with its stack")
+
+
+def audit(workspace, trace):
+    return workspace.sql(trace, "SELECT who, variable, value, result FROM audit ORDER BY id")
+
+
+def test_audit(checks, workspace):
+    """Who attached, with which values, who stopped it, and who let it go."""
+    steps = Steps(workspace)
+    attached = Attached(workspace, steps.pid, workspace.path / "audit.kms", ["--set", "kmem_guard_depth=1000"])
+    attached.wait_joined(steps)
+    status, text = attached.detach(steps)
+    checks.equal(status, 0, f"detach: {text}")
+    who = f"uid {os.getuid()} pid {attached.child.pid} attach"
+    rows = audit(workspace, attached.trace)
+    checks.equal({row[0] for row in rows}, {who}, "who did all of it")
+    checks.equal((rows[0][1:], rows[-1][1:]), (["attach", str(steps.pid), "ok"], ["detach", "0", "ok"]),
+                 "what it began and ended with")
+    checks.equal(sorted(row[1:] for row in rows[1:-1]),
+                 [["kmem_guard_depth", "1000", "ok"], ["kmem_on_full", "0", "ok"], ["kmem_panic", "0", "ok"]],
+                 "the values that it was given")
+    checks.equal(steps.end(), 0, "the program ends as it would")
 
 
 def test_again(checks, workspace):
@@ -608,6 +630,7 @@ def refused_small(checks, workspace):
 
 TESTS = {
     "late": test_late,
+    "audit": test_audit,
     "again": test_again,
     "killed": test_killed,
     "fork": test_fork,

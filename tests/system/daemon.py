@@ -423,6 +423,10 @@ def attached(checks):
                      "it has left")
         daemon.wait_ended()
         checks.equal(worker.poll(), None, "it lives")
+        rows = workspace.sql(target["file"], "SELECT who, variable, value, result FROM audit ORDER BY id")
+        checks.equal([(row[1:], row[0].startswith("uid ")) for row in (rows[0], rows[-1])],
+                     [(["attach", str(worker.pid), "ok"], True), (["detach", "0", "ok"], True)],
+                     "who attached and who detached is in the audit")
         checks.that(workspace.json("stats", target["file"])["snapshot"]["finished"], "its trace")
         half(worker)
         done = workspace.run([*argv, f"pid:{worker.pid}"])
