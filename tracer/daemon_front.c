@@ -78,6 +78,22 @@ void daemon_accept(struct kms_daemon *daemon)
 		daemon_say(daemon, "a run was refused: %s", err.text);
 }
 
+/* A front whose daemon died. Whatever comes of it, this run is over. */
+static void rejoin(struct daemon_run *run, const struct kms_run_message *m, pid_t peer)
+{
+	pid_t parent = m->value > 0 ? kms_process_parent(m->value) : peer + 1;
+	int result = -EPERM;
+
+	/* none: it has ended, and its front comes to say how */
+	if (parent == peer || parent <= 0)
+		result = daemon_run_rejoin(run->daemon, m->text, m->value, run->fd);
+	if (result)
+		(void)kms_run_send(run->fd, KMS_WORD_FAILED, result,
+				   "the daemon does not have this run");
+	else
+		run->fd = -1;
+}
+
 static bool hear(int fd, uint32_t word, struct kms_run_message *m)
 {
 	return kms_run_receive(fd, m) > 0 && m->word == word;
@@ -88,7 +104,11 @@ bool daemon_front_hear(struct daemon_run *run)
 	struct kms_run_message m;
 	pid_t peer;
 
-	if (!is_friend(run->fd, &peer) || !hear(run->fd, KMS_WORD_JOIN, &m))
+	if (!is_friend(run->fd, &peer) || kms_run_receive(run->fd, &m) <= 0)
+		return false;
+	if (m.word == KMS_WORD_REJOIN)
+		rejoin(run, &m, peer);
+	if (m.word != KMS_WORD_JOIN)
 		return false;
 	run->pid = m.value;
 	snprintf(run->name, sizeof(run->name), "%.*s", DAEMON_NAME_BYTES - 1, m.text);

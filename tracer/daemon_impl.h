@@ -14,6 +14,7 @@
 #include "tracer/file.h"
 #include "tracer/fleet.h"
 #include "tracer/image.h"
+#include "tracer/run_stay.h"
 #include "tracer/session.h"
 #include "tracer/tracer.h"
 
@@ -41,8 +42,8 @@ struct daemon_run {
 	pthread_t thread;
 	atomic_bool is_over; /* the thread has done its work */
 	bool is_joined;
-	int fd;     /* to the front; -1: there is none */
-	int dir_fd; /* of run_dir, locked; -1 */
+	atomic_int fd; /* to the front; -1: there is none */
+	int dir_fd;    /* of run_dir, locked; -1 */
 	pid_t pid;
 	bool first_only;
 	bool is_adopted;          /* of a daemon that died: its regions have been read before */
@@ -51,13 +52,15 @@ struct daemon_run {
 	char name[DAEMON_NAME_BYTES]; /* of the program */
 	char command[DAEMON_COMMAND_BYTES];
 	char run_dir[PATH_MAX];
-	char output[PATH_MAX];    /* trace; "" before it is known */
-	char first[PATH_MAX];     /* trace of the first daemon that had it; "" this is the first */
-	char continues[PATH_MAX]; /* trace of the last one before us, "" none */
-	struct daemon_ask *ask;   /* who wanted a process attached; NULL: it came by itself */
+	char output[PATH_MAX];     /* trace; "" before it is known */
+	char first[PATH_MAX];      /* trace of the first daemon that had it; "" this is the first */
+	char continues[PATH_MAX];  /* trace of the last one before us, "" none */
+	struct kms_run_stay *stay; /* of its thread */
+	struct daemon_ask *ask;    /* who wanted a process attached; NULL: it came by itself */
 	struct kms_attach_request request; /* what the process was asked */
 	atomic_bool is_waiting;            /* it has not answered yet */
-	struct kms_tracer *tracer;         /* these three under daemon->lock */
+	struct kms_tracer *tracer;         /* these four under daemon->lock */
+	int new_fd;                        /* a front that comes back; -1 */
 	uint32_t taken;                    /* regions moved to it */
 	bool is_closing;                   /* it takes no more */
 	uint32_t number;                   /* in the fleet; 0 not there */
@@ -118,6 +121,12 @@ int daemon_runs_end(struct kms_daemon *daemon, struct kms_err *err);
  * Errors: -ESRCH: no live run has the process; what renameat(2) says: it lies where it was
  */
 int daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name);
+
+/**
+ * Gives a front that comes back after its daemon died to the run that was taken over.
+ * Owner:  fd is the run's then. Errors: -ESRCH: there is no such run, or it has a front
+ */
+int daemon_run_rejoin(struct kms_daemon *daemon, const char *run_dir, pid_t pid, int fd);
 
 /** Something may have changed in the processes of runs: all tracers look now. */
 void daemon_runs_wake(struct kms_daemon *daemon);

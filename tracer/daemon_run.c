@@ -185,6 +185,38 @@ static bool close_run(struct daemon_run *run, uint32_t taken)
 	return run->is_closing;
 }
 
+static bool has_front(struct daemon_run *run)
+{
+	int fd;
+
+	(void)pthread_mutex_lock(&run->daemon->lock);
+	fd = run->new_fd;
+	run->new_fd = -1;
+	(void)pthread_mutex_unlock(&run->daemon->lock);
+	if (fd < 0)
+		return false;
+	run->fd = fd; /* it had none */
+	return true;
+}
+
+/* A front has come back: it is this run's again. */
+static void take_front(struct daemon_run *run)
+{
+	if (!has_front(run))
+		return;
+	run->stay->fd = run->fd;
+	run->stay->front_gone = run->stay->in_background = false;
+	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
+}
+
+static bool turn(void *arg)
+{
+	struct daemon_run *run = arg;
+
+	take_front(run);
+	return !run->ask || daemon_attach_turn(run);
+}
+
 static void stay(struct daemon_run *run)
 {
 	uint32_t taken;
@@ -194,13 +226,14 @@ static void stay(struct daemon_run *run)
 		.fd = run->fd,
 		.program_fd = kms_process_watch(run->pid, run->started_mono_ns),
 		.stop = &run->daemon->ending,
-		.turn = run->ask ? daemon_attach_turn : NULL,
+		.turn = turn,
 		.turn_arg = run,
 		.say = say,
 		.say_arg = run,
 	};
 	struct kms_err err = KMS_ERR_INIT;
 
+	run->stay = &stay;
 	if (run->ask && daemon_attach_ask(run, &err)) {
 		finish(run, true);
 		daemon_attach_done(run, &err);
@@ -219,6 +252,7 @@ static void stay(struct daemon_run *run)
 		taken = run->taken; /* what comes now may come too late for the tracer's last look */
 		kms_run_stay(&stay);
 	} while (!stay.cancelled && !close_run(run, taken));
+	take_front(run); /* that came meanwhile: it is told the end */
 	daemon_attach_end(run);
 	finish(run, stay.cancelled);
 	if (stay.program_fd >= 0)
@@ -240,6 +274,8 @@ static void *run_thread(void *arg)
 	}
 	daemon_attach_drop(run);
 	(void)close_run(run, run->taken); /* also where it never began */
+	if (has_front(run))
+		(void)kms_run_send(run->fd, KMS_WORD_FAILED, -ESRCH, "the run is over");
 	if (run->run_dir[0])
 		kms_session_run_folder_end(run->run_dir);
 	if (run->dir_fd >= 0)
@@ -258,7 +294,7 @@ struct daemon_run *daemon_run_new(void)
 
 	if (run) {
 		kms_list_init(&run->link);
-		run->fd = run->dir_fd = -1;
+		run->fd = run->dir_fd = run->new_fd = -1;
 	}
 	return run;
 }
@@ -416,6 +452,25 @@ int daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name)
 		run->taken += result == 0;
 		if (result == -ENOENT)
 			result = 0; /* gone with its process: nothing is left to be read */
+	}
+	(void)pthread_mutex_unlock(&daemon->lock);
+	return result;
+}
+
+int daemon_run_rejoin(struct kms_daemon *daemon, const char *run_dir, pid_t pid, int fd)
+{
+	int result = -ESRCH;
+
+	(void)pthread_mutex_lock(&daemon->lock);
+	for (struct kms_list *it = kms_list_first(&daemon->runs); it && result;
+	     it = kms_list_next(&daemon->runs, it)) {
+		struct daemon_run *run = KMS_CONTAINER_OF(it, struct daemon_run, link);
+
+		if (!run->is_adopted || run->is_closing || run->pid != pid || run->fd >= 0 ||
+		    run->new_fd >= 0 || strcmp(run->run_dir, run_dir) != 0)
+			continue;
+		run->new_fd = fd;
+		result = 0;
 	}
 	(void)pthread_mutex_unlock(&daemon->lock);
 	return result;

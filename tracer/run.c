@@ -32,8 +32,9 @@ enum {
 	MIB = 1 << 20,
 	FILE_MIB = 32,     /* the smallest region has 20 */
 	ADDRESS_MIB = 512, /* the tracer takes 400, an eighth is for the region */
-	DAEMON_S = 20, /* a daemon that does not answer for so long: the program is not started */
-	FILES = 16,    /* what front and tracer have open at a time, measured: 15 */
+	DAEMON_S = 20,   /* a daemon that does not answer for so long: the program is not started */
+	REJOIN_MS = 200, /* between looks for a daemon that goes on where ours died */
+	FILES = 16,      /* what front and tracer have open at a time, measured: 15 */
 	N_HANDLED = sizeof(handled) / sizeof(handled[0]),
 };
 
@@ -100,14 +101,39 @@ static void say(const struct kms_front *f, const char *line)
 		f->config->say(f->config->say_arg, line);
 }
 
+/* The next daemon goes on with our run, into a file of its own. */
+static void went_on(struct kms_front *f, const char *file)
+{
+	struct kms_run_result *result = f->result;
+	char line[2 * PATH_MAX + 128];
+
+	f->rejoining = false;
+	result->tracer_lost = false;
+	kms_front_set_patience(f, 0);
+	if (result->n_earlier < KMS_RUN_EARLIER)
+		memcpy(result->earlier[result->n_earlier], result->file, PATH_MAX);
+	result->n_earlier++;
+	snprintf(line, sizeof(line),
+		 "the daemon is there again: what came since goes into %s, which "
+		 "continues %s",
+		 file, result->file);
+	snprintf(result->file, PATH_MAX, "%s", file);
+	say(f, line);
+}
+
 /* One message of the tracer; false when it is gone. */
 static bool hear_tracer(struct kms_front *f, struct kms_run_message *m)
 {
 	if (kms_run_receive(f->tracer_fd, m) <= 0) {
 		close(f->tracer_fd);
 		f->tracer_fd = -1;
+		f->rejoining = false;
 		return false;
 	}
+	if (f->rejoining && m->word == KMS_WORD_READY)
+		went_on(f, m->text);
+	if (f->rejoining && m->word == KMS_WORD_FAILED)
+		f->refused = true;
 	if (m->word == KMS_WORD_SAY)
 		say(f, m->text);
 	if (m->word == KMS_WORD_DONE) {
@@ -158,6 +184,30 @@ static int release_program(struct kms_front *f)
 	return code;
 }
 
+static void tracer_gone(struct kms_front *f)
+{
+	if (f->done || f->result->tracer_lost)
+		return;
+	f->result->tracer_lost = true;
+	say(f, f->config->by_daemon
+		       ? "daemon lost: the program goes on, untraced until another one "
+			 "is started; what was stored until then is in the file"
+		       : "tracer lost: the program goes on untraced; what was stored "
+			 "until then is in the file");
+}
+
+/* Whether a daemon may come that goes on with our run. */
+static bool may_rejoin(const struct kms_front *f)
+{
+	return f->config->by_daemon && f->tracer_fd < 0 && f->result->tracer_lost && !f->refused;
+}
+
+static void rejoin(struct kms_front *f)
+{
+	if (may_rejoin(f) && kms_front_rejoin_daemon(f) == 0)
+		kms_front_set_patience(f, DAEMON_S);
+}
+
 /* Waits for the program while the tracer's lines are passed on. */
 static void wait_program(struct kms_front *f)
 {
@@ -170,15 +220,13 @@ static void wait_program(struct kms_front *f)
 
 	while (pidfd >= 0) {
 		p[1].fd = f->tracer_fd;
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, may_rejoin(f) ? REJOIN_MS : -1) < 0 && errno != EINTR)
 			break;
-		if (p[1].fd >= 0 && p[1].revents && !hear_tracer(f, &m) && !f->done) {
-			f->result->tracer_lost = true;
-			say(f, "tracer lost: the program goes on untraced; what was stored until "
-			       "then is in the file");
-		}
+		if (p[1].fd >= 0 && p[1].revents && !hear_tracer(f, &m))
+			tracer_gone(f);
 		if (p[0].revents)
 			break;
+		rejoin(f);
 		p[0].revents = p[1].revents = 0;
 	}
 	if (pidfd >= 0) {
@@ -193,6 +241,7 @@ static void finish_tracer(struct kms_front *f)
 {
 	struct kms_run_message m;
 
+	rejoin(f); /* the last moment: it may be there since our last look */
 	if (f->tracer_fd < 0)
 		return;
 	(void)kms_run_send(f->tracer_fd, KMS_WORD_EXITED, f->result->wait_status, NULL);

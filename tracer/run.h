@@ -26,16 +26,23 @@ enum kms_run_status {
 	KMS_RUN_SIGNAL_BASE = 128, /* plus the number of the signal that ended the program */
 };
 
+/** Traces of a run whose daemons died that are remembered; of more the number only. */
+#define KMS_RUN_EARLIER 4
+
 /** What is known of a run, in part from its start and in part from its end. */
 struct kms_run_result {
-	pid_t pid;             /* of the program */
-	pid_t tracer_pid;      /* 0: the daemon */
-	int wait_status;       /* of the program, as waitpid() gives it; -1 not yet */
-	bool tracer_lost;      /* the tracer went away before it had finished the file */
-	bool background;       /* other processes of the tree live: the tracer goes on without us */
-	uint32_t n_others;     /* how many */
-	bool store_failed;     /* the file is not complete: disk full or the like */
-	char file[PATH_MAX];   /* absolute path of the trace */
+	pid_t pid;           /* of the program */
+	pid_t tracer_pid;    /* 0: the daemon */
+	int wait_status;     /* of the program, as waitpid() gives it; -1 not yet */
+	bool tracer_lost;    /* the tracer went away before it had finished the file */
+	bool background;     /* other processes of the tree live: the tracer goes on without us */
+	uint32_t n_others;   /* how many */
+	bool store_failed;   /* the file is not complete: disk full or the like */
+	char file[PATH_MAX]; /* absolute path of the trace */
+	/* The daemon died and another one goes on: the traces until then, oldest first; file is the
+	 * one that is being written. */
+	unsigned n_earlier;
+	char earlier[KMS_RUN_EARLIER][PATH_MAX];
 	char socket[PATH_MAX]; /* of the API; "" without a server */
 };
 

@@ -25,6 +25,8 @@ struct kms_front {
 	int exec_fd;              /* from the program: errno if it could not be executed */
 	int tracer_fd;            /* to the tracer's process, or the daemon */
 	bool done;                /* the tracer said its last word */
+	bool rejoining;           /* another daemon was asked to go on, and has not answered */
+	bool refused;             /* and there is none to be asked: it does not have the run */
 	struct sigaction sigchld; /* as the caller had it, and the program is to have it */
 };
 
@@ -42,6 +44,12 @@ int kms_front_output_path(struct kms_front *f, struct kms_err *err);
  * Errors: -ECONNREFUSED, -ENOENT: there is no daemon; what the daemon says; -ETIMEDOUT
  */
 int kms_front_join_daemon(struct kms_front *f, struct kms_err *err);
+
+/**
+ * Asks a daemon that took over from one that died for our run; sets tracer_fd. Its answer is heard
+ * later. Errors: -ECONNREFUSED, -ENOENT: there is none yet; -EPIPE, -EAGAIN: it does not listen
+ */
+int kms_front_rejoin_daemon(struct kms_front *f);
 
 /** How long the tracer's next words are waited for; 0: for ever. */
 void kms_front_set_patience(struct kms_front *f, int seconds);

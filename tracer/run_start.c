@@ -19,6 +19,7 @@
 
 enum {
 	COMMAND_BYTES = 4096,
+	REJOIN_S = 1, /* the program's end is not to be missed for a daemon that hangs */
 };
 
 /* The program's process: waits for the word, then becomes the program. */
@@ -131,9 +132,10 @@ static void close_others(const struct kms_front *f, int fd)
 	(void)close_range(next, ~0u, 0);
 }
 
-/* Connected to run.sock of this user's daemon; negative errno. */
-static int connect_daemon(struct kms_err *err)
+/* Connected to run.sock of this user's daemon; negative errno. @patience_s: 0 for ever. */
+static int connect_daemon(int patience_s, struct kms_err *err)
 {
+	const struct timeval patience = {.tv_sec = patience_s};
 	KMS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char path[PATH_MAX];
@@ -148,6 +150,8 @@ static int connect_daemon(struct kms_err *err)
 		memcpy(address.sun_path, path, strlen(path) + 1);
 	if (result == 0 && fd < 0)
 		return kms_err_sys(err, -errno, "socket", NULL);
+	if (result == 0 && patience_s)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (result == 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return kms_take_fd(&fd);
 	result = result ? result : -errno;
@@ -168,7 +172,7 @@ void kms_front_set_patience(struct kms_front *f, int seconds)
 int kms_front_join_daemon(struct kms_front *f, struct kms_err *err)
 {
 	char command[COMMAND_BYTES];
-	int fd = connect_daemon(err);
+	int fd = connect_daemon(0, err);
 
 	if (fd < 0)
 		return fd;
@@ -179,6 +183,22 @@ int kms_front_join_daemon(struct kms_front *f, struct kms_err *err)
 	    kms_run_send(fd, KMS_WORD_COMMAND, 0, command) < 0 ||
 	    kms_run_send(fd, KMS_WORD_OUTPUT, f->config->first_only, f->result->file) < 0)
 		return kms_err_set(err, -EPIPE, "the daemon went away");
+	return 0;
+}
+
+int kms_front_rejoin_daemon(struct kms_front *f)
+{
+	struct kms_err ignored = KMS_ERR_INIT;
+	int fd = connect_daemon(REJOIN_S, &ignored);
+
+	if (fd < 0)
+		return fd;
+	if (kms_run_send(fd, KMS_WORD_REJOIN, f->result->pid, f->session.run_dir) < 0) {
+		close(fd);
+		return -EPIPE;
+	}
+	f->tracer_fd = fd;
+	f->rejoining = true;
 	return 0;
 }
 

@@ -17,8 +17,8 @@ enum {
 
 static void program_over(struct kms_run_stay *s, int wait_status)
 {
-	if (s->program_over)
-		return;
+	if (s->program_over && wait_status < 0)
+		return; /* a front that comes back later than the end knows more than that */
 	s->program_over = true;
 	kms_tracer_exited(s->tracer, s->program, wait_status);
 }

@@ -23,6 +23,8 @@ enum kms_run_word {
 	KMS_WORD_OUTPUT =
 		10, /* front: value = 1 for the first process alone; text = trace, "" any */
 	KMS_WORD_FOLDER = 11, /* daemon: text = folder of the run, for KMEMSCOPE_RUN */
+	/* instead of JOIN, to a daemon that took over from one that died; the answer is READY */
+	KMS_WORD_REJOIN = 12, /* front: value = pid of the program, text = folder of its run */
 };
 
 enum {

@@ -63,6 +63,9 @@ struct kms_daemon_request {
 	void *arg;
 };
 
+/** Traces of daemons that died during a run that are remembered. */
+#define KMS_RUN_INFO_EARLIER 4
+
 /** What became of it. */
 struct kms_run_info {
 	pid_t pid;
@@ -73,6 +76,9 @@ struct kms_run_info {
 	uint32_t n_others;
 	bool store_failed;
 	char file[PATH_MAX];
+	/* --daemon: those of daemons that died, oldest first; file goes on where they end */
+	unsigned n_earlier; /* may be more than there is room for */
+	char earlier[KMS_RUN_INFO_EARLIER][PATH_MAX];
 	char socket[PATH_MAX];
 	char url[160]; /* of the page, with a login that is good once; "" without a port */
 };

@@ -169,6 +169,9 @@ static void copy_result(struct kms_run_info *info, const struct kms_run_result *
 	info->background = result->background;
 	info->n_others = result->n_others;
 	info->store_failed = result->store_failed;
+	_Static_assert(KMS_RUN_INFO_EARLIER == KMS_RUN_EARLIER, "the same room");
+	info->n_earlier = result->n_earlier;
+	memcpy(info->earlier, result->earlier, sizeof(info->earlier));
 	memcpy(info->file, result->file, sizeof(info->file));
 	memcpy(info->socket, result->socket, sizeof(info->socket));
 }

@@ -48,7 +48,28 @@ static int load(const struct kms_cli *cli, const struct kms_source *source,
 	return ret;
 }
 
-int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
+/* What is in the traces of daemons that died during the run. */
+static uint64_t earlier_faults(const struct kms_cli *cli, const struct kms_run_info *info)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < info->n_earlier && i < KMS_RUN_INFO_EARLIER; i++) {
+		struct kms_source source = {.kind = KMS_SOURCE_FILE};
+		struct kms_client *client;
+		cJSON *faults = NULL;
+
+		snprintf(source.path, sizeof(source.path), "%s", info->earlier[i]);
+		if (kms_client_open(cli->hooks, &source, &client, NULL) < 0)
+			continue; /* moved away perhaps: the last one is what counts */
+		if (kms_client_json(client, "/api/v1/faults?limit=1", &faults, NULL) == 0)
+			total += kms_json_number(faults, "total");
+		cJSON_Delete(faults);
+		kms_client_close(client);
+	}
+	return total;
+}
+
+static int load_last(const struct kms_cli *cli, const struct kms_run_info *info,
 		     const struct kms_suppressions *suppressions, struct kms_summary *summary,
 		     struct kms_err *err)
 {
@@ -68,6 +89,16 @@ int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
 	return load(cli, &source, suppressions, summary, err);
 }
 
+int kms_summary_load(const struct kms_cli *cli, const struct kms_run_info *info,
+		     const struct kms_suppressions *suppressions, struct kms_summary *summary,
+		     struct kms_err *err)
+{
+	int result = load_last(cli, info, suppressions, summary, err);
+
+	summary->earlier_faults = earlier_faults(cli, info);
+	return result;
+}
+
 void kms_summary_deinit(struct kms_summary *summary)
 {
 	cJSON_Delete(summary->stats);
@@ -79,7 +110,7 @@ void kms_summary_deinit(struct kms_summary *summary)
 bool kms_summary_has_findings(const struct kms_summary *summary,
 			      const struct kms_opt_number *leak_threshold)
 {
-	return kms_json_number(summary->faults, "total") > 0 ||
+	return kms_json_number(summary->faults, "total") + summary->earlier_faults > 0 ||
 	       (leak_threshold->given &&
 		kms_json_number(summary->leaks, "suspect_bytes") > leak_threshold->value);
 }
@@ -105,15 +136,18 @@ static void add_label(struct kms_text *text, const char *label)
 	kms_text_style(text, KMS_STYLE_HEAD, "  %-8s", label);
 }
 
-static void add_figures(struct kms_text *text, const cJSON *stats)
+static void add_figures(struct kms_text *text, const struct kms_run_info *info, const cJSON *stats)
 {
 	const cJSON *ring = kms_json_member(stats, "ring");
 	uint64_t lost = kms_json_number(ring, "lost");
 
 	add_label(text, "events");
 	kms_text_addf(text, "%s stored, ", kms_fmt_count(kms_json_number(ring, "stored")).text);
-	kms_text_style(text, lost ? KMS_STYLE_BAD : KMS_STYLE_PLAIN, "%s lost\n",
+	kms_text_style(text, lost ? KMS_STYLE_BAD : KMS_STYLE_PLAIN, "%s lost",
 		       lost ? kms_fmt_count(lost).text : "none");
+	if (info->tracer_lost)
+		kms_text_style(text, KMS_STYLE_BAD, " until the tracer was; none of later ones");
+	kms_text_addf(text, "%s\n", info->n_earlier ? ", since the last daemon took over" : "");
 	add_label(text, "memory");
 	kms_text_addf(text, "%s in %s blocks live, peak %s; %s allocations, %s frees\n",
 		      kms_fmt_bytes(kms_json_number(stats, "live_bytes")).text,
@@ -148,6 +182,25 @@ static void add_leaks(struct kms_text *text, const cJSON *leaks)
 	kms_show_suspects(text, kms_json_member(leaks, "items"), &how);
 	if (suspects > TOP_LEAKS)
 		kms_text_addf(text, "    ... %s more\n", kms_fmt_count(suspects - TOP_LEAKS).text);
+}
+
+/* Traces that end where a daemon died. */
+static void add_earlier(struct kms_text *text, const struct kms_run_info *info, uint64_t faults)
+{
+	if (!info->n_earlier)
+		return;
+	add_label(text, "before");
+	kms_text_addf(text,
+		      "%u %s of this run lost %s daemon; what it stored until then, with %s "
+		      "fault%s, is in\n",
+		      info->n_earlier, info->n_earlier == 1 ? "part" : "parts",
+		      info->n_earlier == 1 ? "its" : "their",
+		      faults ? kms_fmt_count(faults).text : "no", faults == 1 ? "" : "s");
+	for (unsigned i = 0; i < info->n_earlier && i < KMS_RUN_INFO_EARLIER; i++) {
+		add_label(text, "");
+		kms_text_path(text, info->earlier[i]);
+		kms_text_addf(text, "\n");
+	}
 }
 
 /* Where it is and how to see more. */
@@ -192,16 +245,19 @@ void kms_summary_print(const struct kms_cli *cli, const struct kms_run_info *inf
 	/* The picture may still be empty though much is stored. */
 	if (time_ns)
 		kms_text_addf(&text, " after %s\n", kms_fmt_ns(time_ns).text);
+	else if (info->tracer_lost)
+		kms_text_addf(&text, "; the tracer was lost before anything of it was stored\n");
 	else if (info->background)
 		kms_text_addf(&text, "; the picture of it is still being made\n");
 	else
 		kms_text_addf(&text, "; nothing of it was traced: did it allocate anything?\n");
 	if (summary->stats && time_ns)
-		add_figures(&text, summary->stats);
+		add_figures(&text, info, summary->stats);
 	if (summary->faults)
 		add_faults(&text, summary->faults);
 	if (summary->leaks)
 		add_leaks(&text, summary->leaks);
+	add_earlier(&text, info, summary->earlier_faults);
 	add_way_on(&text, info, summary);
 	kms_text_print(&text, to);
 }

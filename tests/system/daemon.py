@@ -341,6 +341,30 @@ def depths(daemon, ids):
             for i in ids]
 
 
+def read_until(child, words):
+    """What it says on stderr up to a line with these words."""
+    said = b""
+    while words not in said:
+        line = child.stderr.readline()
+        if not line:
+            raise AssertionError(f"it does not say {words}: {said}")
+        said += line
+    return said
+
+
+def child_of(front):
+    return int(pathlib.Path(f"/proc/{front.pid}/task/{front.pid}/children").read_text())
+
+
+def check_summary(checks, text, traces):
+    """The summary is of the last trace, says so, and names the one before."""
+    checks.that("since the last daemon took over" in text and "none lost" in text, "whose figures", text)
+    named = re.search(r" is in\n +(\S+)\n  trace +(\S+) ", text)
+    checks.equal([os.path.basename(name) for name in (named.groups() if named else ())],
+                 [os.path.basename(trace) for trace in traces], f"which traces: {text}")
+    checks.that("ended with status 0" in text, "how it ended", text)
+
+
 def killed(checks):
     """The daemon dies between a request and its answer: nothing is stuck, the next one goes on."""
     with kms.Workspace("daemon-killed") as workspace:
@@ -348,6 +372,7 @@ def killed(checks):
         argv = [PACED, 20000, RATE, 1000, "hold"]
         workers = [workspace.start(argv, env=daemon.joins()), workspace.start(argv, env=daemon.joins()),
                    workspace.start(daemon.run_argv(*argv, options=()))]
+        front = workers[-1]
         for worker in workers:
             half(worker)
         kms.wait_for(lambda: len(daemon.targets()) == len(workers), DEADLINE_S, "all have joined")
@@ -356,6 +381,7 @@ def killed(checks):
         checks.equal(daemon.ask("PATCH", "/api/v1/guard", {"depth": 512})[0], 202, "request")
         daemon.end(signal.SIGKILL)
         checks.that(all(worker.poll() is None for worker in workers), "the programs go on")
+        checks.that(b"daemon lost" in read_until(front, b"lost"), "the front says so")
         for pid, file in files.items():
             said = workspace.json("stats", file)["snapshot"]["tracer_lost"] or ""
             checks.that("was lost" in said, f"{file.name} says that its tracer was lost", said)
@@ -378,12 +404,19 @@ def killed(checks):
         kms.wait_for(lambda: {daemon.get(f"/api/v1/stats?target={t['id']}")["live_bytes"]
                               for t in daemon.targets()} == {1000}, DEADLINE_S,
                      "what each has is known, though none of them has called since")
+        said = read_until(front, b"there again")
+        traces = [str(file) for file in (files[child_of(front)], targets[child_of(front)]["file"])]
+        checks.that(all(path.encode() in said for path in traces), "the front follows its program", said)
         for worker in [*workers, alone_]:
             go_on(worker)
         for worker in [*workers, alone_]:
             out, err = worker.communicate(timeout=DEADLINE_S)
             checks.equal((worker.returncode, out), (0, b"10002 10000\n"), f"end of a program: {err}")
+            if worker is front:
+                check_summary(checks, err.decode(), traces)
         daemon.wait_ended()
+        checks.equal([t["exit_code"] for t in daemon.targets() if t["file"] == traces[1]], [0],
+                     "the daemon knows how the front's program ended")
         for pid in pids:
             new = targets[pid]["file"]
             stats = workspace.json("stats", new)
@@ -395,7 +428,16 @@ def killed(checks):
             checks.that(5001 <= counts["alloc"] < 10002 and
                         counts["alloc"] - counts["free"] in (1, 2),
                         "events from where the first one stopped", counts)
-        daemon.end()
+        orphan = workspace.start(daemon.run_argv(*argv, options=()))
+        half(orphan)
+        trace = daemon.target_of(child_of(orphan))["file"]
+        kms.wait_for(lambda: workspace.json("stats", trace)["ring"]["stored"], DEADLINE_S, "it is stored")
+        daemon.end(signal.SIGKILL)
+        read_until(orphan, b"daemon lost")
+        go_on(orphan)
+        text = orphan.communicate(timeout=DEADLINE_S)[1].decode()
+        checks.that("until the tracer was" in text and "traces/kmemscope.paced" in text,
+                    "no other daemon comes: what is not in the trace is said", text)
 
 
 def attached(checks):
