@@ -18,6 +18,7 @@
 #include "tracer/attach_look.h"
 #include "tracer/images.h"
 #include "tracer/launch.h"
+#include "tracer/session.h"
 
 enum {
 	STATUS_BYTES = 4096,
@@ -236,6 +237,41 @@ static bool search_region(void *arg, const struct kms_mapping *mapping)
 	return true;
 }
 
+/* Whether a folder of runs is the daemon's: "daemon", "daemon.HASH" */
+static bool is_daemons(const char *folder)
+{
+	const size_t n = sizeof(KMS_SESSION_DAEMON) - 1;
+	const char *slash = strrchr(folder, '/');
+	const char *name = slash ? slash + 1 : folder;
+
+	return strncmp(name, KMS_SESSION_DAEMON, n) == 0 && (!name[n] || name[n] == '.');
+}
+
+/*
+ * The session whose run has this folder: PROG.PID in /dev/shm, or "run" in the folder of the session's;
+ * a daemon has one more for each run, and is one session. The folder is cut short.
+ */
+static void name_session(char *folder, char name[NAME_MAX + 1])
+{
+	char *slash = strrchr(folder, '/');
+	char *last = slash ? slash + 1 : folder;
+
+	if (slash && strcmp(last, "run") == 0) {
+		*slash = '\0';
+		slash = strrchr(folder, '/');
+		last = slash ? slash + 1 : folder;
+	}
+	(void)snprintf(name, NAME_MAX + 1, "%.*s", NAME_MAX, last);
+	if (!slash)
+		return;
+	*slash = '\0';
+	slash = strrchr(folder, '/');
+	if (slash && strcmp(slash + 1, "run") == 0)
+		*slash = '\0';
+	if (is_daemons(folder))
+		(void)snprintf(name, NAME_MAX + 1, "%s", KMS_SESSION_DAEMON);
+}
+
 /* A live tracer holds the lock of its run's folder. */
 static void look_reader(struct kms_attach_info *info)
 {
@@ -251,14 +287,7 @@ static void look_reader(struct kms_attach_info *info)
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
 		return; /* the lock, if we got it, ends with the descriptor */
-	slash = strrchr(folder, '/');
-	/* without /dev/shm the regions lie in the folder "run" of the session's */
-	if (slash && strcmp(slash, "/run") == 0) {
-		*slash = '\0';
-		slash = strrchr(folder, '/');
-	}
-	(void)snprintf(info->session, sizeof(info->session), "%.*s", NAME_MAX,
-		       slash ? slash + 1 : folder);
+	name_session(folder, info->session);
 }
 
 static int absent(const struct kms_attach_info *info, int other_version, struct kms_err *err)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* status, version, help, and what comes later */
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +29,7 @@ static void ask(struct kms_cli *cli, struct answer *answer)
 		return;
 	kms_client_set_timeout(client, STATUS_TIMEOUT_MS);
 	if (kms_client_json(client, "/api/v1/stats", &answer->stats, NULL) == 0)
-		(void)kms_client_json(client, "/api/v1/targets", &answer->targets, NULL);
+		(void)kms_client_json(client, "/api/v1/targets?limit=1000", &answer->targets, NULL);
 	kms_client_close(client);
 }
 
@@ -51,27 +53,80 @@ static void add_state(struct kms_table *table, const cJSON *target)
 		kms_table_cell(table, "stopped (%s)", kms_json_text(stop, "reason"));
 }
 
-static void add_row(struct kms_table *table, const struct answer *answer)
+static bool is_daemon(const struct answer *answer)
+{
+	return strcmp(answer->session->name, "daemon") == 0;
+}
+
+/* Targets of one run follow each other. */
+static uint64_t count_files(const cJSON *targets)
+{
+	const cJSON *target;
+	const char *last = "";
+	uint64_t n = 0;
+
+	cJSON_ArrayForEach(target, kms_json_member(targets, "items"))
+	{
+		const char *file = kms_json_text(target, "file");
+
+		n += *file && strcmp(file, last) != 0;
+		last = file;
+	}
+	return n;
+}
+
+/* "/home/me/traces: 3 files": a daemon puts them into one folder, unless a run named another. */
+static void add_files(struct kms_table *table, const struct answer *answer)
+{
+	const char *file = kms_json_text(first_target(answer), "file");
+	const char *slash = strrchr(file, '/');
+	uint64_t n = count_files(answer->targets);
+	char text[PATH_MAX + 48] = "";
+
+	if (n == 1)
+		snprintf(text, sizeof(text), "%s", file);
+	else if (n)
+		snprintf(text, sizeof(text), "%.*s: %" PRIu64 " files",
+			 slash ? (int)(slash - file) : 0, file, n);
+	kms_table_cell(table, "%s", text);
+}
+
+/* Who it is, and how it is. */
+static void add_who(struct kms_table *table, const struct answer *answer)
 {
 	const cJSON *target = first_target(answer);
-	const cJSON *ring = kms_json_member(answer->stats, "ring");
-	uint64_t total = kms_json_number(answer->targets, "total");
+	uint64_t pid =
+		is_daemon(answer) ? (uint64_t)answer->session->pid : kms_json_number(target, "pid");
 
 	kms_table_cell(table, "%s", answer->session->name);
-	kms_table_cell(table, "%" PRIu64, kms_json_number(target, "pid"));
-	if (answer->stats)
-		add_state(table, target);
-	else
+	kms_table_cell(table, "%" PRIu64, pid);
+	if (!answer->stats)
 		kms_table_cell(table, "no answer");
-	kms_table_cell(table, "%" PRIu64, total);
+	else if (is_daemon(answer))
+		kms_table_cell(table, "running");
+	else
+		add_state(table, target);
+	kms_table_cell(table, "%" PRIu64, kms_json_number(answer->targets, "total"));
+}
+
+static void add_row(struct kms_table *table, const struct answer *answer)
+{
+	const cJSON *ring = kms_json_member(answer->stats, "ring");
+
+	add_who(table, answer);
 	kms_table_cell(table, "%s",
 		       kms_fmt_bytes(kms_json_number(answer->stats, "live_bytes")).text);
 	kms_table_cell(table, "%s", kms_fmt_rate(kms_json_number(ring, "stored")).text);
 	kms_table_cell(table, "%s", kms_fmt_rate(kms_json_number(ring, "lost")).text);
 	kms_table_cell(table, "%" PRIu64, kms_json_number(answer->stats, "faults"));
+	if (is_daemon(answer)) {
+		add_files(table, answer);
+		kms_table_cell(table, "kmemscope daemon");
+		return;
+	}
 	kms_table_cell(table, "%s",
 		       kms_json_text(kms_json_member(answer->stats, "snapshot"), "file"));
-	kms_table_cell(table, "%s", kms_json_text(target, "command"));
+	kms_table_cell(table, "%s", kms_json_text(first_target(answer), "command"));
 }
 
 static void print_table(struct kms_cli *cli, const struct kms_view_values *values,
@@ -96,7 +151,7 @@ static void print_table(struct kms_cli *cli, const struct kms_view_values *value
 	kms_text_print(&text, cli->out);
 }
 
-/* {"items": [{"session", "socket", "stats", "targets"}]}, stats and targets as the API gives them */
+/* {"items": [{"session", "socket", "tracer_pid", "stats", "targets"}]}, stats and targets as the API gives them */
 static void print_json(struct kms_cli *cli, struct answer *answers, size_t n)
 {
 	cJSON *document = cJSON_CreateObject();
@@ -108,6 +163,7 @@ static void print_json(struct kms_cli *cli, struct answer *answers, size_t n)
 		item = cJSON_CreateObject();
 		cJSON_AddStringToObject(item, "session", answers[i].session->name);
 		cJSON_AddStringToObject(item, "socket", answers[i].session->path);
+		cJSON_AddNumberToObject(item, "tracer_pid", answers[i].session->pid);
 		cJSON_AddItemToObject(item, "stats",
 				      answers[i].stats ? answers[i].stats : cJSON_CreateNull());
 		cJSON_AddItemToObject(item, "targets",

@@ -19,17 +19,23 @@
 static const char file_ending[] = ".kms";
 static const char url_scheme[] = "http://";
 
-/* Whether somebody accepts connections on a socket. */
-static bool is_served(const char *path)
+/* Whether somebody accepts connections on a socket, and who it is; 0: the system does not say. */
+static bool is_served(const char *path, pid_t *pid)
 {
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	KMS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
 		return false;
 	memcpy(address.sun_path, path, strlen(path));
-	return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ||
-	       errno == EAGAIN;
+	*pid = 0;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
+		return errno == EAGAIN;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0)
+		*pid = peer.pid;
+	return true;
 }
 
 static int by_name(const void *a, const void *b)
@@ -45,10 +51,11 @@ static int add_session(struct kms_sessions *sessions, const char *root, const ch
 {
 	struct kms_source *grown;
 	char path[PATH_MAX];
+	pid_t pid;
 
 	if (name[0] == '.' ||
 	    snprintf(path, sizeof(path), "%s/%s/api.sock", root, name) >= (int)sizeof(path) ||
-	    !is_served(path))
+	    !is_served(path, &pid))
 		return 0;
 	grown = realloc(sessions->item, (sessions->n + 1) * sizeof(*grown));
 	if (!grown)
@@ -58,6 +65,7 @@ static int add_session(struct kms_sessions *sessions, const char *root, const ch
 	grown->kind = KMS_SOURCE_SESSION;
 	snprintf(grown->name, sizeof(grown->name), "%s", name);
 	memcpy(grown->path, path, sizeof(path));
+	grown->pid = pid;
 	return 0;
 }
 

@@ -24,6 +24,7 @@ enum {
 struct kms_source {
 	enum kms_source_kind kind;
 	char name[NAME_MAX + 1]; /* of a session */
+	pid_t pid;               /* of a session in a list: who serves it; 0 unknown */
 	char path[PATH_MAX];     /* of the file, or of the session's socket; "http://HOST:PORT" */
 	char token[KMS_TOKEN_BYTES]; /* of KMS_SOURCE_URL; "" none */
 };

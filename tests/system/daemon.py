@@ -449,9 +449,16 @@ def attached(checks):
         daemon = Daemon(workspace)
         worker = workspace.start([PACED, 400000, RATE, 1000, "hold"],
                                  env={"LD_PRELOAD": str(LIBRARY)})
+        status = workspace.run([kms.KMEMSCOPE, "status"]).stdout.decode().splitlines()
+        checks.equal((status[1].split()[:4], status[1].endswith("kmemscope daemon")),
+                     (["daemon", str(daemon.process.pid), "running", "0"], True), "status without targets")
         done = workspace.run([*argv, f"pid:{worker.pid}"])
         checks.that(done.status == 0 and b"target 1" in done.stderr, "it is attached", done)
         target = daemon.target_of(worker.pid)
+        listed = json.loads(workspace.run([kms.KMEMSCOPE, "attach", "--list", "--json"]).stdout)["items"]
+        checks.equal([i["session"] for i in listed if i["pid"] == worker.pid], ["daemon"], "whose it is")
+        status = workspace.run([kms.KMEMSCOPE, "status"]).stdout.decode().splitlines()
+        checks.that(" 1 " in status[1] and target["file"] in status[1] and len(status) == 2, "status", status)
         again = workspace.run([*argv, f"pid:{worker.pid}"])
         checks.that(again.status == FAILED and b"traced already" in again.stderr, "twice", again)
         refused = {"pid:0": 400, f"pid:{2 ** 22 + 1}": 404, "pid:-1": 400, "7x": 400,
@@ -484,6 +491,8 @@ def attached(checks):
         go_on(worker)
         second = kms.wait_for(lambda: [t for t in daemon.targets() if t["id"] != target["id"]],
                               DEADLINE_S, "it is there again")[0]
+        status = workspace.run([kms.KMEMSCOPE, "status"]).stdout.decode()
+        checks.that(f"{daemon.folder}: 2 files" in status, "status with two runs", status)
         checks.equal((second["pid"], second["file"]),
                      (worker.pid, target["file"].replace(".kms", ".2.kms")), "a file of its own")
         checks.that(depths(daemon, [second["id"]])[0][0] == 1000, "what was set while it was idle")
