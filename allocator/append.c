@@ -12,7 +12,8 @@ enum {
 void kms_append_open(struct kms_append *append, struct kms_region_header *region,
 		     enum kms_section_kind kind)
 {
-	*append = (struct kms_append){.lost = &region->lost_tables};
+	*append =
+		(struct kms_append){.lost = &region->lost_tables, .no_memory = &region->no_memory};
 	for (uint32_t i = 0; i < region->sections && i < KMS_MAX_SECTIONS; i++) {
 		struct kms_section *section = &region->section[i];
 
@@ -39,22 +40,22 @@ static bool back(struct kms_append *append, uint64_t end)
 	if (wanted > limit)
 		wanted = limit;
 	/* Two threads may both do this; whoever stores the smaller value only makes it done twice. */
-	if (kms_port_populate(append->base + backed, wanted - backed) < 0)
+	if (kms_port_populate(append->base + backed, wanted - backed) < 0) {
+		__atomic_add_fetch(append->no_memory, 1, __ATOMIC_RELAXED);
 		return false;
+	}
 	__atomic_store_n(&append->backed_bytes, wanted, __ATOMIC_RELAXED);
 	return true;
 }
 
 uint32_t kms_append_take(struct kms_append *append, uint32_t count)
 {
-	uint64_t first;
+	uint64_t first = append->entries ? __atomic_load_n(append->used, __ATOMIC_RELAXED) : 0;
 
-	/* Looking first keeps @used from running away when everybody asks a full table. */
-	if (append->entries &&
-	    __atomic_load_n(append->used, __ATOMIC_RELAXED) + count <= append->entries) {
-		first = __atomic_fetch_add(append->used, count, __ATOMIC_RELAXED);
-		if (first + count <= append->entries &&
-		    back(append, (first + count) * append->entry_bytes))
+	while (first <= append->entries && count <= append->entries - first &&
+	       back(append, (first + count) * append->entry_bytes)) {
+		if (__atomic_compare_exchange_n(append->used, &first, first + count, true,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			return (uint32_t)first;
 	}
 	__atomic_add_fetch(append->lost, 1, __ATOMIC_RELAXED);

@@ -14,8 +14,9 @@
 /** A process's view of a table. All constant but @backed_bytes; zeroed: a table without room. */
 struct kms_append {
 	uint8_t *base;
-	kms_u64 *used;  /* in the region */
-	uint32_t *lost; /* header.lost_tables */
+	kms_u64 *used;       /* in the region */
+	uint32_t *lost;      /* header.lost_tables */
+	uint32_t *no_memory; /* header.no_memory */
 	uint64_t entries;
 	uint32_t entry_bytes;
 	uint64_t backed_bytes; /* the first so many have memory behind them; atomic */
@@ -27,7 +28,7 @@ void kms_append_open(struct kms_append *append, struct kms_region_header *region
 
 /**
  * Takes @count entries in a row, with memory behind them. The caller fills them in and stores their
- * ready word last.
+ * ready word last. Readers look at what is taken: so memory comes first.
  *
  * Errors: KMS_NO_INDEX when the table (or the file system) is full; counted in lost_tables
  */

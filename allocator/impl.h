@@ -142,6 +142,7 @@ struct kms_ring_writer {
 	uint8_t session; /* of recording, schema/record.h */
 	uint8_t checks;  /* declared by the last CHECKS record or block header */
 	bool no_ring;    /* none was free: count only */
+	bool no_memory;  /* there was none for the next block */
 	bool distrust;   /* the position was written over, and waiting did not mend it */
 
 	struct {
@@ -267,6 +268,9 @@ struct kms_heap {
 	const struct kms_pair *position;
 	uint32_t slot_index;
 	uint32_t region_nr; /* how many regions came before: a tracer that came late, or again */
+	bool backs; /* the region began as a file: its parts get memory before the first store */
+	uint32_t backed_slots;                   /* the first so many slots have memory; atomic */
+	uint64_t backed_bytes[KMS_MAX_SECTIONS]; /* so has the begin of these tables; atomic */
 	uint64_t start_mono_ns;
 	/* control */
 	uint64_t variable[KMS_VARIABLE_COUNT];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "allocator/region.h"
 
+#include "allocator/append.h"
 #include "allocator/port.h"
 #include "allocator/ring.h"
 
@@ -12,6 +13,7 @@ struct section_size {
 
 enum {
 	SECTIONS = 14,
+	SLOTS_STEP = 32, /* slots that get memory at a time */
 	SLOT_SLICE_NS = 2 * 1000 * 1000,
 	SLOT_STALL_NS = 500 * 1000 * 1000, /* without a sign of life of the tracer */
 	SLOT_WAIT_NS = 2 * 1000 * 1000 * 1000,
@@ -127,6 +129,74 @@ void kms_region_publish(struct kms_heap *heap)
 	__atomic_store_n(&heap->region->magic, KMS_REGION_MAGIC, __ATOMIC_RELEASE);
 }
 
+bool kms_region_back_entries(struct kms_heap *heap, enum kms_section_kind kind, uint64_t first,
+			     uint64_t count)
+{
+	const struct kms_section *s = &heap->section[kind];
+	uint64_t begin = first * s->entry_bytes & ~(uint64_t)(KMS_PAGE_BYTES - 1);
+	uint64_t end = round_page((first + count) * s->entry_bytes);
+
+	if (!heap->backs ||
+	    kms_port_populate((uint8_t *)heap->region + s->offset + begin, end - begin) == 0)
+		return true;
+	__atomic_add_fetch(&heap->region->no_memory, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+/* Memory for slot @index, and for those behind it that a reader may look at. */
+static bool slots_back(struct kms_heap *heap, uint32_t index)
+{
+	uint32_t backed = __atomic_load_n(&heap->backed_slots, __ATOMIC_RELAXED);
+	uint32_t n_slots = heap->region->slots;
+	uint32_t count = SLOTS_STEP;
+
+	if (!heap->backs || backed >= n_slots || index + KMS_SLOTS_AHEAD < backed)
+		return true;
+	if (count > n_slots - backed)
+		count = n_slots - backed;
+	if (!kms_region_back_entries(heap, KMS_SEC_SLOT, backed, count))
+		return false;
+	/* Two may both do this: as with the tables, whoever stores less makes it done twice. */
+	__atomic_store_n(&heap->backed_slots, backed + count, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Memory for what belongs to a slot. */
+static bool slot_back(struct kms_heap *heap, uint32_t index)
+{
+	return kms_region_back_entries(heap, KMS_SEC_REQUEST, index, 1) &&
+	       kms_region_back_entries(heap, KMS_SEC_CACHE_STAT, (uint64_t)index * KMS_MAX_CACHES,
+				       KMS_MAX_CACHES) &&
+	       kms_region_back_entries(heap, KMS_SEC_COUNTER,
+				       ((uint64_t)heap->region->rings + index) * KMS_MAX_CACHES,
+				       KMS_MAX_CACHES);
+}
+
+bool kms_region_back(struct kms_heap *heap)
+{
+	static const enum kms_section_kind whole[] = {KMS_SEC_TRACER, KMS_SEC_RING_DESC,
+						      KMS_SEC_CACHE};
+
+	/* entry 0 is taken already */
+	static const enum kms_section_kind begun[] = {KMS_SEC_NODE, KMS_SEC_STRING};
+
+	bool backed = true;
+
+	heap->backs = true;
+	heap->backed_slots = 0;
+	for (unsigned i = 0; backed && i < sizeof(whole) / sizeof(whole[0]); i++) {
+		const struct kms_section *s = &heap->section[whole[i]];
+
+		backed = kms_region_back_entries(heap, whole[i], 0, s->entries);
+		heap->backed_bytes[whole[i]] = s->entries * s->entry_bytes;
+	}
+	for (unsigned i = 0; backed && i < sizeof(begun) / sizeof(begun[0]); i++)
+		backed = kms_region_back_entries(heap, begun[i], 0, 1);
+	backed = backed && slots_back(heap, 0) && slot_back(heap, 0);
+	heap->backs = backed;
+	return backed;
+}
+
 /* Has the tracer taken over everything that the rings of this slot hold? */
 static bool slot_drained(const struct kms_heap *heap, uint32_t index)
 {
@@ -182,35 +252,48 @@ static void requests_begin(struct kms_heap *heap)
 	}
 }
 
+static void slot_begin(struct kms_heap *heap, uint32_t index, uint32_t pid, uint32_t parent_slot)
+{
+	struct kms_slot *slot = (struct kms_slot *)kms_section_base(heap, KMS_SEC_SLOT) + index;
+	const struct kms_request *requests = kms_section_base(heap, KMS_SEC_REQUEST);
+	uint32_t claims = slot->claims + 1;
+
+	__builtin_memset((uint8_t *)slot + offsetof(struct kms_slot, pid), 0,
+			 sizeof(*slot) - offsetof(struct kms_slot, pid));
+	slot->claims = claims;
+	slot->pid = pid;
+	slot->parent_slot = parent_slot;
+	slot->claim_ns = kms_port_now_ns() - heap->start_mono_ns;
+	slot->span_table_address = (uintptr_t)heap->arena.span;
+	slot->span_table_entries = heap->arena.span_limit;
+	heap->slot = slot;
+	heap->slot_index = index;
+	heap->request = &requests[index];
+	requests_begin(heap);
+}
+
 static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot)
 {
 	struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
-	const struct kms_request *requests = kms_section_base(heap, KMS_SEC_REQUEST);
 	const uint32_t n_slots = heap->region->slots;
+	uint32_t n_usable = n_slots;
 
 	/* First a fresh one, else one whose process is gone. */
 	for (uint32_t n = 0; n < 2 * n_slots; n++) {
 		/* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): n is less than twice as many */
 		uint32_t i = n % n_slots;
-		struct kms_slot *slot = &slots[i];
-		uint32_t claims;
 
-		if (!slot_take(heap, slot, i, n >= n_slots))
+		if (i < n_usable && !slots_back(heap, i))
+			n_usable = i;
+		if (i >= n_usable || !slot_take(heap, &slots[i], i, n >= n_slots))
 			continue;
-		claims = slot->claims + 1;
-		__builtin_memset((uint8_t *)slot + offsetof(struct kms_slot, pid), 0,
-				 sizeof(*slot) - offsetof(struct kms_slot, pid));
-		slot->claims = claims;
-		slot->pid = pid;
-		slot->parent_slot = parent_slot;
-		slot->claim_ns = kms_port_now_ns() - heap->start_mono_ns;
-		slot->span_table_address = (uintptr_t)heap->arena.span;
-		slot->span_table_entries = heap->arena.span_limit;
-		heap->slot = slot;
-		heap->slot_index = i;
-		heap->request = &requests[i];
-		requests_begin(heap);
-		return true;
+		/* one that somebody had before has its memory */
+		if (slots[i].claims || slot_back(heap, i)) {
+			slot_begin(heap, i, pid, parent_slot);
+			return true;
+		}
+		__atomic_store_n(&slots[i].state, KMS_SLOT_FREE, __ATOMIC_RELEASE);
+		n_usable = i;
 	}
 	return false;
 }
@@ -219,8 +302,10 @@ static bool claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot
 static bool slot_will_be_free(const struct kms_heap *heap)
 {
 	const struct kms_slot *slots = kms_section_base(heap, KMS_SEC_SLOT);
+	uint32_t n_slots = heap->backs ? __atomic_load_n(&heap->backed_slots, __ATOMIC_RELAXED)
+				       : heap->region->slots;
 
-	for (uint32_t i = 0; i < heap->region->slots; i++) {
+	for (uint32_t i = 0; i < n_slots; i++) {
 		uint32_t state = __atomic_load_n(&slots[i].state, __ATOMIC_ACQUIRE);
 
 		if (state == KMS_SLOT_EXITED ||
@@ -261,25 +346,42 @@ void kms_region_exit_slot(struct kms_heap *heap)
 		__atomic_store_n(&heap->slot->state, KMS_SLOT_EXITED, __ATOMIC_RELEASE);
 }
 
-static uint32_t take(const struct kms_heap *heap, struct kms_region_header *region,
+/*
+ * How far a table has memory is known to each process by itself, for the region that it began with;
+ * later ones have all of theirs from the start.
+ */
+static void table_open(const struct kms_heap *heap, struct kms_region_header *region,
+		       enum kms_section_kind kind, struct kms_append *table)
+{
+	kms_append_open(table, region, kind);
+	if (!table->entries)
+		return;
+	/* our own copy: the header's may have been written over */
+	table->base = (uint8_t *)region + heap->section[kind].offset;
+	table->entries = heap->section[kind].entries;
+	table->entry_bytes = heap->section[kind].entry_bytes;
+	table->backed_bytes = heap->backs
+				      ? __atomic_load_n(&heap->backed_bytes[kind], __ATOMIC_RELAXED)
+				      : UINT64_MAX;
+}
+
+static void table_close(struct kms_heap *heap, enum kms_section_kind kind,
+			const struct kms_append *table)
+{
+	if (heap->backs)
+		__atomic_store_n(&heap->backed_bytes[kind], table->backed_bytes, __ATOMIC_RELAXED);
+}
+
+static uint32_t take(struct kms_heap *heap, struct kms_region_header *region,
 		     enum kms_section_kind kind, uint32_t count)
 {
-	for (unsigned i = 0; i < region->sections && i < KMS_MAX_SECTIONS; i++) {
-		struct kms_section *s = &region->section[i];
-		uint64_t first;
+	struct kms_append table;
+	uint32_t index;
 
-		if (s->kind != (uint32_t)kind)
-			continue;
-		if (__atomic_load_n(&s->used, __ATOMIC_RELAXED) + count <=
-		    heap->section[kind].entries) {
-			first = __atomic_fetch_add(&s->used, count, __ATOMIC_RELAXED);
-			if (first + count <= heap->section[kind].entries)
-				return (uint32_t)first;
-		}
-		break;
-	}
-	__atomic_add_fetch(&region->lost_tables, 1, __ATOMIC_RELAXED);
-	return KMS_NO_INDEX;
+	table_open(heap, region, kind, &table);
+	index = kms_append_take(&table, count);
+	table_close(heap, kind, &table);
+	return index;
 }
 
 uint32_t kms_table_take(struct kms_heap *heap, enum kms_section_kind kind, uint32_t count)
@@ -300,18 +402,11 @@ void *kms_table_take_entry(struct kms_heap *heap, enum kms_section_kind kind, ui
 
 uint32_t kms_string_add(struct kms_heap *heap, const char *text, size_t max_bytes)
 {
-	struct kms_string_head *head;
-	size_t length = 0;
+	struct kms_append table;
 	uint32_t index;
 
-	while (length < max_bytes && text[length])
-		length++;
-	index = kms_table_take(heap, KMS_SEC_STRING, (uint32_t)(1 + (length + 7) / 8));
-	if (index == KMS_NO_INDEX)
-		return index;
-	head = (struct kms_string_head *)kms_section_base(heap, KMS_SEC_STRING) + index;
-	__builtin_memcpy(head + 1, text, length);
-	/* pairs with the reader's acquire load of ready: the bytes are there */
-	__atomic_store_n(&head->ready, (uint32_t)length + 1, __ATOMIC_RELEASE);
+	table_open(heap, heap->region, KMS_SEC_STRING, &table);
+	index = kms_append_string(&table, text, max_bytes);
+	table_close(heap, KMS_SEC_STRING, &table);
 	return index;
 }

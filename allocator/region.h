@@ -40,7 +40,23 @@ void kms_region_init(struct kms_heap *heap, void *memory, const struct kms_regio
 /** Stores the magic: from now on a tracer believes the header. */
 void kms_region_publish(struct kms_heap *heap);
 
-/** Claims a process slot and makes it the heap's. False if none is free (then nothing is shared). */
+/**
+ * Memory for what every reader and writer takes to be there, and for the first slot. From here on
+ * what comes later asks for its own: a store into a part that the file system has no room for would
+ * be a deadly signal. For a fresh region that lies in a file.
+ *
+ * Errors: false: the file system is full
+ */
+bool kms_region_back(struct kms_heap *heap);
+
+/** The same for entries of a table, at any time; counted in header.no_memory if there is none. */
+bool kms_region_back_entries(struct kms_heap *heap, enum kms_section_kind kind, uint64_t first,
+			     uint64_t count);
+
+/**
+ * Claims a process slot and makes it the heap's. False if none is free, or has memory (then nothing
+ * is shared).
+ */
 bool kms_region_claim_slot(struct kms_heap *heap, uint32_t pid, uint32_t parent_slot);
 
 /** Says goodbye: the slot's state becomes EXITED. */
@@ -53,14 +69,15 @@ static inline void *kms_section_base(const struct kms_heap *heap, enum kms_secti
 }
 
 /**
- * Takes the next entry of an append-only table: where it is, its number in *index. NULL if the table
- * is full. The region may become another one meanwhile: then it is one of the old region.
+ * Takes the next entry of an append-only table: where it is, its number in *index. NULL if the table,
+ * or the file system, is full. The region may become another one meanwhile: then it is one of the old region.
  */
 void *kms_table_take_entry(struct kms_heap *heap, enum kms_section_kind kind, uint32_t *index);
 
 /**
  * Takes the next @count entries of an append-only table.
- * Returns the first index, or KMS_NO_INDEX if the table is full (counted in lost_tables).
+ * Returns the first index, or KMS_NO_INDEX if the table, or the file system, is full (counted in
+ * lost_tables).
  */
 uint32_t kms_table_take(struct kms_heap *heap, enum kms_section_kind kind, uint32_t count);
 

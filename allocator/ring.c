@@ -9,7 +9,8 @@ enum {
 	WAIT_SLICE_NS = 10 * 1000 * 1000,
 	STALL_NS = 500 * 1000 * 1000,
 	POPULATE_BLOCKS = 8,
-	PREFIX_BYTES = 24, /* at most: time 11, checks, generation, flags, cache 2 each */
+	EVENTS_PER_LOOK = 64, /* at a file system that was full */
+	PREFIX_BYTES = 24,    /* at most: time 11, checks, generation, flags, cache 2 each */
 };
 
 static const uint32_t no_tick;
@@ -91,16 +92,26 @@ static bool desc_take(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_
 	return from_dead && desc_take_over(heap, desc, index, tid);
 }
 
-/* Memory for the blocks from @w->block_nr on; false if there is none. */
-static bool blocks_populate(struct kms_ring_writer *w, uint32_t blocks_in_ring)
+/* Memory for block @number; false if there is none. */
+static bool block_back(struct kms_heap *heap, struct kms_ring_writer *w, uint64_t number)
 {
-	uint32_t first = w->populated_blocks;
+	uint32_t first = w->populated_blocks, index = (uint32_t)number & w->mask;
+	uint32_t end = (index / POPULATE_BLOCKS + 1) * POPULATE_BLOCKS;
 
-	if ((w->block_nr & w->mask) < first || first >= blocks_in_ring)
+	if (index < first)
 		return true;
-	if (kms_port_populate(&w->blocks[first], POPULATE_BLOCKS * sizeof(struct kms_block)) < 0)
+	/* Room may come back, but a system call for each lost event would be the program's time. */
+	if (w->no_memory && w->lost_pending % EVENTS_PER_LOOK)
 		return false;
-	w->populated_blocks += POPULATE_BLOCKS;
+	if (end > w->mask)
+		end = w->mask + 1;
+	w->no_memory =
+		kms_port_populate(&w->blocks[first], (end - first) * sizeof(struct kms_block)) < 0;
+	if (w->no_memory) {
+		__atomic_add_fetch(&heap->region->no_memory, 1, __ATOMIC_RELAXED);
+		return false;
+	}
+	w->populated_blocks = end;
 	return true;
 }
 
@@ -142,43 +153,67 @@ static void join_session(struct kms_ring_writer *w, uint32_t session)
 	w->fresh = w->session ? w->mark : 0;
 }
 
+/* Counters of the ring: without memory for them nobody gets it. One that had an owner has it. */
+static bool desc_back(struct kms_heap *heap, struct kms_ring_desc *desc, uint32_t index)
+{
+	if (desc->claims ||
+	    kms_region_back_entries(heap, KMS_SEC_COUNTER, (uint64_t)index * KMS_MAX_CACHES,
+				    KMS_MAX_CACHES))
+		return true;
+	__atomic_store_n(&desc->state, KMS_RING_FREE, __ATOMIC_RELEASE);
+	return false;
+}
+
+/* The local writes into ring @index from here on. */
+static void writer_begin(struct kms_local *local, struct kms_ring_desc *desc, uint32_t index)
+{
+	struct kms_heap *heap = local->heap;
+	struct kms_ring_writer *w = local->ring;
+
+	kms_ring_reset(w);
+	w->desc = desc;
+	w->ring = index;
+	join_session(w, __atomic_load_n(&heap->session, __ATOMIC_RELAXED));
+	w->mask = heap->region->blocks_per_ring - 1;
+	w->blocks = (struct kms_block *)kms_section_base(heap, KMS_SEC_RING) +
+		    (size_t)index * heap->region->blocks_per_ring;
+	w->tick = (const uint32_t *)&heap->tracer->tick.v;
+	w->checks = (uint8_t)kms_heap_check_set(heap).checks;
+	w->block_nr = desc->head_block; /* make_room opens the one after it */
+	desc->slot = heap->slot_index;
+	desc->thread = local->thread_index;
+	desc->tid = local->tid;
+	desc->level = local->level;
+	desc->first_block = w->block_nr + 1;
+	desc->next_seq = 0;
+	desc->lost = 0;
+	desc->claims++;
+	local->counter = (struct kms_counter *)kms_section_base(heap, KMS_SEC_COUNTER) +
+			 (size_t)index * KMS_MAX_CACHES;
+}
+
 void kms_ring_claim(struct kms_local *local)
 {
 	struct kms_heap *heap = local->heap;
 	struct kms_ring_desc *desc = kms_section_base(heap, KMS_SEC_RING_DESC);
-	struct kms_ring_writer *w = local->ring;
 	const uint32_t rings = heap->region->rings;
+	bool is_full = false;
 
 	for (uint32_t n = 0; n < 2 * rings; n++) {
 		/* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): n is less than twice as many */
 		uint32_t i = n % rings;
 
-		if (!desc_take(heap, &desc[i], i, local->tid, n >= rings))
+		if ((is_full && !desc[i].claims) ||
+		    !desc_take(heap, &desc[i], i, local->tid, n >= rings))
 			continue;
-		kms_ring_reset(w);
-		w->desc = &desc[i];
-		w->ring = i;
-		join_session(w, __atomic_load_n(&heap->session, __ATOMIC_RELAXED));
-		w->mask = heap->region->blocks_per_ring - 1;
-		w->blocks = (struct kms_block *)kms_section_base(heap, KMS_SEC_RING) +
-			    (size_t)i * heap->region->blocks_per_ring;
-		w->tick = (const uint32_t *)&heap->tracer->tick.v;
-		w->checks = (uint8_t)kms_heap_check_set(heap).checks;
-		w->block_nr = desc[i].head_block; /* make_room opens the one after it */
-		desc[i].slot = heap->slot_index;
-		desc[i].thread = local->thread_index;
-		desc[i].tid = local->tid;
-		desc[i].level = local->level;
-		desc[i].first_block = w->block_nr + 1;
-		desc[i].next_seq = 0;
-		desc[i].lost = 0;
-		desc[i].claims++;
-		local->counter = (struct kms_counter *)kms_section_base(heap, KMS_SEC_COUNTER) +
-				 (size_t)i * KMS_MAX_CACHES;
+		is_full = !desc_back(heap, &desc[i], i);
+		if (is_full)
+			continue;
+		writer_begin(local, &desc[i], i);
 		return;
 	}
-	kms_ring_reset(w);
-	w->no_ring = true;
+	kms_ring_reset(local->ring);
+	local->ring->no_ring = true;
 	local->counter = (struct kms_counter *)kms_section_base(heap, KMS_SEC_COUNTER) +
 			 ((size_t)heap->region->rings + heap->slot_index) * KMS_MAX_CACHES;
 }
@@ -312,13 +347,12 @@ bool kms_ring_make_room(struct kms_local *local)
 		count_lost(local);
 		return false;
 	}
-	w->desc->next_seq = w->seq;
-	w->block_nr = next;
-	if (!blocks_populate(w, w->mask + 1)) {
-		w->block_nr--;
+	if (!block_back(local->heap, w, next)) {
 		count_lost(local);
 		return false;
 	}
+	w->desc->next_seq = w->seq;
+	w->block_nr = next;
 	/* The block to come begins with what was lost: those sequences are its first. */
 	w->seq -= w->lost_pending;
 	block_open(local);

@@ -16,13 +16,14 @@
 	_Static_assert(offsetof(struct type, member) == (offset_), #type "." #member)
 
 SIZE_IS(kms_section, 32);
-SIZE_IS(kms_region_header, 680);
+SIZE_IS(kms_region_header, 688);
 AT(kms_region_header, region_bytes, 16);
 AT(kms_region_header, image_id, 32);
 AT(kms_region_header, target_kind, 64);
 AT(kms_region_header, stalled, 92);
 AT(kms_region_header, arena_base, 96);
 AT(kms_region_header, section, 168);
+AT(kms_region_header, no_memory, 680);
 SIZE_IS(kms_tracer_page, KMS_PAGE_BYTES);
 AT(kms_tracer_page, wake, 48);
 AT(kms_tracer_page, pid, 52);

@@ -38,6 +38,7 @@ enum kms_region_limits {
 	KMS_MAX_FAULTS = 1 << 10,
 	KMS_MAX_FORK_CUTS = 1 << 16,
 	KMS_MAX_STRING_BYTES = 1 << 22,
+	KMS_SLOTS_AHEAD = 8, /* slots that a reader may look at behind the last one claimed */
 };
 
 enum kms_section_kind {
@@ -59,8 +60,8 @@ enum kms_section_kind {
 };
 
 /**
- * One section. @used counts the entries handed out so far in an append-only table (by fetch-add;
- * it may run past @entries when the table is full). Tables that are not append-only leave it 0.
+ * One section. @used counts the entries handed out so far in an append-only table; a reader does not
+ * trust it to stay within @entries. Tables that are not append-only leave it 0.
  */
 struct kms_section {
 	uint32_t kind;
@@ -103,8 +104,10 @@ struct kms_region_header {
 	uint32_t program_string;   /* KMS_SEC_STRING index of the program's path */
 	uint32_t command_string;   /* ... of its command line */
 	uint32_t parent_image_pid; /* pid that executed this image's program, 0 unknown */
-	uint32_t lost_tables;      /* entries that found a table full */
+	uint32_t lost_tables;      /* entries that found a table full, or no memory for it */
 	struct kms_section section[KMS_MAX_SECTIONS];
+	uint32_t no_memory; /* parts of the region that the file system had no room for */
+	uint32_t reserved;
 };
 
 /**

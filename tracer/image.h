@@ -27,7 +27,7 @@
 
 enum kms_image_limits {
 	KMS_IMAGE_NAME_BYTES = 128,
-	KMS_IMAGE_LOOK_AHEAD = 8, /* rings and slots looked at behind the last one known */
+	KMS_IMAGE_LOOK_AHEAD = KMS_SLOTS_AHEAD, /* also of rings */
 };
 
 #define KMS_IMAGE_COUNTERS_NS      UINT64_C(100000000)  /* between copies of active counters */
@@ -59,6 +59,8 @@ struct kms_image_env {
 	uint64_t nonce;
 	uint32_t only_pid;     /* follow this process alone; 0 all */
 	uint64_t allocs_first; /* alloc events of first_pid so far */
+	const char *dir;       /* the run's folder */
+	bool no_room_said;     /* that it has none */
 	uint32_t first_pid;
 	bool first_seen; /* a region of first_pid was opened */
 	bool first_left; /* and the process goes on without us */
@@ -182,6 +184,9 @@ void kms_image_set_ordinal(struct kms_image *image, uint32_t ordinal);
 
 /** Unmaps and frees; NULL is allowed. The file stays. */
 void kms_image_close(struct kms_image *image);
+
+/** Says, once a run, that a program (@who) got no memory for its region, or not all of it. */
+void kms_image_say_no_room(struct kms_image_env *env, const char *who);
 
 /**
  * Reads what is new into the batch and moves the positions. The region's errors end the image as

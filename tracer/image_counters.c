@@ -7,6 +7,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,46 @@ static void say_lost_children(struct kms_image *image, const struct kms_slot *sl
 	image->env->say(image->env->say_arg, line);
 }
 
+struct memory_job {
+	const struct kms_region *region;
+	uint32_t no_memory;
+};
+
+static void copy_no_memory(void *arg)
+{
+	struct memory_job *job = arg;
+	const struct kms_region_header *head = (const void *)job->region->map;
+
+	job->no_memory = kms_load_u32_relaxed(&head->no_memory);
+}
+
+void kms_image_say_no_room(struct kms_image_env *env, const char *who)
+{
+	char line[PATH_MAX];
+
+	if (env->no_room_said || !env->say)
+		return;
+	env->no_room_said = true;
+	(void)snprintf(line, sizeof(line), /* cut if need be */
+		       "%s: no room is left in %s for its shared memory: from here on programs "
+		       "are traced in part, or not at all",
+		       who, env->dir);
+	env->say(env->say_arg, line);
+}
+
+static int look_for_memory(struct kms_image *image)
+{
+	struct memory_job job = {.region = &image->region};
+	int result = kms_region_access(&image->region, copy_no_memory, &job);
+
+	if (result || !job.no_memory)
+		return result;
+	/* who found none for a slot is no process beyond those that can be traced */
+	image->lost_children_said = true;
+	kms_image_say_no_room(image->env, image->program[0] ? image->program : image->name);
+	return 0;
+}
+
 /* A depth that was asked for and not taken up: who looks now sees that it is on its way. */
 static int note_request(struct kms_image *image, uint32_t index, struct kms_batch_slot *out)
 {
@@ -171,6 +212,8 @@ static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *b
 		result = kms_err_set(err, -EFAULT, "slot %u: its memory is gone", index);
 	if (!result)
 		result = check_slot(&out->slot, index, err);
+	if (!result && look_for_memory(image))
+		result = kms_err_set(err, -EFAULT, "slot %u: its memory is gone", index);
 	if (!result)
 		say_lost_children(image, &out->slot);
 	return result;

@@ -22,6 +22,7 @@
 #include "tracer/batch_build.h"
 #include "tracer/images_impl.h"
 #include "tracer/process.h"
+#include "tracer/session.h"
 
 /* Keys in the epoll set that are no image's: ordinals begin at 1. */
 enum {
@@ -113,8 +114,12 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	images->env.base = config->base;
 	images->env.base_arg = config->base_arg;
 	images->rescan_now = true;
+	/* then whoever began the run has said it */
+	images->env.no_room_said = kms_session_room(config->dir) < KMS_SESSION_ROOM_BYTES;
 	if (asprintf(&images->environment, KMS_RUN_VARIABLE "=%s", config->dir) < 0)
 		images->environment = NULL;
+	else
+		images->env.dir = images->environment + strlen(KMS_RUN_VARIABLE "=");
 	if (!images->env.event || !images->environment || !images->env.hold)
 		(void)kms_err_set(err, -ENOMEM, "no memory"); /* as above */
 	if (!images->env.event || !images->environment || !images->env.hold ||
@@ -309,8 +314,12 @@ static bool try_open(struct kms_images *images, struct pending *pending, uint64_
 			       0); /* stays if it cannot be removed */
 		return true;
 	}
-	if (result == -ENOENT)
+	if (result == -ENOENT) {
+		/* its maker took it away again, as it does where it gets no memory */
+		if (kms_session_room(images->env.dir) < KMS_SESSION_ROOM_BYTES)
+			kms_image_say_no_room(&images->env, pending->name);
 		return true;
+	}
 	say_refused(images, pending->name, &err);
 	pending->is_refused = true; /* stays in the list, so that it is said once */
 	return false;

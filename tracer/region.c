@@ -215,6 +215,16 @@ static void *map_ours(struct kms_region *region, unsigned kind, size_t *bytes)
 		    (off_t)section->offset);
 }
 
+/* Its maker has not got memory for it yet, and may not get any; or it was cut short. */
+static int header_is_missing(const struct kms_region *region, struct kms_err *err)
+{
+	struct stat st;
+
+	if (fstat(region->fd, &st) == 0 && (uint64_t)st.st_size >= region->bytes)
+		return kms_err_set(err, -EAGAIN, "not finished");
+	return kms_err_set(err, -EBADMSG, "cut short while it was opened");
+}
+
 static int map_all(struct kms_region *region, struct kms_err *err)
 {
 	struct header_copy copy = {NULL, &region->head};
@@ -227,7 +237,7 @@ static int map_all(struct kms_region *region, struct kms_err *err)
 	copy.from = map;
 	result = kms_region_access(region, copy_header, &copy);
 	if (result)
-		return kms_err_set(err, -EBADMSG, "cut short while it was opened");
+		return header_is_missing(region, err);
 	if (region->head.magic != KMS_REGION_MAGIC)
 		return region->head.magic ? kms_err_set(err, -EBADMSG, "no region: wrong magic")
 					  : kms_err_set(err, -EAGAIN, "not finished");

@@ -374,6 +374,20 @@ static int start_both(struct kms_front *f, struct kms_err *err)
 	return result == 0 ? wait_ready(f, err) : result;
 }
 
+/* The program runs all the same; its allocator does not touch what has no memory. */
+static void say_room(struct kms_front *f)
+{
+	char line[PATH_MAX + 128];
+
+	if (kms_session_room(f->session.run_dir) >= KMS_SESSION_ROOM_BYTES)
+		return;
+	snprintf(line, sizeof(line),
+		 "no room is left in %s for the program's shared memory: it runs, and little or "
+		 "nothing of it is traced",
+		 f->session.run_dir);
+	say(f, line);
+}
+
 static int run_to_end(struct kms_front *f, struct kms_err *err)
 {
 	struct signals old;
@@ -381,6 +395,7 @@ static int run_to_end(struct kms_front *f, struct kms_err *err)
 
 	if (f->config->started)
 		f->config->started(f->config->say_arg, f->result);
+	say_room(f);
 	program_pid = f->result->pid;
 	front_signals(&old);
 	code = release_program(f);

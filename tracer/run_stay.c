@@ -66,7 +66,7 @@ static bool after_program(struct kms_run_stay *s)
 	return false;
 }
 
-/* A program that is not traced although it was started so. */
+/* A program that is not traced although it was started so. That there is no room the front has said. */
 static void say_untraced(const struct kms_run_stay *s, enum kms_tracer_wait what)
 {
 	static const char *const lines[] = {

@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -291,14 +292,25 @@ static int make_locked(const char *root, const char *name, char path[PATH_MAX], 
 	return 0;
 }
 
-/* Regions want memory behind them, not a disk. */
+uint64_t kms_session_room(const char *path)
+{
+	struct statvfs fs;
+
+	if (statvfs(path, &fs) < 0 || !fs.f_blocks) /* a tmpfs without a limit says 0 */
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+/* Regions want memory behind them, not a disk, unless there is none. */
 static int make_run_folder(struct kms_session *session, const char *name, struct kms_err *err)
 {
 	char root[64];
 	struct kms_err ignored = KMS_ERR_INIT;
 
 	snprintf(root, sizeof(root), "/dev/shm/kmemscope-%u", (unsigned)getuid());
-	if (kms_mkdir_private(root, &ignored) == 0) {
+	if (kms_mkdir_private(root, &ignored) == 0 &&
+	    (kms_session_room(root) >= KMS_SESSION_ROOM_BYTES ||
+	     kms_session_room(session->dir) < KMS_SESSION_ROOM_BYTES)) {
 		clean(root);
 		return make_locked(root, name, session->run_dir, &session->run_fd, err);
 	}

@@ -8,7 +8,8 @@
  *		PROG.PID/api.sock        the API
  *		PROG.PID/session.json    {"pid", "program_pid", "program", "command", "file",
  *		                          "socket", "started_ns"}
- *	/dev/shm/kmemscope-UID/PROG.PID/     regions; in the session's folder without /dev/shm
+ *	/dev/shm/kmemscope-UID/PROG.PID/     regions; in the session's folder without /dev/shm, or room in
+ *	                                     it
  *
  * A live tracer holds an exclusive lock (flock) on both folders: a folder without one is stale.
  *
@@ -86,6 +87,13 @@ int kms_session_run_folder_lock(const char *path);
 
 /** Removes such a folder with what is in it; where processes still use regions in it, it stays as it is. */
 void kms_session_run_folder_end(const char *path);
+
+enum {
+	KMS_SESSION_ROOM_BYTES = 1 << 20, /* with less, the shared memory of no program has room */
+};
+
+/** Bytes that the file system of a folder has left; UINT64_MAX: that is not known. */
+uint64_t kms_session_room(const char *path);
 
 /** Writes session.json: from now on clients see the session. */
 int kms_session_publish(const struct kms_session *session, const struct kms_session_info *info,

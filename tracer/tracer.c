@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tracer/process.h"
+#include "tracer/session.h"
 #include "tracer/tracer_impl.h"
 
 static const uint64_t store_commit_ns = 250000000;
@@ -516,7 +517,11 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 		return KMS_TRACER_TIMEOUT;
 	if (now_ns >= tracer->started_ns + missing_ns) {
 		tracer->missing_said = true;
-		return s.first_seen ? KMS_TRACER_SILENT : KMS_TRACER_MISSING;
+		if (s.first_seen)
+			return KMS_TRACER_SILENT;
+		return kms_session_room(tracer->run_dir) < KMS_SESSION_ROOM_BYTES
+			       ? KMS_TRACER_NO_ROOM
+			       : KMS_TRACER_MISSING;
 	}
 	if (tracer->started_ns + missing_ns < *next_ns)
 		*next_ns = tracer->started_ns + missing_ns;

@@ -87,6 +87,7 @@ enum kms_tracer_wait {
 	KMS_TRACER_OVER = 1,    /* no process of the run is left and nothing is unread */
 	KMS_TRACER_MISSING = 2, /* the first process lives for a second and has no region; once */
 	KMS_TRACER_SILENT = 3,  /* it has one and has not allocated anything; once */
+	KMS_TRACER_NO_ROOM = 4, /* as MISSING: there was no room for one in the run's folder */
 };
 
 /** Waits until the run is over, or something is to be said; any one thread. */

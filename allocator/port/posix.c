@@ -26,6 +26,7 @@ enum {
 };
 
 #ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -111,8 +112,13 @@ int kms_port_populate(void *start, size_t bytes)
 	int result = 0;
 
 	KEEP_ERRNO({
-		/* Kernels before 5.14 do not know it: then the first store decides. */
-		if (madvise(start, bytes, MADV_POPULATE_WRITE) && errno != EINVAL)
+		int failed = madvise(start, bytes, MADV_POPULATE_WRITE);
+
+		/* what only the tracer writes */
+		if (failed && errno == EINVAL)
+			failed = madvise(start, bytes, MADV_POPULATE_READ);
+		/* Kernels before 5.14 know neither: then the first store decides. */
+		if (failed && errno != EINVAL)
 			result = -errno;
 	});
 	return result;

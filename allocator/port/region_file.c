@@ -49,34 +49,29 @@ static bool file_path(const char *folder, const char *prefix, uint64_t random,
 	return true;
 }
 
-/* A region in the run's folder, the first @backed_bytes with memory behind them; NULL with errno set
- * if that is not possible. */
-static void *map_file(const char *folder, uint64_t random, uint64_t bytes, uint64_t backed_bytes)
+/* A file of @bytes for a region in the run's folder, @path: NULL with errno set if that is not possible. */
+static void *map_file(const char *path, uint64_t bytes)
 {
-	char path[PATH_BYTES];
 	void *p = MAP_FAILED;
-	int fd;
+	int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+		      0600); /* for us alone */
 
-	if (!file_path(folder, "img-", random, path))
-		return NULL;
-	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
-		  0600); /* for us alone */
 	if (fd < 0)
 		return NULL;
 	if (ftruncate(fd, (off_t)bytes) == 0)
 		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
-	if (p != MAP_FAILED && backed_bytes && kms_port_populate(p, backed_bytes) < 0) {
-		(void)munmap(p, bytes);
-		p = MAP_FAILED;
-		errno = ENOSPC;
-	}
-	if (p != MAP_FAILED) {
-		memcpy(the_folder, folder, strlen(folder) + 1); /* file_path() saw that it fits */
+	if (p != MAP_FAILED)
 		return p;
-	}
 	unlink(path); /* else the tracer would wait for it to become a region */
 	return NULL;
+}
+
+/* Undoes map_file. */
+static void unmap_file(const char *path, void *memory, uint64_t bytes)
+{
+	(void)munmap(memory, bytes);
+	unlink(path);
 }
 
 /* A file that comes and goes where the tracer sees what appears. Without memory of the folder, or
@@ -209,8 +204,10 @@ void kms_region_file_identify(struct kms_heap *heap)
 void *kms_region_file_map(const struct kms_heap *heap, const char *folder)
 {
 	uint64_t bytes = heap->region->region_bytes;
+	char path[PATH_BYTES];
 	struct rlimit limit;
 	uint64_t random[2];
+	void *memory;
 
 	/* the layout is given, so there is nothing to make smaller as at the start (budget()) */
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes) {
@@ -218,40 +215,80 @@ void *kms_region_file_map(const struct kms_heap *heap, const char *folder)
 		return NULL;
 	}
 	random_words(random);
-	/* All but the stacks and rings, which ask for theirs: where the file system is full, the first
-	 * store would be a deadly signal. */
-	return map_file(folder, random[0], bytes, heap->section[KMS_SEC_NODE].offset);
+	if (!file_path(folder, "img-", random[0], path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	memory = map_file(path, bytes);
+	/* All but the stacks and rings, which ask for theirs: what other threads have in hand may be
+	 * any entry of the region before. */
+	if (memory && kms_port_populate(memory, heap->section[KMS_SEC_NODE].offset) < 0) {
+		unmap_file(path, memory, bytes);
+		memory = NULL;
+		errno = ENOSPC;
+	}
+	if (memory)
+		memcpy(the_folder, folder, strlen(folder) + 1); /* file_path() saw that it fits */
+	return memory;
+}
+
+/* Lays out a region in a file; false if the folder has no room for it. */
+static bool make_shared(struct kms_heap *heap, const char *path, const struct kms_region_plan *plan)
+{
+	uint64_t bytes = kms_region_bytes(plan);
+	void *memory = map_file(path, bytes);
+
+	if (!memory)
+		return false;
+	if (kms_port_populate(memory, KMS_PAGE_BYTES) == 0) {
+		kms_region_init(heap, memory, plan);
+		if (kms_region_back(heap))
+			return true;
+	}
+	unmap_file(path, memory, bytes);
+	return false;
+}
+
+/* For reports on stderr, and as the pattern of the one that a tracer who comes late gets; nobody
+ * writes a record. */
+static bool make_private(struct kms_heap *heap, struct kms_region_plan *plan)
+{
+	void *memory;
+
+	if (plan->rings < RINGS_MIN)
+		plan->rings = RINGS_MIN;
+	memory = mmap(NULL, kms_region_unread_bytes(plan), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return false;
+	kms_region_init(heap, memory, plan);
+	return true;
 }
 
 bool kms_region_file_make(struct kms_heap *heap, const char *folder)
 {
 	struct kms_region_plan plan;
+	char path[PATH_BYTES];
 	uint64_t random[2];
 	int saved_errno = errno;
-	void *memory = NULL;
+	bool made = false;
 
 	random_words(random);
 	kms_region_plan_process(&plan, heap->variable[KMS_VAR_RING_BYTES]);
 	if (!plan_within(&plan, budget()))
 		folder = "";
-	while (*folder && !memory && plan.rings >= RINGS_MIN) {
-		memory = map_file(folder, random[0], kms_region_bytes(&plan), 0);
+	while (*folder && !made && plan.rings >= RINGS_MIN &&
+	       file_path(folder, "img-", random[0], path)) {
+		made = make_shared(heap, path, &plan);
 		random[0]++;
-		if (!memory)
+		if (!made)
 			plan.rings /= 2;
 	}
-	heap->shared = memory != NULL;
-	if (!memory) {
-		/* For reports on stderr, and as the pattern of the one that a tracer who comes late
-		 * gets; nobody writes a record. */
-		if (plan.rings < RINGS_MIN)
-			plan.rings = RINGS_MIN;
-		memory = mmap(NULL, kms_region_unread_bytes(&plan), PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (memory == MAP_FAILED)
-			return false;
-	}
-	kms_region_init(heap, memory, &plan);
+	if (made)
+		memcpy(the_folder, folder, strlen(folder) + 1); /* file_path() saw that it fits */
+	heap->shared = made;
+	if (!made && !make_private(heap, &plan))
+		return false;
 	kms_region_file_identify(heap);
 	errno = saved_errno;
 	return kms_region_claim_slot(heap, kms_port_pid(), KMS_NO_INDEX);

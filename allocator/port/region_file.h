@@ -7,13 +7,18 @@
 
 /**
  * Makes the region in a folder ("": in private memory), fills in its identity, claims the first slot. heap->shared says whether a
- * tracer can read it. The magic is stored later (kms_region_publish). False without memory.
+ * tracer can read it: not where the folder's file system is full. The magic is stored later (kms_region_publish). False without
+ * memory.
  */
 bool kms_region_file_make(struct kms_heap *heap, const char *folder);
 
 /**
- * A file in @folder, as large as the heap's region, zeroed and mapped. NULL with errno set; EFBIG if
- * the process may not make a file that large, which it would otherwise learn by a deadly signal.
+ * A file in @folder, as large as the heap's region, zeroed and mapped, with memory behind all but
+ * stacks and rings.
+ *
+ * Errors: NULL with errno set: EFBIG: the process may not make a file that large; ENOSPC: the file
+ *         system has no room (it would otherwise learn either by a deadly signal); ENAMETOOLONG;
+ *         what open(2), ftruncate(2) and mmap(2) say
  */
 void *kms_region_file_map(const struct kms_heap *heap, const char *folder);
 

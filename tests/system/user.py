@@ -204,6 +204,55 @@ def disks(checks, workspace):
                          f"/dev/shm {option}")
 
 
+# threads, forked children, other programs
+CROWD = """
+import os, subprocess, sys, threading
+def work():
+    return [str(i) * 10 for i in range(5000)]
+threads = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+for _ in range(12):
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+print(subprocess.run(["/bin/sh", "-c", "ls / >/dev/null; echo $((40 + 2))"],
+                     capture_output=True, check=True).stdout)
+sys.exit(9)
+"""
+NO_ROOM = ('mount -t tmpfs -o size={size} tmpfs /dev/shm && '
+           'mount -t tmpfs -o size={size},mode=700 tmpfs "$XDG_RUNTIME_DIR"')
+FILL_IT = "head -c 100m /dev/zero >/dev/shm/fill 2>/dev/null; "
+
+
+def no_memory(checks, workspace):
+    """No room for the shared memory, from the start or from some time on: it is said, and that is all."""
+    (workspace.path / "crowd.py").write_text(CROWD)
+    crowd = f'env PYTHONMALLOC=malloc {kms.PYTHON} "$1/../crowd.py"'
+    cases = [(size, crowd) for size in ("4k", "200k", "400k", "600k", "800k", "1100k", "2m")]
+    cases += [("3m", f"/bin/sh -c '{FILL_IT}exec {crowd}' sh \"$1\"")]
+    for size, program in cases:
+        title = f"{size} of shared memory"
+        done = own_mounts(checks, workspace, title, NO_ROOM.format(size=size),
+                          f'"$K" run -o "$1/../room.kms" -- {program}')
+        if not done:
+            return
+        said = [line for line in done.stderr.decode().splitlines() if "no room" in line]
+        checks.equal((done.status, done.stdout), (9, b"b'42\\n'\n"), f"{title}: the program")
+        checks.equal(len(said), 1, f"{title}: is said once: {done.stderr.decode()}")
+        checks.that(said and "/dev/shm" in said[0] and "traced" in said[0], f"{title}: line", said)
+        checks.equal(kms.integrity(workspace.path / "room.kms"), "ok", f"{title}: file")
+    plenty = 'mount -t tmpfs -o size=4k tmpfs /dev/shm'
+    done = own_mounts(checks, workspace, "room elsewhere", plenty,
+                      f'"$K" run -q -o "$1/../room.kms" -- {crowd}')
+    checks.equal((done.status, done.stderr), (9, b""), "room elsewhere: the program")
+    rows = shell(workspace, '"$K" sql "SELECT sum(produced) > 20000, sum(lost) FROM rings" "$1"',
+                 workspace.path / "room.kms")
+    checks.equal(rows.stdout, b"1\t0\n", "room elsewhere: everything is traced")
+
+
 def environments(checks, workspace):
     """No HOME, no environment at all, an environment that the program throws away."""
     done = shell(workspace, 'env -i "$K" run -q -o none.kms -- /bin/echo hi')
@@ -298,7 +347,7 @@ def descriptors(checks, workspace):
         checks.that(int(rows[0][0]) >= 1000, f"closes all {options}: events", rows)
 
 
-PARTS = {"streams": streams, "names": names, "limits": limits, "links": links, "disks": disks,
+PARTS = {"streams": streams, "names": names, "limits": limits, "links": links, "disks": disks, "no_memory": no_memory,
          "environments": environments, "together": together, "signals": signals,
          "descriptors": descriptors}
 
