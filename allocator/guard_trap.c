@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which block an address of the guard's reservation belongs to, and what a trap there means. */
 #include "allocator/guard_impl.h"
+#include "allocator/heap.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
 
 enum {
-	LOCK_TRIES = 100000, /* by a call that may have interrupted the lock's holder */
-	LIVE_RETRIES = 8,    /* traps inside of a live block, before they are somebody else's */
+	LIVE_RETRIES = 8, /* traps inside of a live block, before they are somebody else's */
 	FAULT_PENDING = UINT32_MAX,
 };
 
@@ -186,19 +186,6 @@ static uint32_t raise(struct kms_local *t, const struct verdict *v, uintptr_t ad
 	return index == KMS_NO_INDEX ? FAULT_PENDING : index + 1;
 }
 
-static bool lock_for(struct kms_local *t, struct kms_guard *g)
-{
-	if (t->state != KMS_LOCAL_NESTED) {
-		kms_port_lock(&g->lock);
-		return true;
-	}
-	for (unsigned i = 0; i < LOCK_TRIES; i++) {
-		if (kms_port_trylock(&g->lock))
-			return true;
-	}
-	return false;
-}
-
 /* What can be settled without a new finding. True: @resume is the answer. Needs the lock. */
 static bool settled(struct kms_heap *heap, struct kms_guard *g, struct verdict *v,
 		    uintptr_t address, bool *resume)
@@ -230,7 +217,7 @@ bool kms_guard_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t
 	uint32_t fault;
 	bool resume;
 
-	if (!kms_guard_owns(t->heap, address) || !lock_for(t, g))
+	if (!kms_guard_owns(t->heap, address) || !kms_local_lock(t, &g->lock))
 		return false;
 	if (settled(t->heap, g, &v, address, &resume)) {
 		kms_port_unlock(&g->lock);
@@ -238,7 +225,7 @@ bool kms_guard_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t
 	}
 	kms_port_unlock(&g->lock);
 	fault = raise(t, &v, address, write, stack);
-	if (!lock_for(t, g))
+	if (!kms_local_lock(t, &g->lock))
 		return false;
 	if (v.slot->side->generation == v.generation)
 		v.slot->fault = fault;

@@ -58,6 +58,12 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t);
 struct kms_cache *kms_heap_aligned_cache(struct kms_heap *heap, unsigned align_shift,
 					 unsigned stride_shift);
 
+/**
+ * Takes a lock for a trap. False if it was not to be had for a while: what this local's call
+ * interrupted may hold it, and would never let it go.
+ */
+bool kms_local_lock(const struct kms_local *t, uint32_t *lock);
+
 /** Keeps a freed large block in mind, for the report of its second free. */
 void kms_heap_remember_free(struct kms_heap *heap, const struct kms_gone *gone);
 const struct kms_gone *kms_heap_gone(const struct kms_heap *heap, uintptr_t block);

@@ -158,11 +158,10 @@ static void set_level(struct kms_local *t, uint32_t level)
 	uint32_t previous = t->level;
 
 	t->level = level;
-	kms_umem_level(t->heap, previous, level);
-	if (!t->trace)
-		return;
 	kms_enter(t);
-	kms_ring_emit_code(t, KMS_REC_CONTEXT, 2, numbers);
+	kms_umem_level(t->heap, previous, level);
+	if (t->trace)
+		kms_ring_emit_code(t, KMS_REC_CONTEXT, 2, numbers);
 	kms_leave(t);
 }
 

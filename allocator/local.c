@@ -11,6 +11,7 @@
 
 enum {
 	ASK_LOCALS = 64,
+	LOCK_TRIES = 100000,
 };
 
 static uint32_t thread_entry(struct kms_heap *heap, uint32_t tid)
@@ -206,8 +207,8 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 /* NOLINTNEXTLINE(misc-no-recursion): a nested one has none of its own */
 void kms_local_put(struct kms_local *t)
 {
-	kms_umem_level(t->heap, t->level, KMS_LEVEL_TASK);
 	kms_enter(t);
+	kms_umem_level(t->heap, t->level, KMS_LEVEL_TASK);
 	kms_cache_flush_local(t);
 	kms_ring_close(t);
 	kms_leave(t);
@@ -218,6 +219,19 @@ void kms_local_put(struct kms_local *t)
 		kms_local_put(nested);
 	}
 	__atomic_store_n(&t->state, KMS_LOCAL_FREE, __ATOMIC_RELEASE);
+}
+
+bool kms_local_lock(const struct kms_local *t, uint32_t *lock)
+{
+	if (t->state != KMS_LOCAL_NESTED) {
+		kms_port_lock(lock);
+		return true;
+	}
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (kms_port_trylock(lock))
+			return true;
+	}
+	return false;
 }
 
 void kms_heap_attention(struct kms_heap *heap)

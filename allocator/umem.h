@@ -103,7 +103,10 @@ void kms_umem_keep(struct kms_umems *u, struct kms_umem *umem);
 /** Takes the oldest kept buffer out, if there are too many (@all: if there is one). Needs the lock. */
 struct kms_umem *kms_umem_evict(struct kms_umems *u, bool all);
 
-/** This thread goes from one level to another: pageable memory is not for interrupts. */
+/**
+ * This thread goes from one level to another: pageable memory is not for interrupts. Between kms_enter
+ * and kms_leave: a trap that comes meanwhile does not wait for the lock.
+ */
 void kms_umem_level(struct kms_heap *heap, uint32_t from, uint32_t to);
 
 /** As kms_guard_trap, for an address that kms_umem_owns. */

@@ -3,6 +3,7 @@
  * Pages of ddi_umem buffers that are closed: those around a guarded one, all of one that was freed
  * under guard, and those of pageable ones while somebody runs in interrupt context.
  */
+#include "allocator/heap.h"
 #include "allocator/large.h"
 #include "allocator/pattern.h"
 #include "allocator/umem.h"
@@ -183,7 +184,8 @@ bool kms_umem_trap(struct kms_local *t, uintptr_t address, bool write, uint32_t 
 	struct verdict v = {0};
 	bool resume;
 
-	kms_port_lock(&u->lock);
+	if (!kms_local_lock(t, &u->lock))
+		return false;
 	umem = umem_at(t->heap, u, address);
 	if (umem)
 		judge(t, umem, address, &v);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* ddi_umem buffers under guard, and pageable ones in interrupt context: caught at the access. */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "allocator/alloc.h"
 #include "allocator/kmem.h"
@@ -13,6 +16,7 @@
 
 enum {
 	MANY = 200,
+	DEADLINE_S = 20,
 };
 
 static volatile char sink;
@@ -184,6 +188,39 @@ static void other_threads_may_touch_pageable_memory_meanwhile(void **state)
 	fault_log_expect_none();
 }
 
+/* As in a signal handler that came while this thread was in a call and held the lock. */
+static void touch_under_the_lock(struct kms_local *t, volatile char *p)
+{
+	kms_port_lock(kms_umem_lock_word(t->heap));
+	kms_enter(t);
+	alarm(DEADLINE_S);
+	signal(SIGSEGV, SIG_DFL); /* not the test library's */
+	*p = 1;
+}
+
+static void a_trap_does_not_wait_for_a_lock_of_the_call_it_interrupted(void **state)
+{
+	ddi_umem_cookie_t cookie;
+	volatile char *p;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	guard_on();
+	p = ddi_umem_alloc(PAGE, DDI_UMEM_SLEEP, &cookie);
+	pid = fork();
+	if (pid == 0) {
+		touch_under_the_lock(kms_process_local(), p + PAGE);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSEGV);
+	ddi_umem_free(cookie);
+	guard_off();
+	fault_log_expect_none();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -201,6 +238,7 @@ int main(void)
 		cmocka_unit_test(a_guarded_buffer_stays_closed_after_its_free),
 		cmocka_unit_test(kept_buffers_give_way_to_new_ones),
 		cmocka_unit_test(verify_passes_by_closed_pages),
+		cmocka_unit_test(a_trap_does_not_wait_for_a_lock_of_the_call_it_interrupted),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
