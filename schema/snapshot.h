@@ -127,12 +127,21 @@ struct kms_view_evidence {
 	bool at_exit; /* still live when the program ended */
 };
 
-/** Live blocks with one allocation stack and cache. */
+/** The part of a leak that lies in one cache. */
+struct kms_view_leak_cache {
+	const char *name; /* NULL unknown */
+	uint64_t bytes, count;
+};
+
+/** Live blocks with one allocation stack, of whatever size; without a known stack those of one cache. */
 struct kms_view_leak {
 	uint32_t target;
-	char id[17]; /* hash of normalised frames and cache, hex: the same across runs */
+	/* hash of normalised frames, hex: the same across runs; without a stack of the cache */
+	char id[17];
 	uint64_t stack_id;
-	const char *cache;
+	const char *cache; /* the one with most bytes, which is caches[0] */
+	size_t n_caches;
+	struct kms_view_leak_cache *caches; /* most bytes first; they add up to the row */
 	uint64_t bytes;
 	uint64_t count;
 	uint64_t age_p50_us;

@@ -117,10 +117,17 @@ static int compare_bytes(const void *a, const void *b)
 	return *left < *right ? -1 : 1; /* as the snapshot has them */
 }
 
+static bool has_cache(const struct kms_view_leak *leak, const char *cache)
+{
+	for (size_t i = 0; i < leak->n_caches; i++)
+		if (leak->caches[i].name && strcmp(leak->caches[i].name, cache) == 0)
+			return true;
+	return false;
+}
+
 static bool is_user(const struct kms_ddb *db, const struct kms_view_leak *leak, const char *cache)
 {
-	return kms_ddb_is_meant(db, leak->target) &&
-	       (!cache[0] || (leak->cache && strcmp(leak->cache, cache) == 0)) &&
+	return kms_ddb_is_meant(db, leak->target) && (!cache[0] || has_cache(leak, cache)) &&
 	       (db->modif[0] == 'e' || leak->bytes >= USERS_BYTES || leak->count >= USERS_COUNT);
 }
 

@@ -35,6 +35,19 @@ static void write_evidence(struct kms_json *json, const struct kms_view_leak *le
 	kms_json_object_end(json);
 }
 
+static void write_caches(struct kms_json *json, const struct kms_view_leak *leak)
+{
+	kms_json_array_begin(json, "caches");
+	for (size_t i = 0; i < leak->n_caches; i++) {
+		kms_json_object_begin(json, NULL);
+		kms_json_string(json, "cache", leak->caches[i].name);
+		kms_json_u64(json, "bytes", leak->caches[i].bytes);
+		kms_json_u64(json, "count", leak->caches[i].count);
+		kms_json_object_end(json);
+	}
+	kms_json_array_end(json);
+}
+
 static void write_members(struct kms_exchange *x, const struct kms_view_leak *leak)
 {
 	struct kms_json *json = &x->json;
@@ -49,6 +62,7 @@ static void write_members(struct kms_exchange *x, const struct kms_view_leak *le
 	kms_json_u64(json, "age_p50_us", leak->age_p50_us);
 	kms_json_double(json, "growth_bytes_per_s", leak->evidence.growth_bytes_per_s);
 	kms_json_string(json, "cache", leak->cache);
+	write_caches(json, leak);
 	kms_json_string(json, "state", leak->state);
 	write_evidence(json, leak);
 	kms_json_u64(json, "stack_id", leak->stack_id);

@@ -10,9 +10,10 @@
 /* Embedded by the build from schema/sql/. */
 extern const char kms_sql_001_init[];
 extern const char kms_sql_002_marks[];
+extern const char kms_sql_003_leak_caches[];
 
 /* Steps by the version they lead to, from 1. */
-static const char *const steps[] = {kms_sql_001_init, kms_sql_002_marks};
+static const char *const steps[] = {kms_sql_001_init, kms_sql_002_marks, kms_sql_003_leak_caches};
 
 enum {
 	SCHEMA_VERSION = sizeof(steps) / sizeof(*steps),

@@ -13,6 +13,7 @@
 
 enum {
 	ROWS_MAX = 1 << 22, /* of one table */
+	LEAK_CACHES_SINCE = 3,
 };
 
 /* A column of the row being read. */
@@ -37,7 +38,9 @@ struct load {
 	sqlite3 *db;
 	bool lost;
 	bool no_memory;
-	size_t room; /* elements of the array being filled */
+	size_t room;  /* elements of the array being filled */
+	size_t leak;  /* whose caches come: its place, from 1 */
+	int64_t rank; /* its number in the file */
 };
 
 static const char *text(struct load *l, sqlite3_stmt *row, int column)
@@ -198,6 +201,41 @@ static void read_guard(struct load *l, sqlite3_stmt *row)
 	g->s.backend = kms_name_value(KMS_NAMES_BACKEND, raw_text(row, 18));
 }
 
+/* What a file before format 3 has: each cache a leak of its own. */
+static void set_own_cache(struct load *l, struct kms_view_leak *k)
+{
+	k->caches = file_arena_alloc(&l->out->arena, sizeof(*k->caches));
+	l->no_memory |= !k->caches;
+	if (!k->caches)
+		return;
+	k->n_caches = 1;
+	*k->caches = (struct kms_view_leak_cache){k->cache, k->bytes, k->count};
+}
+
+/* Rows come by rank, at least one of each leak: rank, number of its caches, cache, bytes, count. */
+static void read_leak_cache(struct load *l, sqlite3_stmt *row)
+{
+	struct kms_snapshot *s = &l->out->s;
+	struct kms_view_leak *k;
+	size_t room = u64(row, 1);
+
+	if (!l->leak || sqlite3_column_int64(row, 0) != l->rank) {
+		l->leak++;
+		l->rank = sqlite3_column_int64(row, 0);
+		if (l->leak > s->n_leaks || room > ROWS_MAX || !room)
+			return;
+		k = &s->leak[l->leak - 1];
+		k->n_caches = 0;
+		k->caches = file_arena_alloc(&l->out->arena, room * sizeof(*k->caches));
+		l->no_memory |= !k->caches;
+	}
+	k = l->leak <= s->n_leaks ? &s->leak[l->leak - 1] : NULL;
+	if (!k || !k->caches || k->n_caches >= room)
+		return;
+	k->caches[k->n_caches++] =
+		(struct kms_view_leak_cache){text(l, row, 2), u64(row, 3), u64(row, 4)};
+}
+
 static void read_leak(struct load *l, sqlite3_stmt *row)
 {
 	struct kms_view_leak *k = NEXT(l, leak, n_leaks);
@@ -221,6 +259,7 @@ static void read_leak(struct load *l, sqlite3_stmt *row)
 	k->evidence.at_exit = u64(row, 13) != 0;
 	k->state = name(l, row, 14);
 	k->folded = u64(row, 15) != 0;
+	set_own_cache(l, k);
 }
 
 /* What the tracer would have made of it. */
@@ -316,6 +355,12 @@ static const struct part {
 	 " FROM fault_owners ORDER BY fault, n",				read_owner },
 	{"SELECT target, ring, produced, stored, lost FROM rings ORDER BY target, ring", read_ring  },
 };
+
+/* Where the file's format has them; the leaks were read before. */
+static const struct part leak_caches = {
+	"SELECT l.rank, (SELECT count(*) FROM leak_caches c WHERE c.rank = l.rank), c.cache, c.bytes,"
+	" c.count FROM leak_rows l LEFT JOIN leak_caches c ON c.rank = l.rank ORDER BY l.rank, c.n",
+	read_leak_cache};
 
 static int read_part(struct load *l, const struct part *part, struct kms_err *err)
 {
@@ -427,12 +472,15 @@ int file_load_snapshot(struct kms_file *file, struct file_conn *conn, struct fil
 {
 	struct load l = {.db = conn->db, .lost = kms_file_state(file) == KMS_FILE_LOST};
 	struct file_meta meta;
+	int64_t version = 0;
 	int result = file_read_meta(conn->db, &meta, err);
 
 	l.out = calloc(1, sizeof(*l.out));
 	if (!l.out)
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	atomic_init(&l.out->refs, 1);
+	if (!result)
+		result = kms_db_int(conn->db, "PRAGMA user_version", &version, err);
 	for (size_t i = 0; !result && i < sizeof(parts) / sizeof(*parts); i++) {
 		result = read_part(&l, &parts[i], err);
 		if (!result && i == 0)
@@ -440,6 +488,8 @@ int file_load_snapshot(struct kms_file *file, struct file_conn *conn, struct fil
 				&l.out->arena,
 				(l.out->s.n_targets + 1) * sizeof(struct kms_view_stats));
 	}
+	if (!result && version >= LEAK_CACHES_SINCE)
+		result = read_part(&l, &leak_caches, err);
 	if (result < 0) {
 		file_snapshot_put(l.out);
 		return result;

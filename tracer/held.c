@@ -36,22 +36,35 @@ size_t kms_held_order(struct kms_held *held, size_t n)
 	return used;
 }
 
-int kms_held_of(const struct kms_snapshot *snapshot, struct kms_held **out, size_t *n)
+/* Returns how many rows. */
+static size_t add_leak(const struct kms_view_leak *leak, struct kms_held *held)
 {
-	struct kms_held *held = calloc(snapshot->n_leaks + 1, sizeof(*held));
-
-	if (!held)
-		return -ENOMEM;
-	for (size_t i = 0; i < snapshot->n_leaks; i++) {
-		const struct kms_view_leak *leak = &snapshot->leak[i];
+	for (size_t i = 0; i < leak->n_caches; i++) {
+		const struct kms_view_leak_cache *cache = &leak->caches[i];
 
 		held[i] = (struct kms_held){.stack_id = leak->stack_id,
-					    .bytes = leak->bytes,
-					    .count = leak->count,
-					    .cache = leak->cache ? leak->cache : "",
+					    .bytes = cache->bytes,
+					    .count = cache->count,
+					    .cache = cache->name ? cache->name : "",
 					    .target = leak->target};
 	}
-	*n = kms_held_order(held, snapshot->n_leaks);
+	return leak->n_caches;
+}
+
+int kms_held_of(const struct kms_snapshot *snapshot, struct kms_held **out, size_t *n)
+{
+	struct kms_held *held;
+	size_t rows = 0;
+
+	for (size_t i = 0; i < snapshot->n_leaks; i++)
+		rows += snapshot->leak[i].n_caches;
+	held = calloc(rows + 1, sizeof(*held));
+	if (!held)
+		return -ENOMEM;
+	rows = 0;
+	for (size_t i = 0; i < snapshot->n_leaks; i++)
+		rows += add_leak(&snapshot->leak[i], held + rows);
+	*n = kms_held_order(held, rows);
 	*out = held;
 	return 0;
 }

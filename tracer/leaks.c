@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Leak suspects: see leaks.h for what, leaks.md for why. */
+/* Leak suspects: see leaks.h. */
 #include "tracer/leaks.h"
 
 #include <math.h>

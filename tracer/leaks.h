@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Leak suspects: what makes a site one, how much, and by what name it goes. Pure functions; leaks.md
- * explains the formula.
+ * Leak suspects: what makes a site one, how much, and by what name it goes. Pure functions; the
+ * weights in leaks.c say what a score is made of.
  */
 #ifndef KMS_TRACER_LEAKS_H
 #define KMS_TRACER_LEAKS_H
@@ -60,7 +60,12 @@ struct kms_leak_hash {
 	bool outside; /* a frame outside of the allocator was seen */
 };
 
-/** Id of a leak: begin, each frame from the innermost, end. @cache: fixed field, NUL-padded. */
+/**
+ * Id of a leak: begin, each frame from the innermost, end.
+ *
+ * Shape:  @cache: fixed field, NUL-padded; "" where there is a stack, because sizes, and so caches,
+ *         of one leak differ from run to run
+ */
 void kms_leak_hash_init(struct kms_leak_hash *hash, const char *cache, size_t cache_bytes);
 void kms_leak_hash_frame(struct kms_leak_hash *hash, const struct kms_leak_frame *frame);
 uint64_t kms_leak_hash_end(const struct kms_leak_hash *hash);

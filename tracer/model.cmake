@@ -24,6 +24,7 @@ target_sources(kms_tracer PRIVATE
 	model_target.c
 	model_whatis.c
 	park.c
+	site_kin.c
 	sites.c
 	snapshot.c
 	snapshot_build.c

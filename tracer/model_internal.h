@@ -360,7 +360,7 @@ uint16_t kms_model_cache_guess(const struct kms_model_image *image, uint64_t byt
 
 /* model_modules.c */
 
-/** Id of a leak by stack and cache (leaks.h). *whole: nothing was missing. */
+/** Id of a leak by its stack, or by cache where node is 0 (leaks.h). *whole: nothing was missing. */
 uint64_t kms_model_leak_id(struct kms_model *model, struct kms_model_image *image, uint32_t node,
 			   uint16_t cache, bool *whole);
 void kms_model_modules_drop(struct kms_model *model, struct kms_model_image *image);

@@ -114,12 +114,13 @@ static const struct kms_model_module *module_of(const struct kms_model_image *im
 uint64_t kms_model_leak_id(struct kms_model *model, struct kms_model_image *image, uint32_t node,
 			   uint16_t cache, bool *whole)
 {
-	const struct kms_cache_entry *entry = kms_model_cache_entry(image, cache);
+	/* blocks of one stack may be of several caches, and of others in the next run */
+	const struct kms_cache_entry *entry = node ? NULL : kms_model_cache_entry(image, cache);
 	struct kms_leak_hash hash;
 
 	if (image->modules_stale)
 		modules_index(model, image);
-	*whole = entry != NULL;
+	*whole = node || entry;
 	kms_leak_hash_init(&hash, entry ? entry->name : "", entry ? sizeof(entry->name) : 0);
 	for (unsigned depth = 0; node && depth < KMS_LEAK_FRAMES; depth++) {
 		const struct kms_node *frame = kms_model_node(image, node);

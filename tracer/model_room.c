@@ -32,7 +32,8 @@ static void name_sites(struct kms_model *model, const struct kms_model_target *t
 	bool whole;
 
 	for (uint32_t i = target->first_site; i != KMS_SITE_NONE; i = sites->past[i].next)
-		if (sites->site[i].live_count && !sites->past[i].leak_id)
+		if (sites->kin[i].lead == i && !sites->past[i].leak_id &&
+		    kms_site_kin_count(sites, i))
 			sites->past[i].leak_id = kms_model_leak_id(
 				model, image, sites->site[i].node, sites->site[i].cache, &whole);
 }
@@ -116,7 +117,7 @@ static void drop_sites(struct kms_model *model, struct kms_model_target *target,
 	while (*link != KMS_SITE_NONE) {
 		uint32_t index = *link;
 
-		if (index == sum || (!all && sites->site[index].live_count)) {
+		if (index == sum || (!all && kms_site_kin_count(sites, sites->kin[index].lead))) {
 			link = &sites->past[index].next;
 			continue;
 		}

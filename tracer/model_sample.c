@@ -51,9 +51,12 @@ void kms_model_epoch(struct kms_model *model, struct kms_model_target *target)
 	clock->sites = 0;
 	for (uint32_t i = target->first_site; i != KMS_SITE_NONE; i = sites->past[i].next) {
 		struct kms_site_past *past = &sites->past[i];
-		uint32_t live_count = sites->site[i].live_count;
+		uint32_t live_count;
 
 		clock->sites++;
+		if (sites->kin[i].lead != i)
+			continue;
+		live_count = (uint32_t)kms_site_kin_count(sites, i);
 		/* most sites stand still: only what changed is written */
 		if (live_count > past->epoch_count)
 			past->grown |= UINT32_C(1) << clock->epoch;
@@ -162,7 +165,7 @@ static bool pass_begin(struct kms_model *model, struct kms_model_target *target)
 	uint32_t most, first = 0;
 
 	for (uint32_t i = target->first_site; i != KMS_SITE_NONE; i = sites->past[i].next)
-		n += sites->site[i].live_count != 0;
+		n += sites->kin[i].lead == i && kms_site_kin_count(sites, i);
 	pass->n_sites = 0;
 	most = n && PASS_SAMPLES / n < PASS_MAX ? (uint32_t)(PASS_SAMPLES / n) | 1 : PASS_MAX;
 	most = most < PASS_MIN ? PASS_MIN : most;
@@ -170,8 +173,11 @@ static bool pass_begin(struct kms_model *model, struct kms_model_target *target)
 			       sizeof(*pass->site)))
 		return false;
 	for (uint32_t i = target->first_site; i != KMS_SITE_NONE; i = sites->past[i].next) {
-		uint32_t count = sites->site[i].live_count;
+		uint32_t count;
 
+		if (sites->kin[i].lead != i)
+			continue;
+		count = (uint32_t)kms_site_kin_count(sites, i);
 		if (!count)
 			continue;
 		sites->past[i].scratch = (uint32_t)pass->n_sites;
@@ -196,13 +202,14 @@ static void pass_visit(void *arg, uint64_t address, const struct kms_live *live)
 {
 	struct kms_model *model = arg;
 	struct kms_model_pass *pass = &model->pass;
-	uint32_t index = model->sites.past[live->site].scratch;
+	uint32_t lead = model->sites.kin[live->site].lead;
+	uint32_t index = model->sites.past[lead].scratch;
 	struct kms_pass_site *site = &pass->site[index];
 
 	(void)address;
 	/* a site that is not the target's, or was made since, has no place in the pass */
-	if (index >= pass->n_sites || site->site != live->site ||
-	    model->sites.site[live->site].target != pass->target)
+	if (index >= pass->n_sites || site->site != lead ||
+	    model->sites.site[lead].target != pass->target)
 		return;
 	if (site->seen++ % site->stride == 0 && site->count < site->quota)
 		pass->time_ns[site->first + site->count++] = kms_live_time(live);

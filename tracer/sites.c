@@ -25,14 +25,17 @@ int kms_sites_init(struct kms_sites *sites, struct kms_memory *memory, uint32_t 
 	/* Large calloc()s are zero pages until they are used: an empty table costs little. */
 	sites->site = kms_memory_alloc(memory, sites->room * sizeof(*sites->site));
 	sites->past = kms_memory_alloc(memory, sites->room * sizeof(*sites->past));
+	sites->kin = kms_memory_alloc(memory, sites->room * sizeof(*sites->kin));
 	sites->slot = kms_memory_alloc(memory, slots * sizeof(*sites->slot));
-	if (!sites->site || !sites->past || !sites->slot) {
+	sites->stack = kms_memory_alloc(memory, slots * sizeof(*sites->stack));
+	if (!sites->site || !sites->past || !sites->kin || !sites->slot || !sites->stack) {
 		kms_sites_deinit(sites);
 		return -ENOMEM;
 	}
 	sites->site[KMS_SITE_OVERFLOW] = (struct kms_site){
 		.cache = KMS_SITE_NO_CACHE, .flags = KMS_SITE_USED | KMS_SITE_FOLDED};
 	sites->past[KMS_SITE_OVERFLOW].next = KMS_SITE_NONE;
+	kms_site_kin_join(sites, KMS_SITE_OVERFLOW);
 	sites->top = sites->used = 1; /* not in the index: nothing finds it */
 	return 0;
 }
@@ -48,7 +51,10 @@ void kms_sites_deinit(struct kms_sites *sites)
 		return;
 	kms_memory_free(sites->memory, sites->site, sites->room * sizeof(*sites->site));
 	kms_memory_free(sites->memory, sites->past, sites->room * sizeof(*sites->past));
+	kms_memory_free(sites->memory, sites->kin, sites->room * sizeof(*sites->kin));
 	kms_memory_free(sites->memory, sites->slot, (sites->slot_mask + 1) * sizeof(*sites->slot));
+	kms_memory_free(sites->memory, sites->stack,
+			(sites->slot_mask + 1) * sizeof(*sites->stack));
 	kms_memory_free(sites->memory, sites->alias, alias_bytes(sites));
 	*sites = (struct kms_sites){0};
 }
@@ -133,6 +139,7 @@ static uint32_t site_make(struct kms_sites *sites, const struct kms_site_owner *
 		.target = owner->target, .node = node, .cache = cache, .flags = KMS_SITE_USED};
 	sites->past[index] = (struct kms_site_past){.next = *owner->first};
 	*owner->first = index;
+	kms_site_kin_join(sites, index);
 	return index;
 }
 
@@ -232,6 +239,7 @@ void kms_sites_drop(struct kms_sites *sites, uint32_t *link)
 	uint32_t at = key_of(sites, site->target, site->node, site->cache).index;
 
 	*link = sites->past[index].next;
+	kms_site_kin_leave(sites, index);
 	while (sites->slot[at].index != index + 1)
 		at = (at + 1) & sites->slot_mask;
 	slot_clear(sites, at);

@@ -2,6 +2,9 @@
 /*
  * Sites: what was allocated and freed by each (target, stack, cache), and how that went on.
  *
+ * Blocks of one stack may be of many sizes, so of many caches: to who looks for a leak they are one.
+ * The sites of one target and stack are kin; one of them leads, and has what is said of all.
+ *
  * The table is bounded. When it is full, sites of ended targets that hold nothing are dropped, and
  * a new site is folded: its stack loses innermost frames until a site is there for the rest. One
  * thread.
@@ -49,7 +52,7 @@ struct kms_site {
 	uint64_t last_free_ns; /* 0 none */
 };
 
-/** The site's past. */
+/** The site's past; from grown to leak_id that of all its kin, kept where the lead is. */
 struct kms_site_past {
 	uint32_t lifetime[KMS_SITE_LIFETIMES]; /* of freed blocks; counts stop at UINT32_MAX */
 	float sample[KMS_SITE_SAMPLES];        /* live bytes at the target's sample times */
@@ -59,6 +62,12 @@ struct kms_site_past {
 	uint64_t leak_id;     /* 0 not yet known */
 	uint32_t next;        /* site of the same target, KMS_SITE_NONE at the end */
 	uint32_t scratch;     /* of the pass that finds medians */
+};
+
+/** The sites of one target and stack as a list. Where the stack is not known each is alone. */
+struct kms_site_kin {
+	uint32_t lead; /* first of the list */
+	uint32_t next; /* KMS_SITE_NONE at the end */
 };
 
 /** Where a stack ends one frame further out; 0 for the outermost. */
@@ -91,9 +100,11 @@ struct kms_sites {
 	struct kms_memory *memory;
 	struct kms_site *site;        /* room of them, made at once, filled as needed */
 	struct kms_site_past *past;   /* by the same index */
+	struct kms_site_kin *kin;     /* by the same index */
 	struct kms_site_slot *slot;   /* open addressing */
+	uint32_t *stack;              /* likewise: leads by (target, stack), index + 1; 0 free */
 	struct kms_site_alias *alias; /* direct-mapped; made when the first stack is folded */
-	uint32_t slot_mask;           /* of both */
+	uint32_t slot_mask;           /* of slot, stack and alias */
 	bool alias_stale;             /* a site was dropped: all of them may be wrong */
 	uint32_t max;                 /* whole stacks */
 	uint32_t room;                /* max, and some for folded ones */
@@ -136,6 +147,13 @@ static inline bool kms_sites_is_full(const struct kms_sites *sites)
  * Shape:  no block refers to it; @link: its place in the list, which becomes that of the next one
  */
 void kms_sites_drop(struct kms_sites *sites, uint32_t *link);
+
+/** Puts a new site to its kin; takes it out again, before its place is used for something else. */
+void kms_site_kin_join(struct kms_sites *sites, uint32_t index);
+void kms_site_kin_leave(struct kms_sites *sites, uint32_t index);
+
+/** Live blocks of all kin. */
+uint64_t kms_site_kin_count(const struct kms_sites *sites, uint32_t lead);
 
 /** Bucket of a lifetime. */
 static inline unsigned kms_site_bucket(uint64_t lifetime_ns)

@@ -106,9 +106,20 @@ static int write_guards(struct kms_store *store, const struct kms_snapshot *snap
 	return rc;
 }
 
+static int write_leak_caches(struct kms_store *store, size_t rank, const struct kms_view_leak *l)
+{
+	int rc = SQLITE_DONE;
+
+	for (size_t i = 0; rc == SQLITE_DONE && i < l->n_caches; i++)
+		rc = KMS_RUN(store->stmt[STORE_LEAK_CACHE], KMS_INT(rank), KMS_INT(i),
+			     KMS_TEXT(l->caches[i].name), KMS_INT(l->caches[i].bytes),
+			     KMS_INT(l->caches[i].count));
+	return rc;
+}
+
 static int write_leaks(struct kms_store *store, const struct kms_snapshot *snapshot)
 {
-	int rc = exec(store, "DELETE FROM leak_rows");
+	int rc = exec(store, "DELETE FROM leak_rows; DELETE FROM leak_caches");
 
 	for (size_t i = 0; rc == SQLITE_DONE && i < snapshot->n_leaks; i++) {
 		const struct kms_view_leak *l = &snapshot->leak[i];
@@ -121,6 +132,8 @@ static int write_leaks(struct kms_store *store, const struct kms_snapshot *snaps
 			     KMS_REAL(e->growth_bytes_per_s), KMS_REAL(e->age_over_lifetime),
 			     KMS_INT(e->freed), KMS_INT(e->never_freed), KMS_INT(e->at_exit),
 			     KMS_TEXT(l->state ? l->state : "open"), KMS_INT(l->folded));
+		if (rc == SQLITE_DONE)
+			rc = write_leak_caches(store, i + 1, l);
 	}
 	return rc;
 }

@@ -34,6 +34,7 @@ static void add_suspect(struct kms_text *text, const cJSON *leak, int number,
 	uint64_t count = kms_json_number(leak, "count");
 	const char *words = kms_json_text(kms_json_member(leak, "evidence"), "words");
 	const char *state = kms_json_text(leak, "state");
+	int others = cJSON_GetArraySize(kms_json_member(leak, "caches")) - 1;
 
 	kms_text_addf(text, "%*s", how->indent, "");
 	if (number)
@@ -44,6 +45,8 @@ static void add_suspect(struct kms_text *text, const cJSON *leak, int number,
 		       kms_plural(count));
 	kms_text_addf(text, " of ");
 	kms_text_name(text, kms_json_text(leak, "cache"));
+	if (others > 0)
+		kms_text_addf(text, " and %d other cache%s", others, kms_plural((uint64_t)others));
 	kms_text_addf(text, ", score %.0f", kms_json_fraction(leak, "score"));
 	if (*state && strcmp(state, "open") != 0)
 		kms_text_addf(text, ", %s", state);

@@ -55,12 +55,13 @@ static void slabs_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 
 static void blocks_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 {
-	const char *cache = kms_json_text(row, "cache");
+	uint64_t stack_id = kms_json_number(row, "stack_id");
+	/* all caches of the stack; where it is not known the cache is what a leak goes by */
+	const char *cache = stack_id ? "" : kms_json_text(row, "cache");
 	char after[64];
 
-	/* one stack may serve several caches, and a leak is of one */
-	snprintf(after, sizeof(after), "%ssite=%" PRIu64 "&limit=%d", *cache ? "&" : "",
-		 kms_json_number(row, "stack_id"), BLOCK_ROWS);
+	snprintf(after, sizeof(after), "%ssite=%" PRIu64 "&limit=%d", *cache ? "&" : "", stack_id,
+		 BLOCK_ROWS);
 	make_path(path, *cache ? "/api/v1/blocks?cache=" : "/api/v1/blocks?", cache, after, row);
 }
 

@@ -56,6 +56,7 @@ struct fixture {
 	struct kms_view_cache cache[FIXTURE_CACHES];
 	struct kms_view_guard guard[FIXTURE_GUARDS];
 	struct kms_view_leak leak[FIXTURE_LEAKS];
+	struct kms_view_leak_cache leak_cache[FIXTURE_LEAKS][2];
 	struct kms_view_fault fault[FIXTURE_FAULTS];
 	struct kms_view_owner owner[FIXTURE_OWNERS];
 	struct kms_view_ring ring[FIXTURE_RINGS];

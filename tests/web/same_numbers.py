@@ -25,7 +25,7 @@ CACHES = ("object_size", "objects_live", "objects_cached", "objects_guarded", "o
           "waste_bytes", "live_bytes", "allocs", "frees")
 GUARD = ("depth_requested", "depth", "used", "bytes", "pages", "window_frees", "evictions", "oldest_age_us",
          "limited_by", "backend")
-LEAKS = ("bytes", "count", "allocs", "age_p50_us", "cache")
+LEAKS = ("bytes", "count", "allocs", "age_p50_us", "cache", "caches")
 FAULTS = ("kind", "address", "size", "cache")
 DOCUMENTS = ("targets", "stats", "caches", "guard", "leaks", "faults")
 
@@ -88,7 +88,7 @@ def of_sql(workspace, trace):
         return [json.loads(line) for line in done.stdout.decode().splitlines()]
 
     def table(name, members, keys=(), where=""):
-        columns = ",".join(f"'{m}',\"{m}\"" for m in (*keys, *members))
+        columns = ",".join(f"'{m}'," + (f'json("{m}")' if m == "caches" else f'"{m}"') for m in (*keys, *members))
         return rows(f"SELECT json_object({columns}) FROM {name} {where}")
 
     seq = rows("SELECT json_quote(value) FROM meta WHERE key = 'snapshot_seq'")[0]

@@ -261,6 +261,12 @@ static void a_trace_of_format_1_passes_as_it_is_and_migrated(void **state)
 		kms_db_exec(db, "PRAGMA application_id=0x4b4d5343; PRAGMA user_version=1", NULL),
 		0);
 	assert_int_equal(kms_schema_check(db, NULL), 0);
+	assert_int_equal(
+		kms_db_exec(db,
+			    "INSERT INTO leak_rows VALUES(1,1,'a',7,'malloc-48',1.5,960,20,1,"
+			    "2,0,0,0,1,0,'open',0)",
+			    NULL),
+		0);
 	assert_int_equal(kms_schema_migrate(db, 1, NULL), 0);
 	assert_int_equal(kms_schema_check(db, NULL), 0);
 	assert_int_equal(kms_db_int(db, "PRAGMA user_version", &version, NULL), 0);
@@ -271,6 +277,12 @@ static void a_trace_of_format_1_passes_as_it_is_and_migrated(void **state)
 				    &tables, NULL),
 			 0);
 	assert_int_equal(tables, 2);
+	assert_int_equal(kms_db_int(db,
+				    "SELECT caches = '[{\"cache\":\"malloc-48\",\"bytes\":960,"
+				    "\"count\":20}]' FROM leaks",
+				    &tables, NULL),
+			 0);
+	assert_int_equal(tables, 1);
 	(void)sqlite3_close(db);
 }
 
