@@ -217,15 +217,17 @@ struct kms_view_event {
 	const char *cache;
 };
 
+/** Which events, and in which order of seq: upwards, or downwards. */
 struct kms_event_query {
-	uint64_t from_seq;   /* first seq to return */
-	uint64_t before_seq; /* UINT64_MAX none */
+	uint64_t from_seq;   /* the lowest seq to return */
+	uint64_t before_seq; /* only below it; UINT64_MAX none */
 	uint64_t address;    /* 0 any */
 	uint64_t from_ns, to_ns;
 	uint64_t site;   /* stack id, 0 any */
 	uint32_t kinds;  /* bit mask of enum kms_event_kind, 0 any */
 	uint32_t target; /* 0 any */
 	size_t limit;
+	bool newest_first;
 };
 
 /** A block, live or not, as the model knows it; for `whatis` and lists of live blocks. */
@@ -315,7 +317,7 @@ struct kms_view_ops {
 	/** Frames of a stack, symbols resolved; the caller frees by stack_free. */
 	int (*stack)(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err);
 	void (*stack_free)(void *ctx, struct kms_view_stack *stack);
-	/** Calls emit for each event in seq order until it returns non-zero or limit is reached. */
+	/** Calls emit for each event in the order asked for until it returns non-zero or limit is reached. */
 	int (*events)(void *ctx, const struct kms_event_query *query,
 		      int (*emit)(void *arg, const struct kms_view_event *event), void *arg,
 		      struct kms_err *err);

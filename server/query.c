@@ -159,6 +159,12 @@ static int read_step(const char *value, struct kms_query *query)
 	return read_time(value, &query->step_ns) == 0 && query->step_ns ? 0 : -EINVAL;
 }
 
+static int read_order(const char *value, struct kms_query *query)
+{
+	query->newest_first = strcmp(value, "desc") == 0;
+	return query->newest_first || strcmp(value, "asc") == 0 ? 0 : -EINVAL;
+}
+
 static int copy_name(const char *value, char name[KMS_QUERY_NAME_BYTES])
 {
 	size_t length = strlen(value);
@@ -231,6 +237,7 @@ static const struct param params[KMS_PARAMS] = {
 			      "stats, caches, leaks, guard, faults, targets, loss, or a list"            },
 	[KMS_PARAM_HZ] = {"hz",        read_hz,
 			      "a number from 0.1 to 10 with at most one digit behind the point"          },
+	[KMS_PARAM_ORDER] = {"order",     read_order,     "asc or desc"                                 },
 };
 
 const char *kms_param_name(enum kms_param param)
@@ -377,9 +384,10 @@ int kms_query_parse(const char *text, uint32_t allowed, struct kms_query *query,
 
 uint64_t kms_query_filter(const struct kms_query *query, uint64_t seed)
 {
-	const uint64_t parts[] = {query->target,    query->kinds, query->states,  query->address,
-				  query->from_ns,   query->to_ns, query->site,    query->min_bytes,
-				  query->min_score, query->sum,   query->step_ns, query->series};
+	const uint64_t parts[] = {
+		query->target,  query->kinds,  query->states,      query->address,   query->from_ns,
+		query->to_ns,   query->site,   query->min_bytes,   query->min_score, query->sum,
+		query->step_ns, query->series, query->newest_first};
 	const char *const names[] = {query->cache, query->mark_a, query->mark_b};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

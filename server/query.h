@@ -32,6 +32,7 @@ enum kms_param {
 	KMS_PARAM_B,
 	KMS_PARAM_TOPICS,
 	KMS_PARAM_HZ,
+	KMS_PARAM_ORDER,
 	KMS_PARAMS,
 };
 
@@ -82,6 +83,7 @@ struct kms_query {
 	uint64_t min_bytes;
 	uint64_t min_score; /* 0 to 100 */
 	bool sum;
+	bool newest_first;                 /* order=desc */
 	uint64_t step_ns;                  /* 0: not given */
 	uint32_t series;                   /* bits of enum kms_series, 0 all */
 	char cache[KMS_QUERY_NAME_BYTES];  /* "" any */

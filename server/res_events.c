@@ -235,14 +235,15 @@ static int emit_event(void *arg, const struct kms_view_event *event)
 	return 0;
 }
 
-void kms_res_events(struct kms_exchange *x)
+/* What is asked of the source. A cursor is the first seq of the page, or, downwards, the last one sent. */
+static struct kms_event_query wanted_events(const struct kms_query *query)
 {
-	const struct kms_query *query = &x->query;
-	struct page page = {.x = x, .format = choose_format(x->in->accept)};
-	struct kms_event_query wanted = {
-		.from_seq =
-			query->given & KMS_PARAM_BIT(KMS_PARAM_CURSOR) ? query->cursor.key[0] : 0,
-		.before_seq = UINT64_MAX,
+	bool resumed = query->given & KMS_PARAM_BIT(KMS_PARAM_CURSOR);
+
+	return (struct kms_event_query){
+		.from_seq = resumed && !query->newest_first ? query->cursor.key[0] : 0,
+		.before_seq = resumed && query->newest_first ? query->cursor.key[0] : UINT64_MAX,
+		.newest_first = query->newest_first,
 		.address = query->address,
 		.from_ns = query->from_ns,
 		.to_ns = query->to_ns,
@@ -251,6 +252,12 @@ void kms_res_events(struct kms_exchange *x)
 		.target = query->target,
 		.limit = query->limit + 1,
 	};
+}
+
+void kms_res_events(struct kms_exchange *x)
+{
+	struct page page = {.x = x, .format = choose_format(x->in->accept)};
+	struct kms_event_query wanted = wanted_events(&x->query);
 	struct kms_err err = KMS_ERR_INIT;
 	int ret;
 
@@ -266,6 +273,7 @@ void kms_res_events(struct kms_exchange *x)
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "events cannot be read: %s", err.text);
 		return;
 	}
-	/* the key is the first event of the next page */
-	page.format->end(&page, page.more, (const uint64_t[KMS_CURSOR_KEYS]){page.last_seq + 1});
+	page.format->end(&page, page.more,
+			 (const uint64_t[KMS_CURSOR_KEYS]){
+				 x->query.newest_first ? page.last_seq : page.last_seq + 1});
 }

@@ -17,7 +17,7 @@
 #define EVENTS                                                                                     \
 	(KMS_PARAM_BIT(KMS_PARAM_ADDRESS) | KMS_PARAM_BIT(KMS_PARAM_FROM) |                        \
 	 KMS_PARAM_BIT(KMS_PARAM_TO) | KMS_PARAM_BIT(KMS_PARAM_KIND) |                             \
-	 KMS_PARAM_BIT(KMS_PARAM_SITE))
+	 KMS_PARAM_BIT(KMS_PARAM_SITE) | KMS_PARAM_BIT(KMS_PARAM_ORDER))
 
 #define SITE (KMS_PARAM_BIT(KMS_PARAM_SITE) | KMS_PARAM_BIT(KMS_PARAM_CACHE))
 #define TIMELINE                                                                                   \

@@ -347,6 +347,7 @@ static struct kms_scan_query scan_query(const struct kms_event_query *query)
 	if (query->kinds)
 		q.kinds = query->kinds;
 	q.target = query->target;
+	q.descending = query->newest_first;
 	return q;
 }
 

@@ -153,6 +153,9 @@ struct fleet_part *fleet_hold_target(struct kms_fleet *fleet, uint32_t target, u
 
 /** Holds the first run with a number above @after; NULL: there is none. */
 struct fleet_part *fleet_hold_next(struct kms_fleet *fleet, uint32_t after);
+
+/** The other way: the run with the highest number below @before; NULL: no more. */
+struct fleet_part *fleet_hold_previous(struct kms_fleet *fleet, uint32_t before);
 void fleet_drop(struct kms_fleet *fleet, struct fleet_part *part);
 
 /** Waits until a part that is held was replaced, a few seconds; false: it was not. */

@@ -169,13 +169,20 @@ static int events_of_run(struct events *e, struct fleet_part *part, uint32_t loc
 
 static int events_of_all(struct events *e, struct kms_err *err)
 {
-	uint32_t after = fleet_run_of(e->query->from_seq);
+	bool downwards = e->query->newest_first;
+	uint32_t at = fleet_run_of(e->query->from_seq);
 	struct fleet_part *part;
 	int result = 0;
 
-	after -= after > 0;
-	while (!result && !e->is_over && (part = fleet_hold_next(e->fleet, after)) != NULL) {
-		after = part->run;
+	at -= at > 0;
+	if (downwards)
+		at = UINT32_MAX; /* runs behind before_seq have nothing to ask for */
+	while (!result && !e->is_over) {
+		part = downwards ? fleet_hold_previous(e->fleet, at)
+				 : fleet_hold_next(e->fleet, at);
+		if (!part)
+			break;
+		at = part->run;
 		result = events_of_run(e, part, 0, err);
 		fleet_drop(e->fleet, part);
 	}

@@ -100,7 +100,8 @@ static char *page_request(const struct kms_view_values *values, uint64_t rows, c
 		"/api/v1/events",
 		(const char *[]){"limit", limit, "target", values->target.given ? target : NULL,
 				 "address", values->address, "from", values->from, "to", values->to,
-				 "kind", values->kind, "site", values->site, "cursor",
+				 "kind", values->kind, "site", values->site, "order",
+				 values->order > 0 ? "desc" : NULL, "cursor",
 				 cursor ? cursor + 7 : NULL, NULL});
 }
 

@@ -60,6 +60,7 @@ static const struct kms_opt event_options[] = {
 	KMS_ROW_FLAG("json", 0, AT(json), "the API's JSON, unchanged"),
 	KMS_ROW_CHOICE("format", 0, AT(format), "table|json|ndjson|csv", "another format"),
 	KMS_ROW_NUMBER("limit", 'n', AT(limit), "N", 1, 0, "at most N events (100)"),
+	KMS_ROW_CHOICE("order", 0, AT(order), "asc|desc", "desc: the newest first (asc)"),
 	KMS_VIEW_TARGET,
 	KMS_ROW_TEXT("address", 0, AT(address), "HEX", "only of this address"),
 	KMS_ROW_TEXT("from", 0, AT(from), "TIME", "from this run time on: 1500ms, 2s, or ns"),

@@ -19,6 +19,7 @@ struct kms_view_values {
 	const char *address, *from, *to, *kind, *site;
 	const char *suppressions;
 	int format; /* index of table|json|ndjson|csv; -1 not given */
+	int order;  /* index of asc|desc; -1 not given */
 	struct kms_opt_number target;
 	struct kms_opt_number limit;
 	struct kms_opt_number min_bytes;

@@ -21,7 +21,7 @@ DOCUMENT = os.path.join(os.environ["KMS_SOURCE_DIR"], "schema", "openapi.json")
 SAMPLES = {"target": "1", "limit": "3", "address": "0x7f3c00040040", "from": "10us", "to": "2000000", "kind": "alloc,free",
            "site": "13", "state": "open", "min_bytes": "8K", "min_score": "60", "sum": "1", "cache": "malloc-48", "step": "1s",
            "series": "live_bytes,lost", "a": "start", "b": "2",
-           "topics": "stats,leaks", "hz": "0.5"}
+           "topics": "stats,leaks", "hz": "0.5", "order": "desc"}
 PATH_SAMPLES = {"/api/v1/caches/{name}": ["malloc-48"], "/api/v1/leaks/{id}": ["000000005eed0000", "000000005eed0004"],
                 "/api/v1/faults/{id}": ["3", "11"], "/api/v1/stacks/{id}": ["15", "16"],
                 "/api/v1/whatis/{address}": ["0x7f3c00040040", "7f3c000401c8", "1"], "/api/v1/history/{address}": ["0x7f3c00040048", "8"],
@@ -102,6 +102,7 @@ def problems_are_valid(document):
                                      ("GET", "/api/v1/leaks?limit=1&limit=2", 400), ("GET", "/api/v1/stacks/0", 404),
                                      ("GET", "/api/v1/leaks?cursor=AAAA", 400), ("GET", "/readyz", 503),
                                      ("PATCH", "/api/v1/guard", 415), ("GET", "/api/v1/events?kind=none", 400),
+                                     ("GET", "/api/v1/events?order=down", 400),
                                      ("POST", "/api/v1/marks", 415), ("GET", "/api/v1/whatis/xyz", 404),
                                      ("GET", "/api/v1/history/-1", 404), ("GET", "/api/v1/diff?a=4", 404),
                                      ("GET", "/api/v1/diff?b=nothing", 404), ("GET", "/api/v1/variables/kmem_nothing", 404),
@@ -127,7 +128,7 @@ def parameters_match(document):
 
 
 def pages_are_the_whole():
-    for path in ["targets", "caches", "caches?sum=1", "leaks", "faults", "sites", "events?kind=check", "leaks?min_bytes=9000",
+    for path in ["targets", "caches", "caches?sum=1", "leaks", "faults", "sites", "events?kind=check", "events?kind=check&order=desc", "leaks?min_bytes=9000",
                  "blocks", "blocks?target=2&site=11", "history/0x7f3c00040080", "caches/malloc-48/slabs", "marks", "diff",
                  "diff?a=1&b=start&target=1", "audit"]:
         path = "/api/v1/" + path

@@ -162,7 +162,7 @@ static int events(void *ctx, const struct kms_event_query *query,
 	if (f->slow_ms)
 		nanosleep(&slow, NULL); /* a slow source, not a wait for one */
 	for (uint64_t i = 0; i < FIXTURE_EVENTS && sent < query->limit; i++) {
-		event = make_event(i);
+		event = make_event(query->newest_first ? FIXTURE_EVENTS - 1 - i : i);
 		if (!wanted(&event, query))
 			continue;
 		sent++;
