@@ -143,11 +143,34 @@ static void add_plain(const cJSON *value, struct kms_buf *text)
 		kms_buf_add_char(text, '-');
 }
 
+/* A figure that is null, or not there at all: not known, which 0 would not say. */
+static bool is_unknown(const struct kms_column *column, const cJSON *row)
+{
+	const cJSON *value;
+
+	switch (column->kind) {
+	case KMS_COLUMN_BYTES:
+	case KMS_COLUMN_RATE:
+	case KMS_COLUMN_GROWTH:
+	case KMS_COLUMN_AGE:
+	case KMS_COLUMN_SECONDS:
+	case KMS_COLUMN_SCORE:
+		value = kms_row_member(row, column->member);
+		return !value || cJSON_IsNull(value);
+	default:
+		return false;
+	}
+}
+
 void kms_column_text(const struct kms_column *column, const cJSON *row, enum kms_units units,
 		     struct kms_buf *text)
 {
 	double number = kms_column_number(column, row);
 
+	if (is_unknown(column, row)) {
+		kms_buf_add_char(text, '-');
+		return;
+	}
 	switch (column->kind) {
 	case KMS_COLUMN_BYTES:
 		kms_buf_add_str(text, kms_fmt_size(whole(number), units).text);

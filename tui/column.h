@@ -58,7 +58,7 @@ const cJSON *kms_row_member(const cJSON *row, const char *path);
 /** The value as a number; 0 of what is none. */
 double kms_column_number(const struct kms_column *column, const cJSON *row);
 
-/** Adds the value as text. Foreign text is not made printable yet. */
+/** Adds the value as text, "-" where it is not known. Foreign text is not made printable yet. */
 void kms_column_text(const struct kms_column *column, const cJSON *row, enum kms_units units,
 		     struct kms_buf *text);
 

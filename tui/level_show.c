@@ -96,9 +96,11 @@ void kms_show_guard_page(struct kms_text *text, const struct kms_level *level,
 	kms_text_addf(text, "depth    %s slots in effect\n", count(row, "depth").text);
 	kms_text_addf(text, "used     %s freed blocks: %s, %s pages\n", count(row, "used").text,
 		      bytes(row, "bytes").text, count(row, "pages").text);
-	kms_text_addf(text, "window   a use after free is caught for %s frees, %s so far\n",
-		      count(row, "window_frees").text,
-		      kms_fmt_age(number(row, "oldest_age_us")).text);
+	kms_text_addf(text, "window   a use after free is caught for %s frees",
+		      count(row, "window_frees").text);
+	if (cJSON_IsNumber(kms_json_member(row, "oldest_age_us")))
+		kms_text_addf(text, ", %s so far", kms_fmt_age(number(row, "oldest_age_us")).text);
+	kms_text_addf(text, "\n");
 	kms_text_addf(text, "evicted  %s of %s guarded frees; limited by ",
 		      count(row, "evictions").text, count(row, "frees").text);
 	kms_text_name(text, kms_json_text(row, "limited_by"));

@@ -12,6 +12,12 @@ struct fitted {
 	size_t n;
 };
 
+/* Columns before the first one: the cursor, and the mark of rows that stand out. */
+static int margin(const struct kms_list *list)
+{
+	return list->kind->attention ? 2 : 1;
+}
+
 static bool is_wanted(const struct kms_list *list, const struct kms_list_look *look, size_t i)
 {
 	const struct kms_column *column = &list->kind->columns[i];
@@ -40,10 +46,11 @@ static void fit_columns(const struct kms_list *list, const struct kms_list_look 
 	int left;
 	int sum;
 
-	for (int drop = 1; drop < 20 && sum_widths(list, look, drop) <= look->width; drop++)
+	for (int drop = 1;
+	     drop < 20 && sum_widths(list, look, drop) + margin(list) - 1 <= look->width; drop++)
 		limit = drop;
 	sum = sum_widths(list, look, limit);
-	left = look->width - sum;
+	left = look->width - sum - (margin(list) - 1);
 	fitted->n = 0;
 	for (size_t i = 0; i < list->kind->n_columns && fitted->n < KMS_LIST_COLUMNS; i++) {
 		if (!is_wanted(list, look, i) || columns[i].drop > limit)
@@ -68,7 +75,7 @@ static void draw_heads(const struct kms_list *list, struct kms_screen *screen,
 		const struct kms_column *column = &list->kind->columns[fitted->column[i]];
 		bool sorted = fitted->column[i] == list->sort;
 		bool text = kms_column_is_text(column) || column->kind == KMS_COLUMN_BAR;
-		int width = fitted->width[i] + (i == 0);
+		int width = fitted->width[i] + (i == 0 ? margin(list) : 0);
 
 		bool up = (kms_column_is_text(column) || list->kind->tail) != list->inverted;
 
@@ -131,10 +138,12 @@ static void draw_row(const struct kms_list *list, struct kms_screen *screen,
 	const struct kms_list_row *row = &list->row[index];
 	bool selected = index == list->selected;
 	bool attention = list->kind->attention && kms_json_flag(row->item, list->kind->attention);
-	int x = look->x + 1;
+	int x = look->x + margin(list);
 
 	kms_screen_put(screen, look->x, y, 1, KMS_INK_HEAD,
-		       selected ? (list->follow ? "=" : ">") : (attention ? "!" : " "));
+		       !selected ? " " : (list->follow ? "=" : ">"));
+	if (attention)
+		kms_screen_put(screen, look->x + 1, y, 1, KMS_INK_BAD, "!");
 	for (size_t i = 0; i < fitted->n; i++) {
 		draw_cell(list, screen, look, row, &list->kind->columns[fitted->column[i]],
 			  (struct kms_strip){x, y, fitted->width[i]});

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "tui/page_fit.h"
 
 enum {
 	LINE_BYTES = 4096,
 	WIDTH_AT_FIRST = 80,
+	SHOWN_BYTES = 256 << 20, /* as a text's */
 };
 
 /* The styles of tui/text.h, which are the only escape sequences that a text can have. */
@@ -92,6 +94,21 @@ static bool add_line(struct kms_page *page, size_t begin, size_t bytes)
 	return true;
 }
 
+/* An ordinary line, broken at blanks. */
+static void add_broken(struct kms_buf *out, const char *line, size_t bytes, int width)
+{
+	size_t at = 0;
+	size_t n;
+
+	do {
+		n = fitting(line + at, width);
+		kms_buf_add(out, line + at, n);
+		kms_buf_add_char(out, '\n');
+		at += n;
+		at += at < bytes && line[at] == ' ' && n;
+	} while (at < bytes);
+}
+
 /* Makes the lines for a width; without memory the last ones are missing. */
 static void break_lines(struct kms_page *page, int width)
 {
@@ -100,18 +117,27 @@ static void break_lines(struct kms_page *page, int width)
 
 	page->width = width;
 	page->n_lines = 0;
-	for (size_t at = 0; text[at];) {
-		bytes = fitting(text + at, width);
+	kms_buf_deinit(&page->shown);
+	kms_buf_init(&page->shown, SHOWN_BYTES);
+	for (; *text; text += bytes + (text[bytes] == '\n')) {
+		bytes = strcspn(text, "\n");
+		if (!kms_page_fit(&page->shown, text, bytes, width))
+			add_broken(&page->shown, text, bytes, width);
+	}
+	text = kms_buf_text(&page->shown);
+	for (size_t at = 0; text[at]; at += bytes + 1) {
+		bytes = strcspn(text + at, "\n");
 		if (!add_line(page, at, bytes))
 			return;
-		at += bytes;
-		at += text[at] == '\n' || (text[at] == ' ' && bytes);
+		if (text[at + bytes] == '\0')
+			return;
 	}
 }
 
 void kms_page_deinit(struct kms_page *page)
 {
 	kms_buf_deinit(&page->text);
+	kms_buf_deinit(&page->shown);
 	free(page->line);
 	memset(page, 0, sizeof(*page));
 }
@@ -141,7 +167,7 @@ static void copy_line(const struct kms_page *page, size_t index, char line[LINE_
 	const struct kms_page_line *l = &page->line[index];
 	size_t n = l->bytes < LINE_BYTES ? l->bytes : LINE_BYTES - 1;
 
-	memcpy(line, kms_buf_text(&page->text) + l->begin, n);
+	memcpy(line, kms_buf_text(&page->shown) + l->begin, n);
 	line[n] = '\0';
 }
 

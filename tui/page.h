@@ -8,17 +8,18 @@
 #include "tui/screen.h"
 #include "tui/text.h"
 
-/** A line as it is shown: long ones are broken at blanks. */
+/** A line as it is shown: long ones are broken at blanks, or shortened (page_fit.h). */
 struct kms_page_line {
 	size_t begin, bytes;
 };
 
 /** Lines of text. All zero is an empty page. */
 struct kms_page {
-	struct kms_buf text; /* with the styles of tui/text.h in it */
+	struct kms_buf text;  /* with the styles of tui/text.h in it */
+	struct kms_buf shown; /* the same in lines of the width */
 	struct kms_page_line *line;
 	size_t n_lines, room;
-	int width; /* that the lines are broken for; 0: not yet */
+	int width; /* of shown; 0: there is none yet */
 	size_t top;
 	size_t found; /* line that was found last, plus 1; 0 none */
 };

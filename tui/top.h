@@ -146,6 +146,9 @@ void kms_top_state(struct kms_top *top, enum kms_feed_state state, const char *r
 /** A key. */
 void kms_top_key(struct kms_top *top, const struct kms_input *input);
 
+/** Does what a key does while no line is edited. */
+void kms_top_press(struct kms_top *top, uint32_t key);
+
 /** What is to be asked for. */
 void kms_top_want(const struct kms_top *top, struct kms_feed_want *want);
 

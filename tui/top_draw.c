@@ -53,11 +53,13 @@ void kms_draw_guard(const struct kms_top *top, struct kms_screen *screen, int y)
 			 " held: %s of address space; 2 x depth would be %" PRIu64,
 			 kms_json_number(guard, "pages"),
 			 kms_fmt_bytes(kms_json_number(guard, "bytes")).text, 2 * depth);
-	kms_screen_print(screen, 0, y + 3, width, KMS_INK_PLAIN,
-			 "window a use after free is caught for %" PRIu64 " frees, %" PRIu64
-			 " ms so far",
-			 kms_json_number(guard, "window_frees"),
-			 kms_json_number(guard, "oldest_age_us") / 1000);
+	x = kms_screen_print(screen, 0, y + 3, width, KMS_INK_PLAIN,
+			     "window a use after free is caught for %" PRIu64 " frees",
+			     kms_json_number(guard, "window_frees"));
+	if (cJSON_IsNumber(kms_json_member(guard, "oldest_age_us")))
+		kms_screen_print(screen, x, y + 3, width - x, KMS_INK_PLAIN,
+				 ", %" PRIu64 " ms so far",
+				 kms_json_number(guard, "oldest_age_us") / 1000);
 	kms_screen_print(screen, 0, y + 4, width, KMS_INK_PLAIN,
 			 "out    %" PRIu64 " evictions, limited by %.12s; %" PRIu64
 			 " unguarded; back end %.16s",

@@ -82,6 +82,7 @@ static void show_tab(struct kms_top *top, int tab)
 	while (top->n_levels)
 		kms_top_pop(top);
 	top->tab = (enum kms_tab)tab;
+	top->list[tab].left = 0; /* a view begins with its first columns */
 	kms_top_reload(top);
 }
 
@@ -426,6 +427,7 @@ void kms_keys_help(struct kms_text *text)
 		"  ! behind a view   it needs a look: suspects, faults, a depth not yet in "
 		"effect\n"
 		"  > and =           the selected row; = follows it\n"
+		"  ! before a row    a leak suspect\n"
 		"  v and ^           the column that is sorted by, largest or smallest first\n"
 		"  merged, tree      rows of one name together; numbers are their sums\n");
 }
@@ -438,7 +440,7 @@ static bool is_bound(const struct binding *binding, uint32_t key)
 	return false;
 }
 
-static void press(struct kms_top *top, uint32_t key)
+void kms_top_press(struct kms_top *top, uint32_t key)
 {
 	for (size_t i = 0; i < BINDINGS; i++) {
 		if (!is_bound(&bindings[i], key))
@@ -457,7 +459,7 @@ static void click(struct kms_top *top, const struct kms_input *input)
 	if (input->y == KMS_HEADER_LINES - 1 && tab >= 0) {
 		show_tab(top, tab);
 	} else if (input->y == top->height - 1) {
-		press(top, kms_bar_key_at(input->x));
+		kms_top_press(top, kms_bar_key_at(input->x));
 	} else if (list && input->y >= top->list_y && input->y < top->list_y + top->list_height) {
 		row = list->top + (size_t)(input->y - top->list_y);
 		if (row >= list->n_rows)
@@ -480,7 +482,7 @@ static void browse(struct kms_top *top, const struct kms_input *input)
 	else if (input->key == KMS_KEY_WHEEL_DOWN)
 		move(top, 3);
 	else
-		press(top, input->key);
+		kms_top_press(top, input->key);
 }
 
 static void take_key(struct kms_top *top, const struct kms_input *input)

@@ -160,11 +160,29 @@ static bool search_key(struct kms_top *top, uint32_t key)
 	return true;
 }
 
+/* Function keys end the line and do what they do everywhere; F9 and F10 only end it. */
+static bool function_key(struct kms_top *top, uint32_t key)
+{
+	if (key < KMS_KEY_F1 || key > KMS_KEY_F12)
+		return false;
+	if (top->mode == KMS_MODE_SEARCH && key == KMS_KEY_F1 + 2) {
+		kms_top_press(top, 'n');
+	} else if (key == KMS_KEY_F1 + 8 || key == KMS_KEY_F1 + 9) {
+		leave(top);
+	} else {
+		top->mode = KMS_MODE_BROWSE;
+		kms_top_press(top, key);
+	}
+	return true;
+}
+
 void kms_top_line_key(struct kms_top *top, const struct kms_input *input)
 {
 	uint32_t key = input->key;
 
 	if (top->line.searching && search_key(top, key))
+		return;
+	if (function_key(top, key))
 		return;
 	if (key == KMS_KEY_ESC || key == KMS_CTRL('g')) {
 		leave(top);

@@ -146,6 +146,7 @@ void kms_menu_key(struct kms_top *top, const struct kms_input *input)
 	case 'q':
 	case KMS_KEY_F1 + 1:
 	case KMS_KEY_F1 + 5:
+	case KMS_KEY_F1 + 9:
 		top->mode = KMS_MODE_BROWSE;
 		break;
 	default:

@@ -34,11 +34,11 @@ def small(ws, out):
         show(out, t, "80x24: the slabs",
              "`!` behind a view: it needs a look. Sorted by what happens most.")
         t.keys("3")
-        t.wait(r"^>\w+.* \d+ ")
+        t.wait(r"^>[! ]\w+.* \d+ ")
         show(out, t, "80x24: leak suspects", "Highest score first; `!` marks suspects.")
         t.type("/usb_leak_st")
         t.keys("Enter")
-        t.wait("^>usb_leak_stalled")
+        t.wait("^>[! ]usb_leak_stalled")
         t.keys("Enter")
         t.wait("#0  usb_leak_stalled")
         show(out, t, "80x24: one suspect", "Enter goes one level down, Enter again to its live blocks.")

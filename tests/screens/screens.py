@@ -169,10 +169,10 @@ def views(ws, checks):
         t.keys("Escape")
         t.wait("KIND")
         t.keys("3")
-        t.wait("^.usb_leak_stalled")
+        t.wait("^.[! ]usb_leak_stalled")
         t.type("\\usb_leak_st")  # which of two leaks is first may change at any time
         t.keys("Enter")
-        t.wait("^>usb_leak_stalled")
+        t.wait("^>[! ]usb_leak_stalled")
         t.keys("Enter")
         t.wait("Leaks > Leak")
         lines = t.wait(r"#0  usb_leak_stalled_transfer")

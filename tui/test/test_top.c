@@ -240,6 +240,69 @@ static void lines_of_the_prompt_go_out_once(void **state)
 	kms_line_history_deinit(&history);
 }
 
+static void function_keys_work_while_a_line_is_typed(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	type(&top, ":p 1");
+	key(&top, KMS_KEY_F1 + 7);
+	assert_string_equal(line_of(&top, 80, 24, 23), "db> diff");
+	key(&top, KMS_KEY_F1 + 8);
+	assert_int_equal(top.mode, KMS_MODE_BROWSE);
+	type(&top, "/kmem-8");
+	key(&top, KMS_KEY_F1 + 3); /* the filter instead, and what was found stays */
+	assert_int_equal(top.mode, KMS_MODE_FILTER);
+	assert_int_equal(top.list[KMS_TAB_SLABS].selected, 1);
+	key(&top, KMS_KEY_F1 + 9);
+	assert_int_equal(top.mode, KMS_MODE_BROWSE);
+	assert_false(top.quit);
+	type(&top, ":");
+	key(&top, KMS_KEY_F1);
+	assert_int_equal(top.n_levels, 1);
+	assert_string_equal(top.out, "");
+	kms_top_deinit(&top);
+}
+
+static void the_cursor_does_not_hide_that_a_row_stands_out(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_LEAKS, leaks);
+	key(&top, '3');
+	assert_non_null(strstr(line_of(&top, 80, 24, 5), ">!leaky b.c:3"));
+	kms_top_deinit(&top);
+}
+
+static void what_is_not_known_is_not_0(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_LEAKS, leaks);
+	key(&top, '3');
+	assert_non_null(strstr(line_of(&top, 80, 24, 5), " 1       -        - kmem-16"));
+	kms_top_deinit(&top);
+}
+
+static void each_view_begins_with_its_first_columns(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	for (int i = 0; i < 4; i++)
+		key(&top, KMS_KEY_RIGHT);
+	assert_null(strstr(line_of(&top, 80, 24, 4), "OBJSZ"));
+	type(&top, "21");
+	assert_non_null(strstr(line_of(&top, 80, 24, 4), "OBJSZ"));
+	kms_top_deinit(&top);
+}
+
 static void pasted_text_is_no_row_of_commands(void **state)
 {
 	struct kms_top top;
@@ -323,6 +386,10 @@ int main(void)
 		cmocka_unit_test(every_key_in_every_view_leaves_a_screen),
 		cmocka_unit_test(a_frozen_picture_stays),
 		cmocka_unit_test(lines_of_the_prompt_go_out_once),
+		cmocka_unit_test(function_keys_work_while_a_line_is_typed),
+		cmocka_unit_test(the_cursor_does_not_hide_that_a_row_stands_out),
+		cmocka_unit_test(what_is_not_known_is_not_0),
+		cmocka_unit_test(each_view_begins_with_its_first_columns),
 		cmocka_unit_test(pasted_text_is_no_row_of_commands),
 		cmocka_unit_test(what_is_shown_is_what_is_asked_for),
 		cmocka_unit_test(names_are_encoded_in_paths),
