@@ -43,11 +43,14 @@ struct kms_guest_memory;
  */
 struct kms_guest_memory_ops {
 	const char *name; /* "ram-file", "process", "gdb", "saved" */
+	/* each piece lies in one range and has at least a byte */
 	int (*read)(struct kms_guest_memory *memory, const struct kms_guest_piece *pieces,
 		    size_t count, struct kms_err *err);
 	int (*write)(struct kms_guest_memory *memory, uint64_t address, const void *from,
 		     size_t bytes, struct kms_err *err); /* NULL: read-only */
 	void (*close)(struct kms_guest_memory *memory);
+	int (*hold)(struct kms_guest_memory *memory, struct kms_err *err); /* or NULL, both */
+	int (*let_go)(struct kms_guest_memory *memory, struct kms_err *err);
 };
 
 /** Guest memory, open. One thread at a time. Embedded as the first member of a back end's own struct. */
@@ -55,7 +58,10 @@ struct kms_guest_memory {
 	const struct kms_guest_memory_ops *ops;
 	struct kms_guest_range range[KMS_GUEST_RANGES]; /* ascending, apart from each other */
 	size_t ranges;
-	bool pauses; /* the guest stands still while this is open */
+	bool pauses;        /* this back end stops the guest whenever it reads or writes */
+	unsigned holds;     /* kms_guest_memory_hold() without its other half */
+	uint64_t paused_ns; /* how long this back end had the guest stopped, in all */
+	uint64_t longest_pause_ns;
 };
 
 /**
@@ -73,6 +79,22 @@ int kms_guest_read_pieces(struct kms_guest_memory *memory, const struct kms_gues
 /** Writes RAM. Not atomic for the guest. Errors: -ERANGE; -EROFS; else as the back end */
 int kms_guest_write(struct kms_guest_memory *memory, uint64_t address, const void *from,
 		    size_t bytes, struct kms_err *err);
+
+/**
+ * Begins a stretch of reads and writes that belong together; calls may nest.
+ *
+ * A back end that has to stop the guest for each access stops it once for all of them, so what is
+ * read is of one moment. The others do nothing: their guest goes on.
+ *
+ * Errors: -EIO: the transport
+ */
+int kms_guest_memory_hold(struct kms_guest_memory *memory, struct kms_err *err);
+
+/** Ends it: the guest goes on. Errors: -EIO: the transport */
+int kms_guest_memory_let_go(struct kms_guest_memory *memory, struct kms_err *err);
+
+/** Whether all of a stretch is RAM. */
+bool kms_guest_memory_has(const struct kms_guest_memory *memory, uint64_t address, uint64_t bytes);
 
 /** Bytes of RAM in all ranges. */
 uint64_t kms_guest_memory_bytes(const struct kms_guest_memory *memory);
