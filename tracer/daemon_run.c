@@ -204,8 +204,8 @@ static void take_front(struct daemon_run *run)
 {
 	if (!has_front(run))
 		return;
-	run->stay->fd = run->fd;
-	run->stay->front_gone = run->stay->in_background = false;
+	run->stay.fd = run->fd;
+	run->stay.front_gone = run->stay.in_background = false;
 	(void)kms_run_send(run->fd, KMS_WORD_READY, 0, run->output);
 }
 
@@ -220,7 +220,10 @@ static bool turn(void *arg)
 static void stay(struct daemon_run *run)
 {
 	uint32_t taken;
-	struct kms_run_stay stay = {
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_run_stay *stay = &run->stay;
+
+	*stay = (struct kms_run_stay){
 		.tracer = run->tracer,
 		.program = run->pid,
 		.fd = run->fd,
@@ -231,9 +234,6 @@ static void stay(struct daemon_run *run)
 		.say = say,
 		.say_arg = run,
 	};
-	struct kms_err err = KMS_ERR_INIT;
-
-	run->stay = &stay;
 	if (run->ask && daemon_attach_ask(run, &err)) {
 		finish(run, true);
 		daemon_attach_done(run, &err);
@@ -244,19 +244,19 @@ static void stay(struct daemon_run *run)
 	if (run->is_adopted && daemon_resync(run, &(struct kms_options){0}, &err))
 		say(run, err.text);
 	/* the first process of a run that was taken over may be gone, and its pid another's */
-	if (stay.program_fd == -ESRCH && run->fd < 0) {
-		stay.program_over = true;
+	if (stay->program_fd == -ESRCH && run->fd < 0) {
+		stay->program_over = true;
 		kms_tracer_exited(run->tracer, run->pid, -1);
 	}
 	do {
 		taken = run->taken; /* what comes now may come too late for the tracer's last look */
-		kms_run_stay(&stay);
-	} while (!stay.cancelled && !close_run(run, taken));
+		kms_run_stay(stay);
+	} while (!stay->cancelled && !close_run(run, taken));
 	take_front(run); /* that came meanwhile: it is told the end */
 	daemon_attach_end(run);
-	finish(run, stay.cancelled);
-	if (stay.program_fd >= 0)
-		close(stay.program_fd);
+	finish(run, stay->cancelled);
+	if (stay->program_fd >= 0)
+		close(stay->program_fd);
 }
 
 static void *run_thread(void *arg)

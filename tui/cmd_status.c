@@ -75,7 +75,7 @@ static uint64_t count_files(const cJSON *targets)
 	return n;
 }
 
-/* "/home/me/traces: 3 files": a daemon puts them into one folder, unless a run named another. */
+/* "traces: 3 files": a daemon puts them into one folder, unless a run named another. */
 static void add_files(struct kms_table *table, const struct answer *answer)
 {
 	const char *file = kms_json_text(first_target(answer), "file");

@@ -282,7 +282,7 @@ static int check_end(uint64_t address, size_t bytes, struct kms_err *err)
 static int next_stretch(struct kms_guest_space *space, uint64_t address, uint64_t *physical,
 			size_t *bytes, struct kms_err *err)
 {
-	uint64_t contiguous;
+	uint64_t contiguous = 0;
 	int result = kms_guest_translate(space, address, physical, &contiguous, err);
 
 	if (result)
