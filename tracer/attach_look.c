@@ -18,6 +18,7 @@
 #include "tracer/attach_look.h"
 #include "tracer/images.h"
 #include "tracer/launch.h"
+#include "tracer/process.h"
 #include "tracer/session.h"
 
 enum {
@@ -111,22 +112,13 @@ static bool search_mapping(void *arg, const struct kms_mapping *mapping)
 /* What the system allows, and what it would take. */
 static int forbidden(const struct kms_attach_info *info, struct kms_err *err)
 {
-	KMS_AUTO_CLOSE int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
-	char scope = '0';
+	const char *yama = kms_process_yama();
 
-	if (fd >= 0 && read(fd, &scope, 1) != 1)
-		scope = '0';
-	if (scope > '0')
-		return kms_err_set(
-			err, -EPERM,
-			"not allowed to attach to pid %d (%s): "
-			"/proc/sys/kernel/yama/ptrace_scope is %c; write 0 to it, or run "
-			"kmemscope with CAP_SYS_PTRACE",
-			(int)info->pid, info->program, scope);
-	return kms_err_set(err, -EPERM,
-			   "not allowed to attach to pid %d (%s): it hides its memory (set-id, or "
-			   "not dumpable); that takes CAP_SYS_PTRACE",
-			   (int)info->pid, info->program);
+	return kms_err_set(err, -EPERM, "not allowed to attach to pid %d (%s): %s", (int)info->pid,
+			   info->program,
+			   yama ? yama
+				: "it hides its memory (set-id, or not dumpable); that takes "
+				  "CAP_SYS_PTRACE");
 }
 
 /* The line "KEY:" of /proc/PID/status; NULL: none. */

@@ -99,27 +99,10 @@ static bool is_zombie(pid_t tid)
 	       state[0] == 'X';
 }
 
-static const char *yama_reason(void)
-{
-	static const char *const by_scope[] = {
-		"ptrace is not permitted: it takes CAP_SYS_PTRACE, or in a container "
-		"--cap-add=SYS_PTRACE",
-		"ptrace is not permitted: kernel.yama.ptrace_scope is 1; set it to 0, or give the "
-		"tracer CAP_SYS_PTRACE",
-		"ptrace is not permitted: kernel.yama.ptrace_scope is 2; set it to 0, or give the "
-		"tracer CAP_SYS_PTRACE",
-		"ptrace is not permitted: kernel.yama.ptrace_scope is 3, which only a reboot changes",
-	};
-	char text[16] = "0";
-	size_t scope;
-
-	(void)!read_start("/proc/sys/kernel/yama/ptrace_scope", text, 1); /* without it: 0 */
-	scope = (size_t)(text[0] - '0');
-	return by_scope[scope < 4 ? scope : 0];
-}
-
 static void refuse(struct kms_held *held, int error)
 {
+	const char *yama = error == EPERM ? kms_process_yama() : NULL;
+
 	char tracer[32] = "0";
 
 	held->state = KMS_HOLD_REFUSED;
@@ -129,8 +112,12 @@ static void refuse(struct kms_held *held, int error)
 		(void)snprintf(held->reason, sizeof(held->reason),
 			       "process %s traces it already (a debugger, strace)", tracer);
 	else
-		(void)snprintf(held->reason, sizeof(held->reason), "%s",
-			       error == EPERM ? yama_reason() : strerrordesc_np(error));
+		(void)snprintf(held->reason, sizeof(held->reason), "%s%s",
+			       error == EPERM ? "ptrace is not permitted: " : "",
+			       yama             ? yama
+			       : error == EPERM ? "it takes CAP_SYS_PTRACE, or in a container "
+						  "--cap-add=SYS_PTRACE"
+						: strerrordesc_np(error));
 }
 
 /* Errors: what ptrace(2) says; -ESRCH: it is gone, which is none */

@@ -82,6 +82,24 @@ bool kms_process_has_ended(int pidfd)
 	return poll(&ended, 1, 0) > 0;
 }
 
+const char *kms_process_yama(void)
+{
+	static const char *const by_scope[] = {
+		NULL,
+		"kernel.yama.ptrace_scope is 1; set it to 0, or give kmemscope CAP_SYS_PTRACE",
+		"kernel.yama.ptrace_scope is 2; set it to 0, or give kmemscope CAP_SYS_PTRACE",
+		"kernel.yama.ptrace_scope is 3: nobody may, until the next boot",
+	};
+	KMS_AUTO_CLOSE int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+	char text = '0';
+	size_t scope;
+
+	if (fd < 0 || read(fd, &text, 1) != 1)
+		text = '0'; /* a kernel without Yama */
+	scope = (size_t)(text - '0');
+	return scope < sizeof(by_scope) / sizeof(by_scope[0]) ? by_scope[scope] : NULL;
+}
+
 pid_t kms_process_parent(pid_t pid)
 {
 	uint64_t parent = 0;

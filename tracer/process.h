@@ -38,6 +38,12 @@ unsigned kms_process_each_with(const char *entry, void (*fn)(void *arg, pid_t pi
 /** Whether a block of n bytes of NUL-terminated entries has this one. Processes write what they like there. */
 bool kms_environment_has(const char *block, size_t n, const char *entry);
 
+/**
+ * Whether Yama forbids to look into and to stop processes of the same user, and what it takes, in
+ * words; NULL: it does not.
+ */
+const char *kms_process_yama(void);
+
 /** Parent of a process; 0 if it is gone. */
 pid_t kms_process_parent(pid_t pid);
 

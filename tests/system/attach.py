@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to a process that runs already: joining, leaving, coming again, and what cannot be.
 
-usage: attach.py late|audit|again|killed|fork|threads|refused|base|taken|lossy|base_guard|base_load|base_fork|demo|dying|views
+usage: attach.py late|audit|again|killed|fork|threads|refused|base|taken|lossy|stopped|http|base_guard|base_load|base_fork|demo|dying|views
 """
 
+import http.client
 import json
 import os
 import pathlib
@@ -596,8 +597,110 @@ def refused_for_others(checks, workspace, steps):
     done = workspace.run(kms.unprivileged([product, "attach", f"pid:{own.pid}"]), env=env, cwd=folder)
     checks.that(done.status == 1 and re.search(rb"not allowed to attach to pid \d+ .*CAP_SYS_PTRACE", done.stderr),
                 "a process that hides itself", done)
+    refused_by_yama(checks, workspace, [product, "attach", f"pid:{own.pid}"], env)
     own.stdin.close()
     own.wait(timeout=DEADLINE_S)
+
+
+def refused_by_yama(checks, workspace, argv, env):
+    """The refusal of the kernel is real, the file that says why is ours: for kernels without Yama, too."""
+    hints = {1: "set it to 0, or give kmemscope CAP_SYS_PTRACE", 2: "set it to 0, or give kmemscope CAP_SYS_PTRACE",
+             3: "until the next boot"}
+    for scope, hint in hints.items():
+        script = ("mount -t tmpfs none /proc/sys/kernel && mkdir /proc/sys/kernel/yama && "
+                  f"echo {scope} >/proc/sys/kernel/yama/ptrace_scope && exec \"$@\"")
+        done = workspace.run(["unshare", "-m", "/bin/sh", "-c", script, "sh", *kms.unprivileged(argv)], env=env)
+        if done.status != 1 or b"not allowed to attach" not in done.stderr:
+            if workspace.run(["unshare", "-m", "true"]).status:
+                print("no mount namespace can be made here: Yama is left out")
+                return
+        text = done.stderr.decode()
+        checks.that(done.status == 1 and f"kernel.yama.ptrace_scope is {scope}" in text and hint in text and
+                    text.count("\n") == 1, f"ptrace_scope {scope}", done)
+
+
+def test_stopped(checks, workspace):
+    """attach -d: it stands with all its threads, is looked at and written to, and goes on; also without a tracer."""
+    steps = Steps(workspace)
+    steps.do("alloc 100 64")
+    steps.tell("load 4 10000000")
+    attached = Attached(workspace, steps.pid, workspace.path / "stopped.kms", ["-d"])
+
+    def threads():
+        tasks = pathlib.Path(f"/proc/{steps.pid}/task").iterdir()
+        return [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks]
+
+    def state():
+        items = workspace.items("targets")
+        return items and items[0]["state"]
+
+    kms.wait_for(lambda: state() == "stopped", DEADLINE_S, "it stands")
+    kms.wait_for(lambda: set(threads()) == {"t"}, DEADLINE_S, "all of its threads")
+    kms.wait_for(lambda: live(workspace)[0] >= 100, DEADLINE_S, "what it has is seen")
+    figures = live(workspace)
+    checks.equal(live(workspace), figures, "figures stand still")
+    done = workspace.run([kms.KMEMSCOPE, "db", "-e", "w kmem_guard_depth 0t512", "-e", "c"])
+    checks.equal(done.status, 0, f"the prompt: {done.stdout}")
+    kms.wait_for(lambda: state() == "running" and "t" not in threads(), DEADLINE_S, "it goes on")
+    kms.wait_for(lambda: workspace.json("guard")["depth"] == 512, DEADLINE_S, "what was written is in force")
+    status, text = attached.detach()
+    checks.equal(status, 0, f"detach: {text}")
+    attached = Attached(workspace, steps.pid, workspace.path / "killed.kms", ["-d"])
+    kms.wait_for(lambda: state() == "stopped" and set(threads()) == {"t"}, DEADLINE_S, "it stands again")
+    attached.child.kill()
+    attached.child.wait(timeout=DEADLINE_S)
+    kms.wait_for(lambda: "t" not in threads(), DEADLINE_S, "a killed tracer lets it go")
+    os.kill(steps.pid, signal.SIGUSR1)
+    steps.answer()
+    checks.equal((steps.blocks, steps.end()), (100, 0), "the program ends as it would")
+
+
+def test_http(checks, workspace):
+    """attach --http: the address is printed, the page and the API are there, a detach by it ends all."""
+    steps = Steps(workspace)
+    steps.do("alloc 300 100")
+    attached = Attached(workspace, steps.pid, workspace.path / "http.kms", ["--http", "0"])
+    page = None
+    while not page:  # ends with the address, or with stderr
+        line = attached.child.stderr.readline()
+        if not line:
+            raise AssertionError("no address was printed")
+        page = re.search(rb"http://127\.0\.0\.1:([0-9]+)/#token=([0-9a-f]{64})", line)
+    port, token = int(page[1]), page[2].decode()
+    attached.wait_joined(steps)
+
+    def ask(method, path, body=None, cookie=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+        headers = {"Content-Type": "application/json", **({"Cookie": cookie} if cookie else {})}
+        connection.request(method, path, body and json.dumps(body), headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        return answer.status, data, answer.getheader("Set-Cookie")
+
+    checks.equal(ask("GET", "/")[0], 200, "the page")
+    checks.equal(ask("GET", "/api/v1/stats")[0], 401, "nothing without a login")
+    status, _, cookie = ask("POST", "/api/v1/session", {"token": token})
+    checks.that(status == 200 and cookie, "login", (status, cookie))
+    cookie = (cookie or "").split(";")[0]
+    kms.wait_for(lambda: json.loads(ask("GET", "/api/v1/stats", None, cookie)[1])["live_objects"] == steps.blocks,
+                 DEADLINE_S, "what it had is there")
+    checks.equal(ask("PATCH", "/api/v1/guard", {"depth": 512}, cookie)[0], 202, "a depth is asked for")
+    steps.do("touch")
+    kms.wait_for(lambda: json.loads(ask("GET", "/api/v1/guard", None, cookie)[1])["depth"] == 512, DEADLINE_S,
+                 "and in force")
+    status, body, _ = ask("POST", "/api/v1/targets/1/detach", None, cookie)
+    checks.equal(status, 202, f"detach: {body}")
+
+    def over():
+        steps.do("touch")
+        return attached.child.poll() is not None
+    kms.wait_for(over, DEADLINE_S, "attach ends")
+    checks.equal(attached.child.returncode, 0, "its status")
+    rows = audit(workspace, attached.trace)
+    checks.equal([row[1] for row in rows if row[0].startswith("browser write 127.0.0.1:")],
+                 ["kmem_guard_depth", "detach"], f"the audit: {rows}")
+    checks.equal(steps.end(), 0, "the program ends as it would")
 
 
 def refused_by_limits(checks, workspace):
@@ -639,6 +742,8 @@ TESTS = {
     "base": test_base,
     "taken": test_taken,
     "lossy": test_lossy,
+    "stopped": test_stopped,
+    "http": test_http,
     "base_guard": test_base_guard,
     "base_load": test_base_load,
     "base_fork": test_base_fork,
