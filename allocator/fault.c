@@ -15,8 +15,6 @@
 enum {
 	AROUND_BYTES = 64, /* memory shown before and behind the address */
 	ZONE_FINDINGS = 2, /* of one block: behind it and before it */
-	KMS_POLICY_STOP = 1,
-	KMS_POLICY_PANIC = 2,
 };
 
 static const char *const kind_names[KMS_FAULT_KINDS] = {KMS_FAULT_NAMES};

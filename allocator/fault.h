@@ -9,6 +9,13 @@
 
 struct kms_frame;
 
+/** What happens at a finding: kms_fault.policy. */
+enum kms_policy {
+	KMS_POLICY_REPORT = 0,
+	KMS_POLICY_STOP = 1,
+	KMS_POLICY_PANIC = 2,
+};
+
 /** What somebody noticed; the rest is found out. */
 struct kms_finding {
 	uint32_t kind;   /* enum kms_fault_kind, as far as known */

@@ -132,9 +132,17 @@ void kms_pool_invalidate(struct kms_local *t, struct pool_cache *pool);
 /** pool_cache_reclaim: the same, and slabs that stood empty long enough go. True: pages went. */
 bool kms_pool_reclaim(struct kms_local *t, struct pool_cache *pool);
 
-void kms_pool_set_low(struct kms_local *t, struct pool_cache *pool, uint32_t objects);
-void kms_pool_set_high(struct pool_cache *pool, uint32_t objects);
-void kms_pool_set_limit(struct pool_cache *pool, uint32_t objects, const char *warning,
-			uint32_t warning_s);
+/** A number of objects that a pool is to keep to. */
+struct kms_pool_mark {
+	uint32_t objects;
+	/* of the limit: printed when it is reached, every so many seconds at most; NULL: nothing */
+	const char *warning;
+	uint32_t warning_s;
+};
+
+/** pool_cache_setlowat, _sethiwat and _sethardlimit. */
+typedef void kms_pool_set(struct kms_local *t, struct pool_cache *pool,
+			  const struct kms_pool_mark *mark);
+kms_pool_set kms_pool_set_low, kms_pool_set_high, kms_pool_set_limit;
 
 #endif

@@ -169,41 +169,40 @@ static uint32_t at_least_0(int n)
 	return n < 0 ? 0 : (uint32_t)n;
 }
 
-void pool_cache_setlowat(pool_cache_t pc, int n)
+static void set(pool_cache_t pc, kms_pool_set *fn, const struct kms_pool_mark *mark,
+		const struct kms_request_info *info)
 {
-	struct kms_request_info info = {0};
-	struct kms_local *t;
+	struct kms_local *t = begin(pc, info);
 
-	KMS_CALLER_FRAME(&info.frame);
-	t = begin(pc, &info);
 	if (!t)
 		return;
-	kms_pool_set_low(t, pc, at_least_0(n));
+	fn(t, pc, mark);
 	kms_leave(t);
+}
+
+void pool_cache_setlowat(pool_cache_t pc, int n)
+{
+	const struct kms_pool_mark mark = {.objects = at_least_0(n)};
+	struct kms_request_info info = {0};
+
+	KMS_CALLER_FRAME(&info.frame);
+	set(pc, kms_pool_set_low, &mark, &info);
 }
 
 void pool_cache_sethiwat(pool_cache_t pc, int n)
 {
+	const struct kms_pool_mark mark = {.objects = at_least_0(n)};
 	struct kms_request_info info = {0};
-	struct kms_local *t;
 
 	KMS_CALLER_FRAME(&info.frame);
-	t = begin(pc, &info);
-	if (!t)
-		return;
-	kms_pool_set_high(pc, at_least_0(n));
-	kms_leave(t);
+	set(pc, kms_pool_set_high, &mark, &info);
 }
 
 void pool_cache_sethardlimit(pool_cache_t pc, int n, const char *warning, int rate_s)
 {
+	const struct kms_pool_mark mark = {at_least_0(n), warning, at_least_0(rate_s)};
 	struct kms_request_info info = {0};
-	struct kms_local *t;
 
 	KMS_CALLER_FRAME(&info.frame);
-	t = begin(pc, &info);
-	if (!t)
-		return;
-	kms_pool_set_limit(pc, at_least_0(n), warning, at_least_0(rate_s));
-	kms_leave(t);
+	set(pc, kms_pool_set_limit, &mark, &info);
 }

@@ -266,13 +266,14 @@ bool kms_pool_destroy(struct kms_local *t, struct pool_cache *pool, struct kms_r
 	return true;
 }
 
-void kms_pool_set_low(struct kms_local *t, struct pool_cache *pool, uint32_t objects)
+void kms_pool_set_low(struct kms_local *t, struct pool_cache *pool,
+		      const struct kms_pool_mark *mark)
 {
 	struct kms_cache *cache = pool->cache;
 	struct kms_slab_news news;
 
 	kms_port_lock(&cache->lock);
-	cache->low_blocks = objects;
+	cache->low_blocks = mark->objects;
 	kms_port_unlock(&cache->lock);
 	do {
 		news.n = 0;
@@ -284,23 +285,26 @@ void kms_pool_set_low(struct kms_local *t, struct pool_cache *pool, uint32_t obj
 	} while (news.n == KMS_SLAB_NEWS);
 }
 
-void kms_pool_set_high(struct pool_cache *pool, uint32_t objects)
+void kms_pool_set_high(struct kms_local *t, struct pool_cache *pool,
+		       const struct kms_pool_mark *mark)
 {
 	struct kms_cache *cache = pool->cache;
 	uint32_t in_slab = (cache->slab_pages << KMS_PAGE_SHIFT) / cache->stride_bytes;
 
+	(void)t;
 	kms_port_lock(&cache->lock);
-	cache->high_slabs = objects / in_slab + (objects % in_slab != 0);
+	cache->high_slabs = mark->objects / in_slab + (mark->objects % in_slab != 0);
 	kms_port_unlock(&cache->lock);
 }
 
-void kms_pool_set_limit(struct pool_cache *pool, uint32_t objects, const char *warning,
-			uint32_t warning_s)
+void kms_pool_set_limit(struct kms_local *t, struct pool_cache *pool,
+			const struct kms_pool_mark *mark)
 {
+	(void)t;
 	kms_port_lock(&pool->cache->lock);
-	pool->limit = objects;
-	pool->warning = warning;
-	pool->warning_ns = (uint64_t)warning_s * NS_PER_S;
+	pool->limit = mark->objects;
+	pool->warning = mark->warning;
+	pool->warning_ns = (uint64_t)mark->warning_s * NS_PER_S;
 	pool->warned_ns = 0;
 	kms_port_unlock(&pool->cache->lock);
 }

@@ -246,15 +246,32 @@ static void add_thread(struct kms_buf *out, const struct kms_view_fault *fault)
 		kms_buf_addf(out, " in %s context", kms_level_name(fault->raw.level));
 }
 
+/* What the thread was about to do, and with what. */
+static void add_deed(struct kms_buf *out, const struct kms_fault *raw)
+{
+	static const char *const nouns[] = {"found",   "read of",       "write to",
+					    "free of", "allocation of", "check of"};
+
+	if (!raw->address && raw->access == KMS_ACCESS_FREE) {
+		kms_buf_add_str(out, "free of a null pointer");
+	} else if (raw->address || raw->access != KMS_ACCESS_ALLOC) {
+		kms_buf_addf(out, "%s %s", name_of(nouns, COUNT_OF(nouns), raw->access),
+			     kms_fmt_addr(raw->address).text);
+	} else {
+		/* there is no block yet; not every call says how many bytes were asked for */
+		kms_buf_add_str(out, "allocation");
+		if (raw->argument_bytes || raw->kind == KMS_FAULT_ZERO_SIZE)
+			kms_buf_addf(out, " of %" PRIu64 " byte%s", raw->argument_bytes,
+				     plural(raw->argument_bytes));
+	}
+}
+
 static void add_access(struct kms_buf *out, struct kms_stacks *stacks,
 		       const struct kms_view_fault *fault)
 {
 	const struct kms_fault *raw = &fault->raw;
-	static const char *const nouns[] = {"found",   "read of",       "write to",
-					    "free of", "allocation of", "check of"};
 
-	kms_buf_addf(out, "%s %s", name_of(nouns, COUNT_OF(nouns), raw->access),
-		     kms_fmt_addr(raw->address).text);
+	add_deed(out, raw);
 	add_thread(out, fault);
 	kms_buf_addf(out, ", %s into the run, target %" PRIu32 ":\n", moment(raw->time_ns).text,
 		     fault->target);

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <stdbool.h>
 
+#include "allocator/fault.h"
 #include "allocator/port.h"
 #include "allocator/port/process.h"
 #include "allocator/region.h"
@@ -70,4 +71,8 @@ void kms_port_fault(struct kms_heap *heap, const struct kms_fault *fault)
 	print_stack(heap, "  at\n", fault->stack);
 	print_stack(heap, "  allocated by\n", fault->alloc_stack);
 	print_stack(heap, "  freed by\n", fault->free_stack);
+	if (fault->policy == KMS_POLICY_PANIC)
+		kms_port_print(
+			"  the program ends here: kmem_panic is 2; with KMEM_OPTIONS=panic=0 "
+			"it is told and goes on\n");
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Routes over the fixture: what the contract test cannot see from outside. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -209,6 +210,28 @@ static void hostile_names_leave_no_raw_control_bytes(void **state)
 		assert_null(strchr(out.body, '<'));
 		assert_null(strstr(out.body, "\xe2\x80\xae"));
 		kms_response_deinit(&out);
+	}
+}
+
+static void reports_of_calls_without_a_block_name_no_address(void **state)
+{
+	static const struct {
+		uint32_t kind;
+		const char *words;
+	} rows[] = {
+		{KMS_FAULT_NULL_FREE, "\nfree of a null pointer by thread"},
+		{KMS_FAULT_ZERO_SIZE, "\nallocation of 0 bytes by thread" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char path[64];
+		cJSON *json;
+
+		snprintf(path, sizeof(path), "/api/v1/faults/%" PRIu32, rows[i].kind);
+		json = get(path, 200);
+		assert_non_null(strstr(string(json, "report"), rows[i].words));
+		cJSON_Delete(json);
 	}
 }
 
@@ -424,6 +447,7 @@ int main(void)
 		ROUTE_TEST(unchanged_documents_are_304),
 		ROUTE_TEST(hostile_names_leave_no_raw_control_bytes),
 		ROUTE_TEST(reports_keep_their_lines_and_lose_escapes),
+		ROUTE_TEST(reports_of_calls_without_a_block_name_no_address),
 		ROUTE_TEST(sums_are_over_the_targets_that_live),
 		ROUTE_TEST(target_selects_its_own_numbers),
 		ROUTE_TEST(large_numbers_are_strings),

@@ -253,6 +253,23 @@ def no_memory(checks, workspace):
     checks.equal(rows.stdout, b"1\t0\n", "room elsewhere: everything is traced")
 
 
+TWICE = ("import ctypes; c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; "
+         "c.free.argtypes = [ctypes.c_void_p]; p = c.malloc(24); c.free(p); c.free(p); print('on')")
+
+
+def alone(checks, workspace):
+    """Without a tracer the first damage ends the program, which says how it need not."""
+    for options, status, stdout in (({}, -signal.SIGABRT, b""),
+                                    ({"KMEM_OPTIONS": "panic=0"}, 0, b"on\n")):
+        done = workspace.run([kms.PYTHON, "-c", TWICE],
+                             env={"LD_PRELOAD": str(LIBRARY), **options})
+        checks.equal((done.status, done.stdout), (status, stdout), f"alone {options}")
+        checks.that(done.stderr.startswith(b"kmemscope: double_free"), f"alone {options}: report",
+                    done.stderr)
+        checks.equal(b"KMEM_OPTIONS=panic=0" in done.stderr, not options,
+                     f"alone {options}: the way out")
+
+
 def environments(checks, workspace):
     """No HOME, no environment at all, an environment that the program throws away."""
     done = shell(workspace, 'env -i "$K" run -q -o none.kms -- /bin/echo hi')
@@ -347,9 +364,9 @@ def descriptors(checks, workspace):
         checks.that(int(rows[0][0]) >= 1000, f"closes all {options}: events", rows)
 
 
-PARTS = {"streams": streams, "names": names, "limits": limits, "links": links, "disks": disks, "no_memory": no_memory,
-         "environments": environments, "together": together, "signals": signals,
-         "descriptors": descriptors}
+PARTS = {"streams": streams, "names": names, "limits": limits, "links": links, "disks": disks,
+         "no_memory": no_memory, "alone": alone, "environments": environments,
+         "together": together, "signals": signals, "descriptors": descriptors}
 
 
 def main():
