@@ -234,8 +234,9 @@ struct ddi_umem_map {
 };
 
 /**
- * What devmap_umem_setup(9F) is for: *@map says how to map the buffer of @cookie. The descriptor
- * reaches this buffer and no other.
+ * What devmap_umem_setup(9F) is for: *@map says how to map the buffer of @cookie, at its offset. The
+ * descriptor reaches this buffer and no other, as long as no more are live than a quarter of the
+ * descriptors that the process may have; those beyond share a file.
  *
  * Shape:  @protection: PROT_READ, or PROT_READ | PROT_WRITE: what it can be mapped for
  * Errors: -EINVAL wrong protection, no such cookie (a fault, too); -ENODEV: no descriptor was left

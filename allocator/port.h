@@ -38,23 +38,51 @@ void *kms_port_meta(size_t bytes);
  */
 int kms_port_populate(void *start, size_t bytes);
 
-/** What the port keeps of memory that other address spaces can map. */
-struct kms_shared {
-	int fd; /* -1: not shared */
+/** A file of memory that other address spaces can map. */
+struct kms_shared_file {
+	int fd;
+	bool is_open;
+	bool is_ended; /* nothing more is put into it, and nothing taken out */
 	uint64_t device, inode;
+	uint64_t used_bytes; /* of one for many: where the next piece begins */
+	uint64_t max_bytes;
+	uint32_t live; /* pieces */
+};
+
+enum kms_shared_limits {
+	KMS_SHARED_FILES = 32,
+};
+
+/** The files of a heap; begins as zeros. Guarded by the caller's lock. */
+struct kms_shared_files {
+	uint32_t n_own;                                  /* files of one piece */
+	struct kms_shared_file common[KMS_SHARED_FILES]; /* of many */
+};
+
+/** What the port keeps of a piece of such memory. Stays where it is; begins as zeros. */
+struct kms_shared {
+	struct kms_shared_file *file; /* @own, or a common one; NULL: not shared */
+	struct kms_shared_file own;
+	uint64_t offset;
+	bool is_exported;
 };
 
 /**
  * Lays zeroed memory that can be mapped elsewhere over pages of an opened reservation. Negative
- * where that is not possible: the pages are as they were then.
+ * where that is not possible: the pages are as they were then. Needs the lock of @files.
  */
-int kms_port_share(void *start, size_t bytes, struct kms_shared *shared);
+int kms_port_share(struct kms_shared_files *files, void *start, size_t bytes,
+		   struct kms_shared *shared);
 
-/** Takes it away again: the pages are private and zero. Mappings elsewhere keep what they have. */
-void kms_port_unshare(void *start, size_t bytes, struct kms_shared *shared);
+/**
+ * Takes it away again: the pages are private and zero. Mappings elsewhere keep what they have. Needs
+ * the lock of @files.
+ */
+void kms_port_unshare(struct kms_shared_files *files, void *start, size_t bytes,
+		      struct kms_shared *shared);
 
 /** A way for others to map it: a new descriptor, close-on-exec, the caller's; or a negative error. */
-int kms_port_shared_fd(const struct kms_shared *shared, bool writable);
+int kms_port_shared_fd(struct kms_shared *shared, bool writable);
 
 /** Keeps pages in physical memory; returns for how many bytes from @start the system allowed it. */
 size_t kms_port_pin(void *start, size_t bytes);

@@ -213,10 +213,11 @@ static void umem_begin(struct kms_local *t, struct kms_umems *u, struct kms_umem
 	umem->closed = false;
 	umem->hits = 0;
 	umem->guarded = is_chosen(t->heap, bytes) && kms_port_catch_traps() == 0;
-	umem->shared = (struct kms_shared){.fd = -1};
 	if (!(t->checks & KMS_CHECK_REDZONE))
 		span->checks &= (uint8_t)~KMS_CHECK_REDZONE;
-	(void)kms_port_share(p, bytes, &umem->shared);
+	kms_port_lock(&u->lock);
+	(void)kms_port_share(&u->files, p, bytes, &umem->shared);
+	kms_port_unlock(&u->lock);
 	pin(t->heap, umem);
 	kms_port_lock(&u->lock);
 	umem->state = KMS_UMEM_LIVE;
@@ -404,7 +405,9 @@ void kms_umem_free(struct kms_local *t, const void *cookie, struct kms_request_i
 	kms_large_retire(t, umem->span, info);
 	remember(umem);
 	unpin(t->heap, umem);
-	kms_port_unshare((void *)umem->start, umem->bytes, &umem->shared);
+	kms_port_lock(&u->lock);
+	kms_port_unshare(&u->files, (void *)umem->start, umem->bytes, &umem->shared);
+	kms_port_unlock(&u->lock);
 	umem->closed = false;
 	if (!umem->guarded) {
 		release(t->heap, u, umem);
@@ -423,6 +426,12 @@ uint32_t *kms_umem_lock_word(struct kms_heap *heap)
 	return heap->umems ? &heap->umems->lock : NULL;
 }
 
+void kms_umem_before_fork(struct kms_heap *heap)
+{
+	for (unsigned i = 0; heap->umems && i < KMS_SHARED_FILES; i++)
+		heap->umems->files.common[i].is_ended = true;
+}
+
 void kms_umem_after_fork(struct kms_heap *heap)
 {
 	struct kms_umems *u = heap->umems;
@@ -432,6 +441,7 @@ void kms_umem_after_fork(struct kms_heap *heap)
 	/* as for the guard: a child of a clone that ran no fork handlers */
 	u->lock = 0;
 	u->interrupts = 0;
+	kms_umem_before_fork(heap);
 	heap->slot->locked_short_bytes = 0;
 	for (struct kms_umem *umem = u->live.first; umem; umem = umem->next)
 		pin(heap, umem);

@@ -58,6 +58,7 @@ struct kms_umems {
 	size_t kept_bytes;
 	struct kms_umem_list live, kept, free; /* the longest free is reused first */
 	struct kms_umem_chunk *chunks;
+	struct kms_shared_files files;
 };
 
 /* umem.c: all between kms_enter and kms_leave. */
@@ -78,6 +79,9 @@ bool kms_umem_release_kept(struct kms_local *t, struct kms_umems *u);
 /** The live buffer of a cookie; NULL, after a finding, for anything else. Locks: takes the lock */
 struct kms_umem *kms_umem_find(struct kms_local *t, const void *cookie, uint32_t access,
 			       const struct kms_request_info *info);
+
+/** Before a fork, with the lock held: what comes after it does not go into files that child and parent share. */
+void kms_umem_before_fork(struct kms_heap *heap);
 
 /** In a forked child: the lock is free, and what was locked is locked again as far as allowed. */
 void kms_umem_after_fork(struct kms_heap *heap);

@@ -73,7 +73,7 @@ int ddi_umem_export(ddi_umem_cookie_t cookie, int protection, struct ddi_umem_ma
 	kms_leave(t);
 	if (fd < 0)
 		return fd;
-	*map = (struct ddi_umem_map){.fd = fd, .offset = 0, .bytes = umem->bytes};
+	*map = (struct ddi_umem_map){.fd = fd, .offset = umem->shared.offset, .bytes = umem->bytes};
 	return 0;
 }
 

@@ -143,6 +143,12 @@ static void forked_child(void)
 	kms_attach_forked(&the_heap);
 }
 
+static void fork_prepare(void)
+{
+	kms_process_lock_all();
+	kms_umem_before_fork(&the_heap);
+}
+
 static void fork_child(void)
 {
 	kms_process_unlock_all();
@@ -165,7 +171,7 @@ static void thread_exit(void *value)
 static void start_hooks(void)
 {
 	(void)pthread_key_create(&thread_key, thread_exit);
-	(void)pthread_atfork(kms_process_lock_all, kms_process_unlock_all, fork_child);
+	(void)pthread_atfork(fork_prepare, kms_process_unlock_all, fork_child);
 }
 
 static bool process_start(void)

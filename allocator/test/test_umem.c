@@ -511,7 +511,7 @@ static void a_descriptor_closed_by_the_program_is_not_taken_for_another(void **s
 	struct ddi_umem_map map;
 	ddi_umem_cookie_t cookie;
 	char *p = ddi_umem_alloc(PAGE, DDI_UMEM_SLEEP, &cookie);
-	int number = ((struct kms_umem *)cookie)->shared.fd, fd;
+	int number = ((struct kms_umem *)cookie)->shared.own.fd, fd;
 
 	(void)state;
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
