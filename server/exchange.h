@@ -96,6 +96,13 @@ void kms_problem_at(struct kms_exchange *x, enum kms_problem problem, const char
 void kms_server_refuse(const struct kms_request_in *in, enum kms_problem problem,
 		       const char *detail, struct kms_response *out);
 
+/**
+ * Writes what a GET of @target would answer as member @key: of the same snapshot, whatever has happened since.
+ *
+ * Errors: false: it cannot be had; the problem is then x's own answer.
+ */
+bool kms_exchange_part(struct kms_exchange *x, const char *key, const char *target);
+
 /** Answers with a file of the web page, if the path is one. False: it is none, nothing was done. */
 bool kms_serve_page(struct kms_exchange *x, size_t path_bytes);
 
@@ -111,7 +118,7 @@ bool kms_target_exists(const struct kms_snapshot *snapshot, uint32_t id);
 /* Handlers, one resource per file. */
 kms_handler_fn kms_res_healthz, kms_res_readyz, kms_res_openapi;
 kms_handler_fn kms_res_targets_post, kms_res_target_detach;
-kms_handler_fn kms_res_targets, kms_res_stats;
+kms_handler_fn kms_res_targets, kms_res_stats, kms_res_snapshot;
 kms_handler_fn kms_res_target_stop, kms_res_target_continue;
 kms_handler_fn kms_res_caches, kms_res_cache;
 kms_handler_fn kms_res_guard, kms_res_guard_patch;

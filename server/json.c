@@ -43,6 +43,12 @@ static void close_level(struct kms_json *json, char bracket)
 	json->comma = true;
 }
 
+void kms_json_raw(struct kms_json *json, const char *key, const char *text, size_t n)
+{
+	begin_value(json, key);
+	kms_buf_add(json->out, text, n);
+}
+
 void kms_json_object_begin(struct kms_json *json, const char *key)
 {
 	open_level(json, key, '{');

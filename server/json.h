@@ -43,6 +43,9 @@ void kms_json_double(struct kms_json *json, const char *key, double value);
 void kms_json_bool(struct kms_json *json, const char *key, bool value);
 void kms_json_null(struct kms_json *json, const char *key);
 
+/** A value that is JSON already. */
+void kms_json_raw(struct kms_json *json, const char *key, const char *text, size_t n);
+
 /** Bytes as a string of base64 (RFC 4648, padded). */
 void kms_json_base64(struct kms_json *json, const char *key, const uint8_t *bytes, size_t n);
 

@@ -50,6 +50,7 @@ const struct kms_route kms_routes[] = {
 	POST("/api/v1/targets", 0, kms_res_targets_post),
 	POST("/api/v1/targets/{id}/detach", 0, kms_res_target_detach),
 	GET("/api/v1/stats", TARGET, kms_res_stats),
+	GET("/api/v1/snapshot", TARGET | KMS_PARAM_BIT(KMS_PARAM_LIMIT), kms_res_snapshot),
 	GET("/api/v1/caches", TARGET | PAGE | SUM, kms_res_caches),
 	GET("/api/v1/caches/{name}", TARGET, kms_res_cache),
 	GET("/api/v1/guard", TARGET, kms_res_guard),

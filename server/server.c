@@ -195,6 +195,33 @@ static void dispatch(struct kms_exchange *x)
 		x->route->handle(x);
 }
 
+bool kms_exchange_part(struct kms_exchange *x, const char *key, const char *target)
+{
+	const struct kms_request_in in = {.method = "GET",
+					  .target = target,
+					  .who = x->in->who,
+					  .read_only = x->in->read_only};
+	struct kms_response out = {.status = 200};
+	struct kms_exchange part = {.server = x->server,
+				    .view = x->view,
+				    .in = &in,
+				    .snapshot = x->snapshot,
+				    .stacks = x->stacks,
+				    .out = &out};
+
+	kms_buf_init(&part.body, KMS_RESPONSE_BODY_BYTES);
+	kms_json_init(&part.json, &part.body);
+	dispatch(&part);
+	x->stacks = part.stacks;
+	if (out.status == 200 && kms_buf_status(&part.body) == 0)
+		kms_json_raw(&x->json, key, kms_buf_text(&part.body), part.body.used_bytes);
+	else
+		kms_problem(x, KMS_PROBLEM_INTERNAL, "%s cannot be had: %.200s", target,
+			    kms_buf_text(&part.body));
+	kms_buf_deinit(&part.body);
+	return x->out->status == 200;
+}
+
 /* The ETag is a hash of the body: right even where an answer changes without a new event. */
 static void set_etag(struct kms_exchange *x)
 {

@@ -281,6 +281,20 @@ def guard(checks):
         checks.equal(file_ask(run, "/api/v1/audit")["total"], 4, "the audit in the trace")
 
 
+def check_moment(checks, workspace):
+    """The data of a screen is of one moment, whatever happens meanwhile."""
+    screen = workspace.json("top")
+    moments = {name: (part["snapshot"]["seq"], part["snapshot"]["time_ns"])
+               for name, part in screen.items() if isinstance(part, dict) and "snapshot" in part}
+    checks.equal(sorted(moments), ["caches", "faults", "guard", "leaks", "sites", "stats", "targets"], "top --json: parts")
+    checks.equal(len(set(moments.values())), 1, f"top --json: one moment {moments}")
+    checks.equal(screen["same_moment"], True, "top --json: says so")
+    live = screen["stats"]["live_bytes"]
+    checks.equal(screen["leaks"]["total_bytes"], live, "top --json: leaks add up to live_bytes")
+    checks.equal(sum(row["live_bytes"] for row in screen["sites"]["items"]), live, "top --json: sites do")
+    return moments["stats"]
+
+
 def load(checks):
     """A million live blocks and a program that goes on: lists do not stop the picture."""
     with kms.Workspace("views-load") as workspace:
@@ -296,6 +310,7 @@ def load(checks):
         watcher.start()
         run.child.stdin.write(b"pairs 2000000 64\n")
         run.child.stdin.flush()
+        moments = {check_moment(checks, workspace) for _ in range(5)}
         leak = run.get_when("/api/v1/leaks?limit=1", lambda d: d["total_count"] >= 1000000)["items"][0]
         times = {}
         for question in ["blocks?limit=1000", f"blocks?site={leak['stack_id']}&min_bytes=65&limit=1000", "whatis/0x7fff00000000",
@@ -307,6 +322,7 @@ def load(checks):
         stop.set()
         watcher.join()
         print(f"answers in seconds: {times}; worst lag {worst[0] / 1e6:.3f} s", flush=True)
+        checks.that(len(moments) > 1, "top --json was asked while the program went on", moments)
         checks.that(max(times.values()) < 10, "answers come", times)
         checks.equal(run.get("/api/v1/stats")["snapshot"]["lost"], 0, "nothing is lost")
         checks.equal(run.end(), 0, "the program's end")
