@@ -34,6 +34,7 @@ static void add_suspect(struct kms_text *text, const cJSON *leak, int number,
 	uint64_t count = kms_json_number(leak, "count");
 	const char *words = kms_json_text(kms_json_member(leak, "evidence"), "words");
 	const char *state = kms_json_text(leak, "state");
+	const cJSON *age = kms_json_member(leak, "age_p50_us");
 	int others = cJSON_GetArraySize(kms_json_member(leak, "caches")) - 1;
 
 	kms_text_addf(text, "%*s", how->indent, "");
@@ -58,7 +59,9 @@ static void add_suspect(struct kms_text *text, const cJSON *leak, int number,
 		add_paragraph(text, words, (size_t)how->indent + 3, 100);
 	else
 		kms_text_addf(text, "median age %s\n",
-			      kms_fmt_ns(kms_json_number(leak, "age_p50_us") * 1000).text);
+			      cJSON_IsNumber(age)
+				      ? kms_fmt_ns(kms_json_number(leak, "age_p50_us") * 1000).text
+				      : "-");
 	kms_text_stack(text, kms_json_member(leak, "stack"), how->frames, how->indent + 3);
 }
 

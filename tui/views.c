@@ -101,14 +101,14 @@ static const struct kms_column target_columns[] = {
 };
 
 static const struct kms_column block_columns[] = {
-	{"ADDRESS", "address",       KMS_COLUMN_HEX,     16, 0, false, 'a'},
-	{"SIZE",    "size",          KMS_COLUMN_COUNT,   9,  0, false, 's'},
-	{"AGE",     "age_us",        KMS_COLUMN_AGE,     8,  1, false, 'g'},
-	{"STATE",   "state",         KMS_COLUMN_TEXT,    10, 2, false, 't'},
-	{"CACHE",   "cache",         KMS_COLUMN_TEXT,    12, 2, true,  'c'},
-	{"TARGET",  "target",        KMS_COLUMN_ID,      6,  3, false, 'T'},
-	{"THREAD",  "thread",        KMS_COLUMN_ID,      8,  4, false, 'h'},
-	{"ALLOC/s", "alloc_time_ns", KMS_COLUMN_SECONDS, 13, 5, false, 'w'},
+	{"ADDRESS", "address", KMS_COLUMN_HEX,     16, 0, false, 'a'},
+	{"SIZE",    "size",    KMS_COLUMN_COUNT,   9,  0, false, 's'},
+	{"AGE",     "age_us",  KMS_COLUMN_AGE,     8,  1, false, 'g'},
+	{"STATE",   "state",   KMS_COLUMN_TEXT,    10, 2, false, 't'},
+	{"CACHE",   "cache",   KMS_COLUMN_TEXT,    12, 2, true,  'c'},
+	{"TARGET",  "target",  KMS_COLUMN_ID,      6,  3, false, 'T'},
+	{"THREAD",  "thread",  KMS_COLUMN_ID,      8,  4, false, 'h'},
+	{"ALLOC/s", "time_ns", KMS_COLUMN_SECONDS, 13, 5, false, 'w'},
 };
 
 const struct kms_list_kind kms_tab_lists[KMS_TABS] = {

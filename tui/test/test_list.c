@@ -207,6 +207,39 @@ static void sizes_fit_few_columns(void **state)
 	assert_string_equal(kms_fmt_age(1500000).text, "1.5s");
 }
 
+static void a_time_that_is_not_known_is_a_dash_and_not_zero(void **state)
+{
+	static const struct {
+		const char *row, *age, *time;
+	} cases[] = {
+		{"{\"age_us\": null, \"time_ns\": null}",          "-",    "-"       },
+		{"{}",					     "-",    "-"       },
+		{"{\"age_us\": 0, \"time_ns\": 0}",                "0ns",  "0.000000"},
+		{"{\"age_us\": 1500000, \"time_ns\": 2500000000}", "1.5s", "2.500000"},
+	};
+
+	static const char *const members[] = {"age_us", "time_ns"};
+	struct kms_buf text;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *const want[] = {cases[i].age, cases[i].time};
+		cJSON *row = cJSON_Parse(cases[i].row);
+
+		for (unsigned k = 0; k < 2; k++) {
+			size_t c = 0;
+
+			while (strcmp(kms_list_blocks.columns[c].member, members[k]) != 0)
+				assert_true(++c < kms_list_blocks.n_columns);
+			kms_buf_init(&text, 64);
+			kms_column_text(&kms_list_blocks.columns[c], row, KMS_UNITS_SHORT, &text);
+			assert_string_equal(kms_buf_text(&text), want[k]);
+			kms_buf_deinit(&text);
+		}
+		cJSON_Delete(row);
+	}
+}
+
 static void narrow_lists_drop_columns_and_never_the_first(void **state)
 {
 	cJSON *document = cJSON_Parse(caches);
@@ -249,6 +282,7 @@ int main(void)
 		cmocka_unit_test(the_selection_stays_inside),
 		cmocka_unit_test(search_goes_round),
 		cmocka_unit_test(sizes_fit_few_columns),
+		cmocka_unit_test(a_time_that_is_not_known_is_a_dash_and_not_zero),
 		cmocka_unit_test(narrow_lists_drop_columns_and_never_the_first),
 	};
 
