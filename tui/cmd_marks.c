@@ -2,6 +2,7 @@
 /* Marks and what sites gained between them: mark diff */
 #include "tui/cmd.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,13 +37,24 @@ static const char *mark_of(const char *word, const char *end)
 	return strcmp(word, end) == 0 ? NULL : word;
 }
 
+/* Of two arguments: is the second a source, and no mark? A session's name might be either: then it is a mark. */
+static bool is_source(const char *arg)
+{
+	size_t n = strlen(arg);
+
+	return strchr(arg, '/') || (n > 4 && strcmp(arg + n - 4, ".kms") == 0);
+}
+
 int kms_cmd_diff(struct kms_cli *cli, void *values, char **args, int n_args)
 {
 	const struct kms_view_values *v = values;
+	int n_marks = n_args < 2 || (n_args == 2 && is_source(args[1])) ? 1 : 2;
 	char limit[24], target[24];
 	const char *pairs[] = {
-		"a",      mark_of(args[0], "begin"),        "b",     mark_of(args[1], "now"),
-		"target", kms_opt_text(&v->target, target), "limit", kms_opt_text(&v->limit, limit),
+		"a",      mark_of(args[0], "begin"),
+		"b",      n_marks > 1 ? mark_of(args[1], "now") : NULL,
+		"target", kms_opt_text(&v->target, target),
+		"limit",  kms_opt_text(&v->limit, limit),
 		NULL,
 	};
 	char *request = kms_view_target("/api/v1/diff", pairs);
@@ -53,7 +65,7 @@ int kms_cmd_diff(struct kms_cli *cli, void *values, char **args, int n_args)
 		kms_cli_error(cli, "the names are too long");
 		return KMS_EXIT_USAGE;
 	}
-	status = kms_view_open(cli, args + 2, n_args - 2, &client);
+	status = kms_view_open(cli, args + n_marks, n_args - n_marks, &client);
 	if (!status) {
 		status = kms_view_ask(cli, v, client,
 				      &(struct kms_view_request){.method = "GET",

@@ -89,7 +89,7 @@ static const char source_help[] =
 
 static const char diff_help[] =
 	"A and B are marks, by number or name (see `kmemscope mark`); A may be the word begin, B the\n"
-	"word now. Without SESSION or FILE: the only live session, else the newest *.kms here.\n";
+	"word now, and is now if it is left out. Without SESSION or FILE: the only live session, else the newest *.kms here.\n";
 
 /* A view that takes other arguments before its source. */
 #define VIEW_OF(name, summary, arguments, n, help, options, function)                              \
@@ -119,29 +119,31 @@ const struct kms_command *const kms_commands[] = {
 	VIEW("targets", "processes of the run", list_options, kms_cmd_targets),
 	VIEW("sites", "where live memory was allocated", site_options, kms_cmd_sites),
 	VIEW("events", "single allocations, frees and checks", event_options, kms_cmd_events),
-	&(const struct kms_command){"stacks",  "the frames of a stack id",               "ID [SESSION|FILE.kms]",
-				    source_help,									1, 2, false, KMS_EXIT_USAGE, plain_options,
-				    sizeof(struct kms_view_values),																 kms_cmd_stacks},
+	&(const struct kms_command){"stacks",  "the frames of a stack id",                              "ID [SESSION|FILE.kms]",
+				    source_help,											    1, 2, false, KMS_EXIT_USAGE, plain_options,
+				    sizeof(struct kms_view_values),																		       kms_cmd_stacks},
 	VIEW_OF("whatis", "the block that an address lies in, or lay in", "ADDR [SESSION|FILE.kms]",
 		1, source_help, target_options, kms_cmd_whatis),
 	VIEW_OF("history", "every owner that an address had", "ADDR [SESSION|FILE.kms]", 1,
 		source_help, history_options, kms_cmd_history),
 	VIEW_OF("mark", "mark this moment of a live session", "NAME [SESSION]", 1, source_help,
 		plain_options, kms_cmd_mark),
-	VIEW_OF("diff", "what each site gained between two marks", "A B [SESSION|FILE.kms]", 2,
-		diff_help, history_options, kms_cmd_diff),
+	&(const struct kms_command){"diff",    "what each site gained between two marks, or since one",
+				    "A [B] [SESSION|FILE.kms]",								  diff_help, 1, 3, false,
+				    KMS_EXIT_USAGE,														      history_options, sizeof(struct kms_view_values),
+				    kms_cmd_diff																							},
 	&kms_command_sql,
 	&kms_command_daemon,
 	&kms_command_db,
 	&kms_command_demo,
-	&(const struct kms_command){"status",  "live sessions and what each traces",     "",                      NULL, 0, 0,
-				    false,											   KMS_EXIT_USAGE, plain_options,
-				    sizeof(struct kms_view_values),																 kms_cmd_status},
-	&(const struct kms_command){"version", "version, library, features",             "",                      NULL, 0, 0, false,
-				    KMS_EXIT_USAGE,												  plain_options, sizeof(struct kms_view_values),
-				    kms_cmd_version																			       },
-	&(const struct kms_command){"help",    "this list, or the options of a command", "[COMMAND]",
-				    NULL,									       0, 1, false, KMS_EXIT_USAGE, no_options,    0,                              kms_cmd_help  },
+	&(const struct kms_command){"status",  "live sessions and what each traces",                    "",                      NULL,      0, 0,
+				    false,													       KMS_EXIT_USAGE, plain_options,
+				    sizeof(struct kms_view_values),																		       kms_cmd_status},
+	&(const struct kms_command){"version", "version, library, features",                            "",                      NULL,      0, 0, false,
+				    KMS_EXIT_USAGE,														      plain_options,   sizeof(struct kms_view_values),
+				    kms_cmd_version																						     },
+	&(const struct kms_command){"help",    "this list, or the options of a command",                "[COMMAND]",
+				    NULL,												   0, 1, false, KMS_EXIT_USAGE, no_options,      0,                              kms_cmd_help  },
 	LATER("report"),
 	LATER("export"),
 	LATER("replay"),

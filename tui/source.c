@@ -99,12 +99,15 @@ void kms_sessions_deinit(struct kms_sessions *sessions)
 	memset(sessions, 0, sizeof(*sessions));
 }
 
-/* Whether a session goes by this name: its own, or the pid at its end. */
+/* Whether a session goes by this name: its own, the program's before the pid, or the pid. */
 static bool session_is(const struct kms_source *session, const char *arg)
 {
 	const char *dot = strrchr(session->name, '.');
+	size_t n = strlen(arg);
 
-	return strcmp(session->name, arg) == 0 || (dot && strcmp(dot + 1, arg) == 0);
+	return strcmp(session->name, arg) == 0 ||
+	       (dot && (strcmp(dot + 1, arg) == 0 || ((size_t)(dot - session->name) == n &&
+						      memcmp(session->name, arg, n) == 0)));
 }
 
 static bool ends_with(const char *text, const char *ending)
@@ -178,16 +181,23 @@ static int pick_newest_file(struct kms_source *source, struct kms_err *err)
 			   "`kmemscope run -- PROGRAM` makes both");
 }
 
-static int several(const struct kms_sessions *sessions, struct kms_err *err)
+/* @arg: what they all go by; NULL: nothing was said. */
+static int several(const struct kms_sessions *sessions, const char *arg, struct kms_err *err)
 {
 	char names[160] = "";
-	size_t used = 0;
+	size_t used = 0, n = 0;
 
-	for (size_t i = 0; i < sessions->n && used < sizeof(names); i++)
-		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
-					 sessions->item[i].name);
-	return kms_err_set(err, -EEXIST, "%zu sessions are live; name one: %s%s", sessions->n,
-			   names, used >= sizeof(names) ? "..." : "");
+	for (size_t i = 0; i < sessions->n; i++) {
+		if (arg && !session_is(&sessions->item[i], arg))
+			continue;
+		if (used < sizeof(names))
+			used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+						 n ? ", " : "", sessions->item[i].name);
+		n++;
+	}
+	return kms_err_set(err, -EEXIST, "%zu sessions are live%s%s; name one: %s%s", n,
+			   arg ? " by the name " : "", arg ? arg : "", names,
+			   used >= sizeof(names) ? "..." : "");
 }
 
 static int unknown(const struct kms_sessions *sessions, const char *arg, struct kms_err *err)
@@ -208,22 +218,46 @@ static int unknown(const struct kms_sessions *sessions, const char *arg, struct 
 			   arg);
 }
 
-/* Picks among live sessions; -ENOENT with nothing in err: none was meant. */
-static int pick_session(const struct kms_sessions *sessions, const char *arg,
-			struct kms_source *source, struct kms_err *err)
+/* The session that is meant, the last of *n that may be; a whole name is no other's. */
+static const struct kms_source *find_session(const struct kms_sessions *sessions, const char *arg,
+					     size_t *n)
 {
 	const struct kms_source *found = NULL;
 
+	*n = 0;
 	for (size_t i = 0; i < sessions->n; i++) {
-		if (arg && !session_is(&sessions->item[i], arg))
+		const struct kms_source *session = &sessions->item[i];
+
+		if (arg && !session_is(session, arg))
 			continue;
-		if (found)
-			return several(sessions, err);
-		found = &sessions->item[i];
+		found = session;
+		(*n)++;
+		if (arg && strcmp(session->name, arg) == 0) {
+			*n = 1;
+			break;
+		}
 	}
-	if (!found)
+	return found;
+}
+
+/*
+ * Picks among live sessions, and where none is called @arg takes it for a file: a program lies in its
+ * folder by the same name as its session. -ENOENT with nothing in err: none was meant.
+ */
+static int pick_session(const struct kms_sessions *sessions, const char *arg,
+			struct kms_source *source, struct kms_err *err)
+{
+	size_t n;
+	const struct kms_source *found = find_session(sessions, arg, &n);
+
+	if (n > 1)
+		return several(sessions, arg, err);
+	if (found)
+		*source = *found;
+	else if (arg && access(arg, F_OK) == 0)
+		return pick_path(arg, source, err);
+	else
 		return arg ? unknown(sessions, arg, err) : -ENOENT;
-	*source = *found;
 	return 0;
 }
 
@@ -296,16 +330,18 @@ int kms_source_pick(const struct kms_hooks *hooks, const char *arg, struct kms_s
 		    struct kms_err *err)
 {
 	struct kms_sessions sessions;
-	struct stat st;
 	int ret;
 
 	memset(source, 0, sizeof(*source));
 	if (arg && strncmp(arg, url_scheme, sizeof(url_scheme) - 1) == 0)
 		return pick_url(arg, source, err);
-	if (arg && (strchr(arg, '/') || ends_with(arg, file_ending) || stat(arg, &st) == 0))
+	if (arg && (strchr(arg, '/') || ends_with(arg, file_ending)))
 		return pick_path(arg, source, err);
 	ret = kms_sessions_list(hooks, &sessions, err);
-	if (ret == 0)
+	if (ret < 0 && arg && access(arg, F_OK) == 0) {
+		kms_err_clear(err); /* no sessions, but a file */
+		ret = pick_path(arg, source, err);
+	} else if (ret == 0)
 		ret = pick_session(&sessions, arg, source, err);
 	kms_sessions_deinit(&sessions);
 	if (ret == -ENOENT && !arg)

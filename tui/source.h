@@ -53,7 +53,8 @@ int kms_source_daemon(const struct kms_hooks *hooks, struct kms_source *source,
 /**
  * Finds what the user means.
  *
- * @arg: a path of a file or socket, or the name of a session, or its pid. NULL: the only live
+ * @arg: a path of a file or socket, or the name of a session, or a part of that: the program or the pid. What has no / and
+ * does not end in .kms is a session first, and a file if there is none of that name. NULL: the only live
  * session; without one, the newest *.kms in the current folder. Or http://HOST:PORT, with the token, or
  * the path of the file that has it, in KMEMSCOPE_TOKEN.
  *

@@ -26,7 +26,8 @@ done
 refused 2 '"xyz" is no address; addresses are hexadecimal' whatis xyz
 refused 2 '"0x" is no address' history 0x
 refused 2 'needs' whatis
-refused 2 'needs' diff a
+refused 2 'needs' diff
+refused 2 'does not take' diff 1 now run.kms more
 refused 1 'there is no mark nothing; /api/v1/marks lists them' diff begin nothing
 refused 1 'finished trace; marks can be set while it runs' mark here run.kms
 

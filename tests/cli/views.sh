@@ -28,6 +28,8 @@ shows '0x7f3c00040080 had 40 owners, newest first' history 7f3c00040081
 shows '37 more: --limit N shows them' history --limit 3 7f3c00040081
 shows '+504 B in -18 blocks from start (1.0 s) to now' diff 1 now
 shows 'from the begin to start (3.0 s)' diff begin start
+shows '+504 B in -18 blocks from start (1.0 s) to now' diff 1
+shows '+504 B in -18 blocks from start (1.0 s) to now' diff 1 run.kms
 run caches
 grep -Eq '^malloc-48 +48 +3009 ' out || fail "caches: sums over the targets"
 run caches --target 2
@@ -85,6 +87,10 @@ shows 'leak suspects' leaks
 serve app.4242
 shows '"finished":false' stats --json
 shows '"finished":false' stats --json 4242
+shows '"finished":false' stats --json app
+echo 'a program, not a trace' >app # lies in the folder by the name of its session
+shows '"finished":false' stats --json app
+refused 1 'not a kmemscope trace' stats --json ./app
 shows '"finished":false' stats --json app.4242
 shows '"finished":false' stats --json "$XDG_RUNTIME_DIR/kmemscope/app.4242/api.sock"
 shows '"finished":true' stats --json run.kms
@@ -105,6 +111,10 @@ run status
 [ "$(wc -l <out)" = 3 ] || fail "status: $(cat out)"
 run events --format ndjson --limit 2500 other.77
 [ "$(wc -l <out)" = 2500 ] || fail "events of a session: $(wc -l <out) lines"
+serve app.77
+refused 1 '2 sessions are live by the name app; name one: app.4242, app.77' stats app
+refused 1 '2 sessions are live by the name 77; name one: app.77, other.77' stats 77
+unserve
 unserve
 unserve
 for _ in $(seq 1000); do
