@@ -2,6 +2,7 @@
 #include "tracer/db.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 static const struct {
@@ -37,6 +38,22 @@ int kms_db_errno(int rc)
 	return -EIO;
 }
 
+static bool is_corrupt(int rc)
+{
+	return (rc & 0xff) == SQLITE_CORRUPT;
+}
+
+const char *kms_db_words(sqlite3 *db, int rc)
+{
+	const char *words =
+		db && sqlite3_errcode(db) != SQLITE_OK ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+
+	/* our own tables may have said which part it is */
+	return is_corrupt(rc) && strcmp(words, sqlite3_errstr(SQLITE_CORRUPT)) == 0
+		       ? "the trace is damaged; use another copy of it"
+		       : words;
+}
+
 int kms_db_err(struct kms_err *err, sqlite3 *db, int rc, const char *what)
 {
 	int code = kms_db_errno(rc);
@@ -45,9 +62,9 @@ int kms_db_err(struct kms_err *err, sqlite3 *db, int rc, const char *what)
 	/* The system's word is more exact where it was a system call that failed. */
 	if (system && ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_IOERR))
 		return kms_err_sys(err, -system, what, NULL);
-	return kms_err_set(err, code, "%s: %s", what,
-			   db && sqlite3_errcode(db) != SQLITE_OK ? sqlite3_errmsg(db)
-								  : sqlite3_errstr(rc));
+	if (is_corrupt(rc)) /* it is all the same what was tried */
+		return kms_err_set(err, code, "%s", kms_db_words(db, rc));
+	return kms_err_set(err, code, "%s: %s", what, kms_db_words(db, rc));
 }
 
 int kms_db_exec(sqlite3 *db, const char *sql, struct kms_err *err)

@@ -46,6 +46,9 @@ struct kms_value {
 /** The errno, negative, that stands for an SQLite result. 0 for OK, ROW and DONE. */
 int kms_db_errno(int rc);
 
+/** What went wrong, for people: SQLite's words, but for a damaged page, of which it says nothing more. Borrowed. */
+const char *kms_db_words(sqlite3 *db, int rc);
+
 /** Records a failure of @db: "<what>: <SQLite's message>"; returns the negative errno. */
 int kms_db_err(struct kms_err *err, sqlite3 *db, int rc, const char *what);
 

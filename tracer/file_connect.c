@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/fmt.h"
 #include "tracer/db.h"
 #include "tracer/trace_lock.h"
 #include "tracer/vtab.h"
@@ -15,6 +16,10 @@ enum {
 	BUSY_MS = 2000,
 	URI_BYTES = 3 * 4096 + 64,
 	LENGTH_MAX = 256 << 20, /* of one value; chunks are a few hundred KiB */
+	/* of SQLite's file format */
+	HEAD_BYTES = 100,
+	HEAD_PAGE_BYTES = 16, /* where the size of a page stands, big-endian; 1 is 64 KiB */
+	HEAD_PAGES = 28,      /* and how many there are */
 };
 
 /*
@@ -82,6 +87,49 @@ static int use(sqlite3 *db, struct kms_err *err)
 	return rc == SQLITE_OK ? 0 : kms_db_err(err, db, rc, "cannot open trace");
 }
 
+static uint64_t be(const uint8_t *bytes, size_t n)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < n; i++)
+		value = value << 8 | bytes[i];
+	return value;
+}
+
+/*
+ * How long the file is, and how long its first page says that it should be; false: it does not say. Through
+ * SQLite's own descriptor, because of the locks.
+ */
+static bool file_sizes(sqlite3 *db, uint64_t *is_bytes, uint64_t *should_bytes)
+{
+	uint8_t head[HEAD_BYTES] = {0};
+	sqlite3_file *file = NULL;
+	sqlite3_int64 bytes = 0;
+	uint64_t page_bytes;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+	    !file || !file->pMethods || file->pMethods->xFileSize(file, &bytes) != SQLITE_OK)
+		return false;
+	(void)file->pMethods->xRead(file, head, sizeof(head), 0); /* what is not there stays 0 */
+	page_bytes = be(head + HEAD_PAGE_BYTES, 2);
+	*is_bytes = (uint64_t)bytes;
+	*should_bytes = be(head + HEAD_PAGES, 4) * (page_bytes == 1 ? 65536 : page_bytes);
+	return true;
+}
+
+/* Pages that are missing are the usual damage: a copy that did not come to its end. */
+static int say_damage(sqlite3 *db, struct kms_err *err)
+{
+	uint64_t is_bytes, should_bytes;
+
+	if (!file_sizes(db, &is_bytes, &should_bytes) || is_bytes >= should_bytes)
+		return -EBADMSG; /* as it was said */
+	return kms_err_set(err, -EBADMSG,
+			   "the trace is cut short, %s of %s bytes are here: copy it again, whole; "
+			   "what is here cannot be read without the rest",
+			   kms_fmt_count(is_bytes).text, kms_fmt_count(should_bytes).text);
+}
+
 static int try_open(const char *name, int flags, sqlite3 **out, struct kms_err *err)
 {
 	sqlite3 *db = NULL;
@@ -91,6 +139,8 @@ static int try_open(const char *name, int flags, sqlite3 **out, struct kms_err *
 		result = use(db, err);
 	if (result == -EBADMSG && sqlite3_errcode(db) == SQLITE_NOTADB)
 		result = kms_err_set(err, -EINVAL, "not a kmemscope trace");
+	if (result == -EBADMSG && (sqlite3_errcode(db) & 0xff) == SQLITE_CORRUPT)
+		result = say_damage(db, err);
 	if (result < 0)
 		(void)sqlite3_close(db); /* no statement is left */
 	else

@@ -133,7 +133,7 @@ static int run_rows(sqlite3 *db, sqlite3_stmt *stmt, struct columns *c,
 	if (rc == SQLITE_DONE)
 		return 0;
 	/* SQLite's words alone: they are about the query */
-	return kms_err_set(err, kms_db_errno(rc), "%s", sqlite3_errmsg(db));
+	return kms_err_set(err, kms_db_errno(rc), "%s", kms_db_words(db, rc));
 }
 
 static int run_statement(sqlite3 *db, sqlite3_stmt *stmt, const struct kms_query_sink *sink,
@@ -163,7 +163,7 @@ static int run_all(sqlite3 *db, const char *query, const struct kms_query_sink *
 			result = kms_err_set(err, -EACCES, "a trace can only be read: %s",
 					     sqlite3_errmsg(db));
 		else if (rc != SQLITE_OK)
-			result = kms_err_set(err, kms_db_errno(rc), "%s", sqlite3_errmsg(db));
+			result = kms_err_set(err, kms_db_errno(rc), "%s", kms_db_words(db, rc));
 		else if (stmt) /* not a comment */
 			result = run_statement(db, stmt, sink, err);
 		(void)sqlite3_finalize(stmt); /* says again what step said */
@@ -183,6 +183,8 @@ int kms_file_sql(const char *path, const char *query, const struct kms_query_sin
 		result = kms_err_set(err, -ENOMEM, "out of memory");
 	if (!result)
 		result = run_all(db, query, sink, err);
+	if (result == -EBADMSG) /* it is about the file, not the query */
+		kms_err_subject(err, path);
 	(void)sqlite3_close(db); /* no statement is left */
 	return result;
 }

@@ -121,6 +121,29 @@ static void what_is_no_trace_is_refused(void **state)
 	expect_not_opened(-EPROTO, "newer");
 }
 
+/* In words of ours: how much is here, or that it is damaged; never what SQLite calls it. */
+static void a_cut_trace_says_how_much_of_it_is_here(void **state)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_file *file = NULL;
+	struct stat st;
+
+	(void)state;
+	make_small();
+	assert_int_equal(stat(TRACE, &st), 0);
+	for (unsigned part = 7; part > 0; part--) {
+		assert_int_equal(truncate(TRACE, st.st_size * part / 8 + part), 0);
+		expect_not_opened(-EBADMSG, "cut short");
+		expect_not_opened(-EBADMSG, "copy it again");
+	}
+	assert_int_equal(truncate(TRACE, 100), 0);
+	expect_not_opened(-EBADMSG, "cut short, 100 of ");
+	/* as long as it was, and nothing behind its first page */
+	assert_int_equal(truncate(TRACE, st.st_size), 0);
+	assert_int_equal(kms_file_open(TRACE, &file, &err), -EBADMSG);
+	assert_string_equal(err.text, "the trace is damaged; use another copy of it");
+}
+
 static void damaged_rows_are_named(void **state)
 {
 	static const struct {
@@ -220,6 +243,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_is_no_trace_is_refused, clean, clean),
+		cmocka_unit_test_setup_teardown(a_cut_trace_says_how_much_of_it_is_here, clean,
+						clean),
 		cmocka_unit_test_setup_teardown(damaged_rows_are_named, clean, clean),
 		cmocka_unit_test_setup_teardown(random_damage_never_crashes, clean, clean),
 	};
