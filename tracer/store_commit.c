@@ -10,7 +10,8 @@ struct totals {
 	uint64_t produced, stored, lost;
 };
 
-static struct totals sum_rings(const struct kms_store *store)
+/* Events of threads that got no ring are in no ring's figures. */
+static struct totals sum_events(const struct kms_store *store)
 {
 	struct totals t = {0};
 
@@ -20,6 +21,12 @@ static struct totals sum_rings(const struct kms_store *store)
 		t.produced += store_ring_produced(r);
 		t.lost += r->prior_lost + r->lost;
 		t.stored += r->stored;
+	}
+	for (size_t i = 0; i < store->n_targets; i++) {
+		uint64_t unringed = store->slot[i] ? store->slot[i]->slot.lost_unringed : 0;
+
+		t.produced += unringed;
+		t.lost += unringed;
 	}
 	return t;
 }
@@ -34,7 +41,7 @@ static int64_t wall_ns(void)
 
 static int write_meta(struct kms_store *store, bool finished)
 {
-	struct totals t = sum_rings(store);
+	struct totals t = sum_events(store);
 
 	const struct {
 		const char *key;
@@ -114,7 +121,7 @@ static void update_figures(struct kms_store *store)
 
 	if (kms_db_int(store->db, "PRAGMA page_count", &pages, NULL) == 0)
 		atomic_store(&store->db_bytes, (uint64_t)pages * KMS_STORE_PAGE_BYTES);
-	atomic_store(&store->stored, sum_rings(store).stored);
+	atomic_store(&store->stored, sum_events(store).stored);
 }
 
 static int exec(struct kms_store *store, const char *sql)
