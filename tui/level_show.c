@@ -78,8 +78,13 @@ void kms_show_site_page(struct kms_text *text, const struct kms_level *level, co
 
 void kms_show_leak_page(struct kms_text *text, const struct kms_level *level, const cJSON *document)
 {
+	const cJSON *age = kms_json_member(level->row, "age_p50_us");
+
 	(void)document;
 	kms_show_leak(text, level->row, &no_values);
+	kms_text_addf(
+		text, "\n%s allocations so far; median age %s\n", count(level->row, "allocs").text,
+		cJSON_IsNumber(age) ? kms_fmt_age(number(level->row, "age_p50_us")).text : "-");
 	kms_text_style(text, KMS_STYLE_DIM, "\nEnter: its live blocks\n");
 }
 

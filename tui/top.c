@@ -85,6 +85,7 @@ void kms_top_reload(struct kms_top *top)
 {
 	(void)kms_list_load(&top->list[top->tab], json_of(top, tab_documents[top->tab]));
 	kms_top_refresh_pane(top);
+	kms_top_refresh_level(top);
 }
 
 /* With several targets, caches and sites of one name are one row until somebody splits them. */

@@ -48,6 +48,15 @@ struct kms_level_kind {
 	void (*path)(const cJSON *row, char path[KMS_FEED_PATH_BYTES]);
 	/** Where Enter leads from here; NULL: nowhere. */
 	const struct kms_level_kind *next;
+	/** What it means that its row is in the view's list no more; NULL: a fact, which stays true. */
+	const char *gone;
+};
+
+/** What has become of the row that a page is about. */
+enum kms_level_fate {
+	KMS_LEVEL_LISTED,
+	KMS_LEVEL_UNLISTED, /* the list does not go that far, or its filter leaves it out */
+	KMS_LEVEL_GONE,
 };
 
 /** A page or list above a view. */
@@ -55,7 +64,10 @@ struct kms_level {
 	const struct kms_level_kind *kind;
 	char title[96];
 	char path[KMS_FEED_PATH_BYTES];
-	cJSON *row; /* copy of the row it is about; owned */
+	cJSON *row; /* copy of the row it is about, as it was last listed; owned */
+	char key[KMS_LIST_KEY_BYTES]; /* of that row in the view's list */
+	uint64_t row_time_ns;         /* of the run, when it was last listed; 0 not known */
+	enum kms_level_fate fate;
 	const struct kms_doc *doc;
 	struct kms_list list;
 	struct kms_page page;
@@ -172,6 +184,12 @@ void kms_top_enter(struct kms_top *top);
 
 /** The level that a row of a view leads to. */
 const struct kms_level_kind *kms_tab_level(enum kms_tab tab);
+
+/** Brings the page above a view up to date with the view's list. */
+void kms_top_refresh_level(struct kms_top *top);
+
+/** Writes what a page's reader must know of its row's fate; nothing while it is listed. */
+void kms_level_show_fate(struct kms_text *text, const struct kms_level *level);
 
 /** Makes a level's page or list from its row and document. */
 void kms_level_fill(struct kms_level *level);

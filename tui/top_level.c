@@ -89,23 +89,36 @@ static void history_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 	make_path(path, "/api/v1/history/", address, "", row);
 }
 
-const struct kms_level_kind kms_level_history = {"History", NULL, kms_show_history_page,
-						 history_path, NULL};
-const struct kms_level_kind kms_level_blocks = {"Blocks", &kms_list_blocks, NULL, blocks_path,
-						&kms_level_history};
-const struct kms_level_kind kms_level_cache = {"Cache", NULL, kms_show_cache_page, slabs_path,
-					       NULL};
-const struct kms_level_kind kms_level_site = {"Site", NULL, kms_show_site_page, NULL,
-					      &kms_level_blocks};
-const struct kms_level_kind kms_level_leak = {"Leak", NULL, kms_show_leak_page, NULL,
-					      &kms_level_blocks};
-const struct kms_level_kind kms_level_guard = {"Guard", NULL, kms_show_guard_page, NULL, NULL};
-const struct kms_level_kind kms_level_fault = {"Fault", NULL, kms_show_fault_page, fault_path,
-					       &kms_level_history};
-const struct kms_level_kind kms_level_event = {"Event", NULL, kms_show_event_page, stack_path,
-					       &kms_level_history};
-const struct kms_level_kind kms_level_targets = {"Targets", &kms_list_targets, NULL, NULL, NULL};
-const struct kms_level_kind kms_level_help = {"Keys", NULL, kms_show_help_page, NULL, NULL};
+const struct kms_level_kind kms_level_history = {
+	.name = "History", .show = kms_show_history_page, .path = history_path};
+const struct kms_level_kind kms_level_blocks = {.name = "Blocks",
+						.list = &kms_list_blocks,
+						.path = blocks_path,
+						.next = &kms_level_history};
+const struct kms_level_kind kms_level_cache = {.name = "Cache",
+					       .show = kms_show_cache_page,
+					       .path = slabs_path,
+					       .gone = "there is no such cache now"};
+const struct kms_level_kind kms_level_site = {.name = "Site",
+					      .show = kms_show_site_page,
+					      .next = &kms_level_blocks,
+					      .gone = "no block from here lives now"};
+const struct kms_level_kind kms_level_leak = {.name = "Leak",
+					      .show = kms_show_leak_page,
+					      .next = &kms_level_blocks,
+					      .gone = "no block from here lives now"};
+const struct kms_level_kind kms_level_guard = {
+	.name = "Guard", .show = kms_show_guard_page, .gone = "the target has no guard now"};
+const struct kms_level_kind kms_level_fault = {.name = "Fault",
+					       .show = kms_show_fault_page,
+					       .path = fault_path,
+					       .next = &kms_level_history};
+const struct kms_level_kind kms_level_event = {.name = "Event",
+					       .show = kms_show_event_page,
+					       .path = stack_path,
+					       .next = &kms_level_history};
+const struct kms_level_kind kms_level_targets = {.name = "Targets", .list = &kms_list_targets};
+const struct kms_level_kind kms_level_help = {.name = "Keys", .show = kms_show_help_page};
 
 void kms_level_deinit(struct kms_level *level)
 {
@@ -127,6 +140,7 @@ void kms_level_fill(struct kms_level *level)
 		return;
 	}
 	kms_page_text(&text);
+	kms_level_show_fate(&text, level);
 	level->kind->show(&text, level, document);
 	if (level->doc && !document) {
 		kms_text_addf(&text, "\n");
@@ -165,6 +179,9 @@ void kms_top_push(struct kms_top *top, const struct kms_level_kind *kind, const 
 		return;
 	}
 	open_level(&top->level[top->n_levels++], kind, row);
+	if (row && top->n_levels == 1)
+		kms_list_key(top->list[top->tab].kind, row, top->level[0].key);
+	kms_top_refresh_level(top);
 	if (kind == &kms_level_targets && top->doc[KMS_FEED_TARGETS])
 		(void)kms_list_load(&kms_top_level(top)->list, top->doc[KMS_FEED_TARGETS]->json);
 }

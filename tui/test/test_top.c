@@ -303,6 +303,68 @@ static void each_view_begins_with_its_first_columns(void **state)
 	kms_top_deinit(&top);
 }
 
+static const char *page_of(struct kms_top *top)
+{
+	return kms_buf_text(&kms_top_level(top)->page.text);
+}
+
+static void a_page_has_the_figures_of_the_moment_and_says_when_its_row_is_gone(void **state)
+{
+	static const char row[] =
+		"{\"snapshot\":{\"time_ns\":61000000000},\"total\":%d,\"items\":[%s]}";
+	static const char grown[] =
+		"{\"id\":\"ab\",\"target\":1,\"bytes\":4096,\"count\":77,\"stack_id\":77}";
+	static const char other[] =
+		"{\"id\":\"ab\",\"target\":2,\"bytes\":1,\"count\":1,\"stack_id\":77}";
+	char text[400];
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_LEAKS, leaks);
+	key(&top, '3');
+	key(&top, KMS_KEY_ENTER);
+	assert_non_null(strstr(page_of(&top), "10 B"));
+	snprintf(text, sizeof(text), row, 1, grown);
+	give(&top, KMS_FEED_LEAKS, text);
+	assert_non_null(strstr(page_of(&top), "4.0 KiB"));
+	assert_non_null(strstr(page_of(&top), "77 block"));
+	assert_null(strstr(page_of(&top), "GONE"));
+	snprintf(text, sizeof(text), row, 1, other); /* the same leak of another target */
+	give(&top, KMS_FEED_LEAKS, text);
+	assert_non_null(strstr(page_of(&top), "GONE"));
+	assert_non_null(strstr(page_of(&top), "so at +00:01:01"));
+	assert_non_null(strstr(page_of(&top), "77 block"));
+	snprintf(text, sizeof(text), row, 999, other); /* it may be among those not sent */
+	give(&top, KMS_FEED_LEAKS, text);
+	assert_null(strstr(page_of(&top), "GONE"));
+	assert_non_null(strstr(page_of(&top), "no longer among the rows"));
+	snprintf(text, sizeof(text), row, 1, grown);
+	give(&top, KMS_FEED_LEAKS, text);
+	assert_null(strstr(page_of(&top), "so at"));
+	kms_top_deinit(&top);
+}
+
+static void a_filter_does_not_take_a_page_s_row_away(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_LEAKS, leaks);
+	key(&top, '3');
+	type(&top, "\\count<5");
+	key(&top, KMS_KEY_ENTER);
+	key(&top, KMS_KEY_ENTER);
+	assert_int_equal(top.n_levels, 1);
+	give(&top, KMS_FEED_LEAKS,
+	     "{\"total\":1,\"items\":[{\"id\":\"ab\",\"target\":1,\"count\":9,\"stack_id\":77}]}");
+	assert_int_equal(top.list[KMS_TAB_LEAKS].n_rows, 0);
+	assert_non_null(strstr(page_of(&top), "9 block"));
+	assert_int_equal(top.level[0].fate, KMS_LEVEL_LISTED);
+	kms_top_deinit(&top);
+}
+
 static void pasted_text_is_no_row_of_commands(void **state)
 {
 	struct kms_top top;
@@ -390,6 +452,9 @@ int main(void)
 		cmocka_unit_test(the_cursor_does_not_hide_that_a_row_stands_out),
 		cmocka_unit_test(what_is_not_known_is_not_0),
 		cmocka_unit_test(each_view_begins_with_its_first_columns),
+		cmocka_unit_test(
+			a_page_has_the_figures_of_the_moment_and_says_when_its_row_is_gone),
+		cmocka_unit_test(a_filter_does_not_take_a_page_s_row_away),
 		cmocka_unit_test(pasted_text_is_no_row_of_commands),
 		cmocka_unit_test(what_is_shown_is_what_is_asked_for),
 		cmocka_unit_test(names_are_encoded_in_paths),
