@@ -42,8 +42,24 @@ static void write_stop(struct kms_json *json, const struct kms_view_target *targ
 	kms_json_object_end(json);
 }
 
-static void write_target(struct kms_exchange *x, const struct kms_view_target *target)
+/* null: this source does not keep it by target */
+static void write_live(struct kms_json *json, const struct kms_view_stats *stats)
 {
+	if (stats) {
+		kms_json_u64(json, "live_bytes", stats->live_bytes);
+		kms_json_u64(json, "live_objects", stats->live_objects);
+		kms_json_u64(json, "peak_bytes", stats->peak_bytes);
+		return;
+	}
+	kms_json_null(json, "live_bytes");
+	kms_json_null(json, "live_objects");
+	kms_json_null(json, "peak_bytes");
+}
+
+static void write_target(struct kms_exchange *x, size_t index)
+{
+	const struct kms_snapshot *s = x->snapshot;
+	const struct kms_view_target *target = &s->target[index];
 	struct kms_json *json = &x->json;
 
 	kms_json_object_begin(json, NULL);
@@ -61,7 +77,8 @@ static void write_target(struct kms_exchange *x, const struct kms_view_target *t
 	else
 		kms_json_null(json, "parent");
 	kms_json_string(json, "command", target->command);
-	kms_json_string(json, "file", target->file ? target->file : x->snapshot->file);
+	kms_json_string(json, "file", target->file ? target->file : s->file);
+	write_live(json, s->target_stats ? &s->target_stats[index] : NULL);
 	kms_json_object_end(json);
 }
 
@@ -79,7 +96,7 @@ void kms_res_targets(struct kms_exchange *x)
 		more = sent == x->query.limit;
 		if (more)
 			break;
-		write_target(x, &s->target[i]);
+		write_target(x, i);
 		key[0] = s->target[i].id;
 		sent++;
 	}

@@ -97,17 +97,29 @@ static void add_rings(const struct kms_snapshot *snapshot, uint32_t target,
 	}
 }
 
+const struct kms_view_stats *kms_stats_of(const struct kms_snapshot *snapshot, uint32_t target)
+{
+	for (size_t i = 0; snapshot->target_stats && i < snapshot->n_targets; i++)
+		if (snapshot->target[i].id == target)
+			return &snapshot->target_stats[i];
+	return NULL;
+}
+
 void kms_sum_stats(const struct kms_snapshot *snapshot, uint32_t target,
 		   struct kms_view_stats *stats, bool *peak_known)
 {
+	const struct kms_view_stats *own = kms_stats_of(snapshot, target);
 	const struct kms_view_cache *cache;
 
 	*stats = snapshot->stats;
 	*peak_known = true;
 	if (!target || (snapshot->n_targets == 1 && snapshot->target[0].id == target))
 		return;
-	/* What belongs to the tracer or to all rings together stays: lag, file, fill, waits. */
-	*peak_known = false;
+	/* What belongs to the tracer stays: lag, file, cost. */
+	*peak_known = own != NULL;
+	stats->ring_fill = own ? own->ring_fill : 0;
+	stats->waits = own ? own->waits : 0;
+	stats->waited_ns = own ? own->waited_ns : 0;
 	stats->live_bytes = stats->live_objects = stats->peak_bytes = 0;
 	stats->allocs = stats->frees = stats->failed = 0;
 	stats->alloc_rate = stats->free_rate = stats->faults = 0;
@@ -126,6 +138,8 @@ void kms_sum_stats(const struct kms_snapshot *snapshot, uint32_t target,
 	}
 	for (size_t i = 0; i < snapshot->n_faults; i++)
 		stats->faults += snapshot->fault[i].target == target;
+	if (own)
+		stats->peak_bytes = max_u64(own->peak_bytes, stats->live_bytes);
 	add_rings(snapshot, target, stats);
 }
 

@@ -33,10 +33,13 @@ void kms_sum_guard(const struct kms_snapshot *snapshot, uint32_t target, struct 
 /** Adds the figures of a cache row to @sum, whose name and target stay; utilization anew. */
 void kms_sum_cache(struct kms_view_cache *sum, const struct kms_view_cache *row);
 
+/** A target's own statistics; NULL: the snapshot has none of it. */
+const struct kms_view_stats *kms_stats_of(const struct kms_snapshot *snapshot, uint32_t target);
+
 /**
  * The statistics of one target, from the rows that name it; 0: those of the run.
  *
- * @peak_known is false where the run has several targets: a peak of one of them is not in a snapshot.
+ * @peak_known is false for one of several targets in a snapshot without target_stats.
  */
 void kms_sum_stats(const struct kms_snapshot *snapshot, uint32_t target,
 		   struct kms_view_stats *stats, bool *peak_known);

@@ -98,8 +98,8 @@ const struct kms_doc *kms_feed_take(struct kms_feed *feed, enum kms_feed_documen
 /** NULL is allowed. */
 void kms_doc_release(const struct kms_doc *doc);
 
-/** A line for the db prompt; answers come in order. -EBUSY: too many wait. */
-int kms_feed_line(struct kms_feed *feed, const char *line);
+/** A line for the db prompt, about @target (0 all); answers come in order. -EBUSY: too many wait. */
+int kms_feed_send(struct kms_feed *feed, const char *line, uint32_t target);
 
 /** The next answer to a line; false: none. */
 bool kms_feed_output(struct kms_feed *feed, struct kms_feed_output *output);

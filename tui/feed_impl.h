@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "tui/client.h"
 #include "tui/feed.h"
@@ -23,6 +24,12 @@ struct kms_feed_slot {
 };
 
 struct kms_feed;
+
+/** A line of the prompt that waits. */
+struct kms_feed_line {
+	char *text;
+	uint32_t target; /* it is about; 0 all */
+};
 
 /** A thread that asks, with a connection of its own: the slow answers hold up only each other. */
 struct kms_feed_worker {
@@ -53,7 +60,7 @@ struct kms_feed {
 	struct kms_feed_want want;
 	unsigned wanted; /* counts kms_feed_want() */
 	unsigned stale;  /* counts what makes every answer out of date */
-	char *line[KMS_FEED_LINES];
+	struct kms_feed_line line[KMS_FEED_LINES];
 	unsigned n_lines;
 	struct kms_feed_output output[KMS_FEED_LINES];
 	unsigned n_outputs;
@@ -62,6 +69,51 @@ struct kms_feed {
 	char file[PATH_MAX];       /* where the trace of the session is */
 	uint64_t snapshot_time_ns; /* of the last answer */
 };
+
+/** The lock of what two threads see. */
+static inline void kms_feed_lock(struct kms_feed *feed)
+{
+	(void)pthread_mutex_lock(&feed->lock); /* plain, never locked twice */
+}
+
+static inline void kms_feed_unlock(struct kms_feed *feed)
+{
+	(void)pthread_mutex_unlock(&feed->lock);
+}
+
+/** There is something new. */
+static inline void kms_feed_wake(struct kms_feed *feed)
+{
+	const uint64_t one = 1;
+
+	/* full: it is readable already */
+	if (write(feed->event_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* feed_work.c */
+
+/** A worker's thread. @arg is the worker. */
+void *kms_feed_thread(void *arg);
+
+/** All documents of a worker are to be asked for again. */
+void kms_feed_unsettle(const struct kms_feed_worker *worker);
+
+/* feed_ask.c */
+
+/** The path that a document has now; false: none, there is nothing to ask. */
+bool kms_feed_path(const struct kms_feed_want *want, enum kms_feed_document document,
+		   char path[KMS_FEED_PATH_BYTES]);
+
+/** Asks for a document and hands the answer out. Locks: blocks, without the lock */
+void kms_feed_ask(struct kms_feed_worker *worker, enum kms_feed_document document);
+
+/* feed_line.c */
+
+/** Asks a line and hands the answer out. Owner: takes the text. Locks: blocks, without the lock */
+void kms_feed_ask_line(struct kms_feed_worker *worker, struct kms_feed_line *line);
+
+/* feed_events.c */
 
 /**
  * The newest events of a source: about KMS_FEED_EVENT_ROWS of them, as the API's document.

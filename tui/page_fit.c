@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "tui/screen.h"
 
 enum {
@@ -26,37 +25,6 @@ enum {
 struct frame {
 	const char *function, *place, *rest, *end;
 };
-
-static int columns_of(const char *text, size_t bytes)
-{
-	char copy[LINE_BYTES];
-
-	if (bytes >= sizeof(copy))
-		return LINE_BYTES;
-	memcpy(copy, text, bytes);
-	copy[bytes] = '\0';
-	return kms_screen_columns(copy);
-}
-
-/* As much of a text as fits into @columns, and "~" if that is not all. */
-static void add_cut(struct kms_buf *out, const char *text, size_t bytes, int columns)
-{
-	size_t at = 0;
-	size_t n;
-	uint32_t c;
-
-	if (columns_of(text, bytes) <= columns) {
-		kms_buf_add(out, text, bytes);
-		return;
-	}
-	for (; at < bytes; at += n) {
-		n = kms_utf8_decode(text + at, bytes - at, &c);
-		if (columns_of(text, at + n) > columns - 1)
-			break;
-	}
-	kms_buf_add(out, text, at);
-	kms_buf_add_char(out, '~');
-}
 
 static bool read_frame(const char *line, size_t bytes, struct frame *frame)
 {
@@ -86,13 +54,13 @@ static void add_place(struct kms_buf *out, const struct frame *frame, int column
 	const char *at = frame->place;
 	const char *slash;
 
-	if (columns_of(at, (size_t)(frame->rest - at)) <= columns) {
+	if (kms_screen_columns_of(at, (size_t)(frame->rest - at)) <= columns) {
 		kms_buf_add(out, at, (size_t)(frame->rest - at));
 		return;
 	}
 	while ((slash = memchr(at + 1, '/', (size_t)(frame->rest - at - 1)))) {
 		at = slash;
-		if (1 + columns_of(at, (size_t)(frame->rest - at)) <= columns)
+		if (1 + kms_screen_columns_of(at, (size_t)(frame->rest - at)) <= columns)
 			break;
 	}
 	if (at > frame->place)
@@ -105,15 +73,15 @@ static void add_frame(struct kms_buf *out, const struct frame *frame, int column
 {
 	size_t function_bytes = (size_t)(frame->place - 2 - frame->function);
 	size_t rest_bytes = (size_t)(frame->end - frame->rest);
-	int function = columns_of(frame->function, function_bytes);
+	int function = kms_screen_columns_of(frame->function, function_bytes);
 	struct kms_buf place;
 
-	columns -= 2 + columns_of(frame->rest, rest_bytes);
+	columns -= 2 + kms_screen_columns_of(frame->rest, rest_bytes);
 	kms_buf_init(&place, LINE_BYTES);
 	add_place(&place, frame, columns - function);
 	columns -= kms_screen_columns(kms_buf_text(&place));
-	add_cut(out, frame->function, function_bytes,
-		columns < FUNCTION_LEAST ? FUNCTION_LEAST : columns);
+	kms_screen_cut(out, frame->function, function_bytes,
+		       columns < FUNCTION_LEAST ? FUNCTION_LEAST : columns);
 	kms_buf_addf(out, " (%s", kms_buf_text(&place));
 	kms_buf_add(out, frame->rest, rest_bytes);
 	kms_buf_deinit(&place);
@@ -127,11 +95,11 @@ static void fit_frame(struct kms_buf *out, const char *line, const struct frame 
 	kms_buf_init(&fitted, LINE_BYTES);
 	kms_buf_add(&fitted, line, head_bytes);
 	if (frame->rest)
-		add_frame(&fitted, frame, width - columns_of(line, head_bytes));
+		add_frame(&fitted, frame, width - kms_screen_columns_of(line, head_bytes));
 	else
 		kms_buf_add(&fitted, frame->function, (size_t)(frame->end - frame->function));
 	/* where file and line alone are too wide, their end is missing */
-	add_cut(out, kms_buf_text(&fitted), fitted.used_bytes, width);
+	kms_screen_cut(out, kms_buf_text(&fitted), fitted.used_bytes, width);
 	kms_buf_add_char(out, '\n');
 	kms_buf_deinit(&fitted);
 }
@@ -198,7 +166,8 @@ bool kms_page_fit(struct kms_buf *out, const char *line, size_t bytes, int width
 {
 	struct frame frame;
 
-	if (bytes >= LINE_BYTES || memchr(line, '\x1b', bytes) || columns_of(line, bytes) <= width)
+	if (bytes >= LINE_BYTES || memchr(line, '\x1b', bytes) ||
+	    kms_screen_columns_of(line, bytes) <= width)
 		return false;
 	if (first_byte(line, bytes))
 		fit_dump(out, line, bytes, width);

@@ -163,17 +163,42 @@ int kms_screen_print(struct kms_screen *screen, int x, int y, int width, uint8_t
 	return used;
 }
 
-int kms_screen_columns(const char *text)
+int kms_screen_columns_of(const char *text, size_t bytes)
 {
-	size_t n = strlen(text);
 	int used = 0;
 	uint32_t c;
 
-	for (size_t i = 0; i < n;) {
-		i += kms_utf8_decode(text + i, n - i, &c);
+	for (size_t i = 0; i < bytes;) {
+		i += kms_utf8_decode(text + i, bytes - i, &c);
 		used += shape(NULL, &c);
 	}
 	return used;
+}
+
+int kms_screen_columns(const char *text)
+{
+	return kms_screen_columns_of(text, strlen(text));
+}
+
+void kms_screen_cut(struct kms_buf *out, const char *text, size_t bytes, int columns)
+{
+	size_t at = 0;
+	size_t n;
+	int used = 0;
+	uint32_t c;
+
+	if (kms_screen_columns_of(text, bytes) <= columns) {
+		kms_buf_add(out, text, bytes);
+		return;
+	}
+	for (; at < bytes; at += n) {
+		n = kms_utf8_decode(text + at, bytes - at, &c);
+		used += shape(NULL, &c);
+		if (used > columns - 1)
+			break;
+	}
+	kms_buf_add(out, text, at);
+	kms_buf_add_char(out, '~');
 }
 
 void kms_screen_field(struct kms_screen *screen, struct kms_strip strip, uint8_t ink, bool right,

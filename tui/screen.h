@@ -93,6 +93,10 @@ void kms_screen_mark(struct kms_screen *screen, int x, int y, int width, uint8_t
 
 /** Columns that a text takes. */
 int kms_screen_columns(const char *text);
+int kms_screen_columns_of(const char *text, size_t bytes);
+
+/** Adds as much of a text as fits into @columns, the last of which is "~" if that is not all. */
+void kms_screen_cut(struct kms_buf *out, const char *text, size_t bytes, int columns);
 
 /** The cell at x, y, which must lie on the screen. */
 const struct kms_cell *kms_screen_at(const struct kms_screen *screen, int x, int y);

@@ -88,15 +88,6 @@ void kms_top_reload(struct kms_top *top)
 	kms_top_refresh_level(top);
 }
 
-/* With several targets, caches and sites of one name are one row until somebody splits them. */
-static void group_at_first(struct kms_top *top)
-{
-	if (top->grouped_once || kms_json_number(json_of(top, KMS_FEED_TARGETS), "total") < 2)
-		return;
-	top->grouped_once = true;
-	top->list[KMS_TAB_SLABS].grouping = KMS_GROUP_MERGED;
-}
-
 static void add_moment(struct kms_top *top)
 {
 	const cJSON *stats = json_of(top, KMS_FEED_STATS);
@@ -124,6 +115,8 @@ void kms_top_take(struct kms_top *top, enum kms_feed_document document, const st
 	if (!stays && (top->frozen || (!doc->json && top->doc[document] &&
 				       document != KMS_FEED_PAGE && document != KMS_FEED_PANE)))
 		stays = true;
+	if (!stays && !kms_top_is_meant(top, document, doc))
+		stays = true;
 	if (stays) {
 		kms_doc_release(doc);
 		return;
@@ -135,7 +128,7 @@ void kms_top_take(struct kms_top *top, enum kms_feed_document document, const st
 	if (document == KMS_FEED_TIMELINE)
 		kms_graph_timeline(&top->graph, doc->json);
 	if (document == KMS_FEED_TARGETS)
-		group_at_first(top);
+		kms_top_group(top);
 	if (document == KMS_FEED_PAGE)
 		give_level(kms_top_level(top), doc);
 	if (document == KMS_FEED_PANE)
@@ -224,10 +217,11 @@ void kms_top_want(const struct kms_top *top, struct kms_feed_want *want)
 	memset(want, 0, sizeof(*want));
 	want->target = top->target;
 	want->interval_ms = top->options.interval_ms;
-	want->sum = top->list[KMS_TAB_SLABS].grouping == KMS_GROUP_MERGED;
+	want->sum = !top->target && top->list[KMS_TAB_SLABS].grouping == KMS_GROUP_MERGED;
 	want_document(want, KMS_FEED_STATS);
 	want_document(want, KMS_FEED_TARGETS);
-	want_document(want, KMS_FEED_TIMELINE);
+	if (!top->target)
+		want_document(want, KMS_FEED_TIMELINE);
 	if (top->tab != KMS_TAB_LEAKS)
 		want_document(want, KMS_FEED_SUSPECTS);
 	want_document(want, tab_documents[top->tab]);

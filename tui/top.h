@@ -121,7 +121,7 @@ struct kms_top {
 	enum kms_units units;
 	uint32_t target; /* 0 all */
 	bool frozen;
-	bool grouped_once; /* lists were grouped because there are several targets */
+	bool grouped; /* caches were merged because there are several targets; m may have split them */
 	enum kms_mode mode;
 	struct kms_line line;
 	struct kms_line_history *history; /* of the prompt; borrowed, may be NULL */
@@ -184,6 +184,16 @@ void kms_top_enter(struct kms_top *top);
 
 /** The level that a row of a view leads to. */
 const struct kms_level_kind *kms_tab_level(enum kms_tab tab);
+
+/** Shows one target, 0 all; what is shown of others goes away until there is something of it. */
+void kms_top_choose_target(struct kms_top *top, uint32_t target);
+
+/** Whether an answer is of the target that is shown. */
+bool kms_top_is_meant(const struct kms_top *top, enum kms_feed_document document,
+		      const struct kms_doc *doc);
+
+/** Merges caches of several targets at first, and never those of one. */
+void kms_top_group(struct kms_top *top);
 
 /** Brings the page above a view up to date with the view's list. */
 void kms_top_refresh_level(struct kms_top *top);

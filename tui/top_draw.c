@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The whole screen put together. See top.h. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tui/top.h"
@@ -184,10 +185,14 @@ static void draw_log(struct kms_top *top, struct kms_screen *screen, int y)
 {
 	const struct kms_page_look look = {0, y + 1, screen->width, screen->height - y - 2};
 
+	char of[32] = "";
+
+	if (top->target)
+		snprintf(of, sizeof(of), " of target %" PRIu32, top->target);
 	kms_screen_fill(screen, 0, y, screen->width, KMS_INK_BAR, ' ');
 	kms_screen_print(
 		screen, 0, y, screen->width, KMS_INK_BAR,
-		"db> prompt%s   Esc: leave  Tab: complete  PgUp PgDn: scroll  help: commands",
+		"db> prompt%s%s   Esc: leave  Tab: complete  PgUp PgDn: scroll  help: commands", of,
 		top->waiting ? ", asking" : "");
 	kms_page_draw(&top->log_page, screen, &look);
 }

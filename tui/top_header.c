@@ -9,6 +9,7 @@
 
 enum {
 	CLOCK_COLUMNS = 8,
+	NAME_LEAST = 3,
 	TEXT_BYTES = 256,
 };
 
@@ -17,17 +18,20 @@ static const cJSON *json_of(const struct kms_top *top, enum kms_feed_document do
 	return top->doc[document] ? top->doc[document]->json : NULL;
 }
 
-/* The first of the targets that are shown, and how many there are. */
+/* The one that is shown, or the first that runs, or the first; and how many there are. */
 static const cJSON *shown_target(const struct kms_top *top, uint64_t *total)
 {
 	const cJSON *targets = json_of(top, KMS_FEED_TARGETS);
 	const cJSON *item = kms_json_first(kms_json_member(targets, "items"));
 
+	const cJSON *first = item;
+
 	*total = kms_json_number(targets, "total");
-	for (; top->target && item; item = item->next)
-		if (kms_json_number(item, "id") == top->target)
-			break;
-	return item;
+	for (; item; item = item->next)
+		if (top->target ? kms_json_number(item, "id") == top->target
+				: strcmp(kms_json_text(item, "state"), "running") == 0)
+			return item;
+	return top->target ? NULL : first;
 }
 
 /* How many of the targets that are shown are in a state. */
@@ -75,22 +79,47 @@ static const char *state_word(const struct kms_top *top, bool *urgent)
 	return snapshot ? "LIVE" : "WAIT";
 }
 
-static void add_name(const struct kms_top *top, struct kms_buf *name)
+/* "name/pid target 2" or "name/pid +3" in a width: the name gives way. */
+static void identity_text(const struct kms_top *top, char *text, size_t bytes, int columns)
 {
+	char pid[64] = "";
 	uint64_t total;
 	const cJSON *target = shown_target(top, &total);
+	struct kms_buf name;
+	int left;
 
 	if (!target) {
-		kms_buf_add_str(name, top->target ? "target gone" : "-");
+		snprintf(text, bytes, top->target ? "target %" PRIu32 " is not there" : "-",
+			 top->target);
 		return;
 	}
-	kms_buf_add_str(name, kms_json_text(target, "name"));
-	if (kms_json_number(target, "pid"))
-		kms_buf_addf(name, "/%" PRIu64, kms_json_number(target, "pid"));
+	left = snprintf(pid, sizeof(pid), "/%" PRIu64, kms_json_number(target, "pid"));
+	if (!kms_json_number(target, "pid"))
+		left = 0;
 	if (total > 1 && !top->target)
-		kms_buf_addf(name, " +%" PRIu64, total - 1);
+		snprintf(pid + left, sizeof(pid) - (size_t)left, " +%" PRIu64, total - 1);
 	else if (total > 1)
-		kms_buf_addf(name, " target %" PRIu32, top->target);
+		snprintf(pid + left, sizeof(pid) - (size_t)left, " target %" PRIu32, top->target);
+	else
+		pid[left] = '\0';
+	left = columns - (int)strlen(pid);
+	kms_buf_init(&name, TEXT_BYTES);
+	kms_screen_cut(&name, kms_json_text(target, "name"), strlen(kms_json_text(target, "name")),
+		       left > NAME_LEAST ? left : NAME_LEAST);
+	snprintf(text, bytes, "%s%s", kms_buf_text(&name), pid);
+	kms_buf_deinit(&name);
+}
+
+/* What the file's size is in the first line: of all targets, so not beside the figures of one. */
+static struct kms_fmt file_text(const struct kms_top *top, const cJSON *stats)
+{
+	struct kms_fmt size = kms_fmt_size(
+		kms_json_number(kms_json_member(stats, "tracer"), "db_bytes"), KMS_UNITS_SHORT);
+	struct kms_fmt text = {""};
+
+	if (!top->target)
+		snprintf(text.text, sizeof(text.text), "   db %.20s", size.text);
+	return text;
 }
 
 /* The wall clock of the data: "12:00:01". */
@@ -118,32 +147,28 @@ static void draw_identity(struct kms_top *top, struct kms_screen *screen)
 	uint64_t lost = kms_json_number(ring, "lost");
 	uint64_t seconds = kms_json_number(snapshot, "time_ns") / 1000000000;
 	char figures[TEXT_BYTES];
+	char name[TEXT_BYTES + 64];
 	char when[16];
-	struct kms_buf name;
 	bool urgent;
 	const char *word = state_word(top, &urgent);
 	int width = screen->width;
 	int x;
 
 	snprintf(figures, sizeof(figures),
-		 "  %s%s   ring %.0f%%  lost %s   db %s  +%02" PRIu64 ":%02" PRIu64 ":%02" PRIu64,
+		 "  %s%s   ring %.0f%%  lost %s%s  +%02" PRIu64 ":%02" PRIu64 ":%02" PRIu64,
 		 lost && !urgent ? "LOST" : word, lost && urgent ? " LOST" : "",
 		 100 * kms_json_fraction(ring, "fill"), kms_fmt_rate(lost).text,
-		 kms_fmt_size(kms_json_number(kms_json_member(stats, "tracer"), "db_bytes"),
-			      KMS_UNITS_SHORT)
-			 .text,
-		 seconds / 3600, seconds / 60 % 60, seconds % 60);
-	kms_buf_init(&name, TEXT_BYTES);
-	add_name(top, &name);
+		 file_text(top, stats).text, seconds / 3600, seconds / 60 % 60, seconds % 60);
 	x = kms_screen_put(screen, 0, 0, width, KMS_INK_HEAD, "kmemscope ");
+	identity_text(top, name, sizeof(name),
+		      width - x - (int)strlen(figures) - CLOCK_COLUMNS - 1);
 	x += kms_screen_put(screen, x, 0, width - x - (int)strlen(figures) - CLOCK_COLUMNS - 1,
-			    KMS_INK_HEAD, kms_buf_text(&name));
+			    KMS_INK_HEAD, name);
 	kms_screen_put(screen, x, 0, width - x, lost ? KMS_INK_BAD : KMS_INK_PLAIN, figures);
 	clock_text(top, snapshot, when);
 	kms_screen_put(screen, width - CLOCK_COLUMNS, 0, CLOCK_COLUMNS, KMS_INK_DIM, when);
 	if (urgent || lost)
 		kms_screen_mark(screen, 0, 0, width, KMS_INK_REVERSE);
-	kms_buf_deinit(&name);
 }
 
 /* Of the document that is kept up to date: the list in its view, elsewhere its totals alone. */
@@ -189,6 +214,12 @@ static void draw_figures(struct kms_top *top, struct kms_screen *screen)
 	int n;
 	int x;
 
+	if (!stats) {
+		kms_screen_put(screen, 0, 1, width, KMS_INK_DIM,
+			       top->doc[KMS_FEED_STATS] ? top->doc[KMS_FEED_STATS]->error
+							: "waiting for data");
+		return;
+	}
 	x = kms_screen_print(screen, 0, 1, width, KMS_INK_PLAIN,
 			     "live %s  peak %s  alloc %s/s  free %s/s",
 			     size_of(top, stats, "live_bytes").text,

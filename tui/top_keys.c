@@ -96,9 +96,13 @@ static void act_previous_tab(struct kms_top *top)
 	show_tab(top, ((int)top->tab + KMS_TABS - 1) % KMS_TABS);
 }
 
+/* One step back: from a page, then from one target to all. */
 static void act_back(struct kms_top *top)
 {
-	kms_top_pop(top);
+	if (top->n_levels)
+		kms_top_pop(top);
+	else if (top->target)
+		kms_top_choose_target(top, 0);
 }
 
 static void act_quit(struct kms_top *top)
@@ -319,12 +323,13 @@ static void act_faster(struct kms_top *top)
 
 static void act_targets(struct kms_top *top)
 {
-	if (top->target) {
-		top->target = 0;
-		kms_top_say(top, "all targets are shown");
-		return;
-	}
-	kms_top_push(top, &kms_level_targets, NULL);
+	if (!top->n_levels || kms_top_level(top)->kind != &kms_level_targets)
+		kms_top_push(top, &kms_level_targets, NULL);
+}
+
+static void act_all_targets(struct kms_top *top)
+{
+	kms_top_choose_target(top, 0);
 }
 
 static void act_history(struct kms_top *top)
@@ -365,45 +370,48 @@ static const struct binding {
 	const char *shown, *help;
 	void (*act)(struct kms_top *top);
 } bindings[] = {
-	{{'?', KMS_KEY_F1},                  "? F1",          "this page",						   act_help         },
-	{{'q', KMS_KEY_F1 + 9},              "q F10",         "back; from a view: quit",                                     act_quit         },
-	{{'Q'},			      "Q Ctrl-C",      "quit",							act_quit_now     },
-	{{KMS_KEY_ESC, KMS_KEY_BACKSPACE},   "Esc Backspace", "back",                                                        act_back         },
-	{{KMS_KEY_ENTER},                    "Enter",         "the selected row in full, one level down",                    kms_top_enter    },
-	{{KMS_KEY_UP, 'k', KMS_CTRL('p')},   "Up k",          "row or line up",                                              act_up           },
-	{{KMS_KEY_DOWN, 'j', KMS_CTRL('n')}, "Down j",        "row or line down",                                            act_down         },
-	{{KMS_KEY_PAGE_UP, KMS_CTRL('b')},   "PgUp Ctrl-B",   "page up",                                                     act_page_up      },
-	{{KMS_KEY_PAGE_DOWN, KMS_CTRL('f')}, "PgDn Ctrl-F",   "page down",                                                   act_page_down    },
-	{{KMS_KEY_HOME, 'g'},                "Home g",        "first row",                                                   act_first        },
-	{{KMS_KEY_END, 'G'},                 "End G",         "last row; in Events: stay with the newest",                   act_last         },
-	{{KMS_KEY_LEFT, 'h'},                "Left h",        "columns to the left",                                         act_left         },
-	{{KMS_KEY_RIGHT, 'l'},               "Right l",       "columns to the right",                                        act_right        },
-	{{KMS_KEY_TAB},                      "Tab 1..6",      "next view, or the view of that number",                       act_next_tab     },
-	{{KMS_KEY_BACK_TAB},                 "Shift-Tab",     "previous view",                                               act_previous_tab },
-	{{'/', KMS_KEY_F1 + 2},              "/ F3",          "search while typing",                                         act_search       },
-	{{'n'},			      "n",             "next that was searched for",                                  act_find_next    },
-	{{'N'},			      "N",             "previous that was searched for",                              act_find_previous},
+	{{'?', KMS_KEY_F1},                  "? F1",        "this page",						   act_help         },
+	{{'q', KMS_KEY_F1 + 9},              "q F10",       "back; from a view: quit",                                     act_quit         },
+	{{'Q'},			      "Q Ctrl-C",    "quit",							act_quit_now     },
+	{{KMS_KEY_ESC, KMS_KEY_BACKSPACE},
+	 "Esc Backspace",				   "back; from a view of one target: to all",
+	 act_back															   },
+	{{KMS_KEY_ENTER},                    "Enter",       "the selected row in full, one level down",                    kms_top_enter    },
+	{{KMS_KEY_UP, 'k', KMS_CTRL('p')},   "Up k",        "row or line up",                                              act_up           },
+	{{KMS_KEY_DOWN, 'j', KMS_CTRL('n')}, "Down j",      "row or line down",                                            act_down         },
+	{{KMS_KEY_PAGE_UP, KMS_CTRL('b')},   "PgUp Ctrl-B", "page up",                                                     act_page_up      },
+	{{KMS_KEY_PAGE_DOWN, KMS_CTRL('f')}, "PgDn Ctrl-F", "page down",                                                   act_page_down    },
+	{{KMS_KEY_HOME, 'g'},                "Home g",      "first row",                                                   act_first        },
+	{{KMS_KEY_END, 'G'},                 "End G",       "last row; in Events: stay with the newest",                   act_last         },
+	{{KMS_KEY_LEFT, 'h'},                "Left h",      "columns to the left",                                         act_left         },
+	{{KMS_KEY_RIGHT, 'l'},               "Right l",     "columns to the right",                                        act_right        },
+	{{KMS_KEY_TAB},                      "Tab 1..6",    "next view, or the view of that number",                       act_next_tab     },
+	{{KMS_KEY_BACK_TAB},                 "Shift-Tab",   "previous view",                                               act_previous_tab },
+	{{'/', KMS_KEY_F1 + 2},              "/ F3",        "search while typing",                                         act_search       },
+	{{'n'},			      "n",           "next that was searched for",                                  act_find_next    },
+	{{'N'},			      "N",           "previous that was searched for",                              act_find_previous},
 	{{'\\', KMS_KEY_F1 + 3},
-	 "\\ F4",					     "filter: words, a|b, !not, cache:kmem site:fs size>4K age>5s",
-	 act_filter															   },
-	{{'s', KMS_KEY_F1 + 5},              "s F6",          "menu: sort by",                                               act_sort         },
-	{{'>', '.'},			 ">",             "sort by the next column",                                     act_sort_next    },
-	{{'<', ','},			 "<",             "sort by the previous column",                                 act_sort_previous},
-	{{'I'},			      "I",             "turn the order round",                                        act_invert       },
-	{{'t', KMS_KEY_F1 + 4},              "t F5",          "tree: rows below what they have in common",                   act_tree         },
-	{{'m'},			      "m",             "merge rows of one name or site, or split them by target",     act_merge        },
-	{{'T'},			      "T",             "choose a target; again: all",                                 act_targets      },
-	{{'F'},			      "F",             "the selection follows its row when the order changes",        act_follow       },
-	{{'Z', 'P'},			 "Z P",           "freeze the picture; recording goes on",                       act_freeze       },
-	{{'b'},			      "b",             "units of sizes: short, bytes, pages",                         act_units        },
-	{{'+', '='},			 "+",             "longer interval; in Guard: set the depth",                    act_slower       },
-	{{'-'},			      "-",             "shorter interval",					    act_faster       },
-	{{'x'},			      "x",             "history of the row's address",                                act_history      },
-	{{':', KMS_KEY_F1 + 8},              ": F9",          "the db> prompt",                                              act_prompt       },
-	{{KMS_KEY_F1 + 6},                   "F7",            "mark this moment (db> mark NAME)",                            act_snapshot     },
-	{{KMS_KEY_F1 + 7},                   "F8",            "what grew since a mark (db> diff)",                           act_diff         },
-	{{KMS_KEY_F1 + 1},                   "F2",            "options",						     act_options      },
-	{{KMS_CTRL('l')},                    "Ctrl-L",        "draw anew",						   act_redraw       },
+	 "\\ F4",					   "filter: words, a|b, !not, cache:kmem site:fs size>4K age>5s",
+	 act_filter															 },
+	{{'s', KMS_KEY_F1 + 5},              "s F6",        "menu: sort by",                                               act_sort         },
+	{{'>', '.'},			 ">",           "sort by the next column",                                     act_sort_next    },
+	{{'<', ','},			 "<",           "sort by the previous column",                                 act_sort_previous},
+	{{'I'},			      "I",           "turn the order round",                                        act_invert       },
+	{{'t', KMS_KEY_F1 + 4},              "t F5",        "tree: rows below what they have in common",                   act_tree         },
+	{{'m'},			      "m",           "merge rows of one name or site, or split them by target",     act_merge        },
+	{{'T'},			      "T",           "list of targets; Enter chooses one",                          act_targets      },
+	{{'0'},			      "0",           "all targets",						 act_all_targets  },
+	{{'F'},			      "F",           "the selection follows its row when the order changes",        act_follow       },
+	{{'Z', 'P'},			 "Z P",         "freeze the picture; recording goes on",                       act_freeze       },
+	{{'b'},			      "b",           "units of sizes: short, bytes, pages",                         act_units        },
+	{{'+', '='},			 "+",           "longer interval; in Guard: set the depth",                    act_slower       },
+	{{'-'},			      "-",           "shorter interval",					    act_faster       },
+	{{'x'},			      "x",           "history of the row's address",                                act_history      },
+	{{':', KMS_KEY_F1 + 8},              ": F9",        "the db> prompt",                                              act_prompt       },
+	{{KMS_KEY_F1 + 6},                   "F7",          "mark this moment (db> mark NAME)",                            act_snapshot     },
+	{{KMS_KEY_F1 + 7},                   "F8",          "what grew since a mark (db> diff)",                           act_diff         },
+	{{KMS_KEY_F1 + 1},                   "F2",          "options",						     act_options      },
+	{{KMS_CTRL('l')},                    "Ctrl-L",      "draw anew",						   act_redraw       },
 };
 
 #define BINDINGS (sizeof(bindings) / sizeof(bindings[0]))

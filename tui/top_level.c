@@ -192,16 +192,6 @@ void kms_top_pop(struct kms_top *top)
 		kms_level_deinit(&top->level[--top->n_levels]);
 }
 
-/* Another target: what is shown is of the one before until its answer comes. */
-static void choose_target(struct kms_top *top, const cJSON *row)
-{
-	uint64_t id = kms_json_number(row, "id");
-
-	top->target = (uint32_t)id;
-	kms_top_pop(top);
-	kms_top_say(top, "only target %" PRIu64 " is shown; T shows all again", id);
-}
-
 void kms_top_enter(struct kms_top *top)
 {
 	struct kms_level *level = kms_top_level(top);
@@ -211,7 +201,7 @@ void kms_top_enter(struct kms_top *top)
 	if (!level && row)
 		kms_top_push(top, tab_levels[top->tab], row);
 	else if (level && level->kind == &kms_level_targets && row)
-		choose_target(top, row);
+		kms_top_choose_target(top, (uint32_t)kms_json_number(row, "id"));
 	else if (level && level->kind->next && (list ? row : level->row))
 		kms_top_push(top, level->kind->next, list ? row : level->row);
 }

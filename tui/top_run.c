@@ -62,8 +62,10 @@ static void take_keys(struct run *run)
 		kms_top_key(&run->top, &input);
 		if (!run->top.out[0])
 			continue;
-		if (kms_feed_line(run->feed, run->top.out) < 0)
+		if (kms_feed_send(run->feed, run->top.out, run->top.target) < 0) {
 			kms_top_say(&run->top, "too many lines wait for their answers");
+			run->top.waiting--;
+		}
 		run->top.out[0] = '\0';
 	}
 	kms_term_size(run->term, &width, &height);

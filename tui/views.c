@@ -92,12 +92,15 @@ static const struct kms_column event_columns[] = {
 };
 
 static const struct kms_column target_columns[] = {
-	{"NAME",    "name",    KMS_COLUMN_TEXT, 16, 0, false, 'n'},
-	{"ID",      "id",      KMS_COLUMN_ID,   4,  0, false, 'i'},
-	{"PID",     "pid",     KMS_COLUMN_ID,   8,  0, false, 'p'},
-	{"STATE",   "state",   KMS_COLUMN_TEXT, 12, 0, false, 's'},
-	{"STARTED", "started", KMS_COLUMN_TEXT, 23, 3, false, 't'},
-	{"COMMAND", "command", KMS_COLUMN_TEXT, 20, 1, true,  'c'},
+	{"NAME",    "name",         KMS_COLUMN_TEXT,  16, 0, false, 'n'},
+	{"ID",      "id",           KMS_COLUMN_ID,    4,  0, false, 'i'},
+	{"PID",     "pid",          KMS_COLUMN_ID,    8,  0, false, 'p'},
+	{"STATE",   "state",        KMS_COLUMN_TEXT,  12, 0, false, 's'},
+	{"LIVE",    "live_bytes",   KMS_COLUMN_BYTES, 8,  0, false, 'b'},
+	{"PEAK",    "peak_bytes",   KMS_COLUMN_BYTES, 8,  2, false, 'k'},
+	{"BLOCKS",  "live_objects", KMS_COLUMN_COUNT, 8,  3, false, 'o'},
+	{"COMMAND", "command",      KMS_COLUMN_TEXT,  20, 1, true,  'c'},
+	{"STARTED", "started",      KMS_COLUMN_TEXT,  23, 4, false, 't'},
 };
 
 static const struct kms_column block_columns[] = {
@@ -168,8 +171,7 @@ const struct kms_list_kind kms_list_targets = {
 	.n_columns = COUNT(target_columns),
 	.items = "items",
 	.key = {"id"},
-	.sort = 1,
-	.ascending = true,
+	.sort = 4, /* LIVE: the largest first */
 	.empty = "no target yet",
 };
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The screen at work: kmemscope top in a terminal of tmux, on the live demo kernel.
 
-    screens.py views|keys|terminals|ends
+    screens.py views|keys|targets|terminals|ends|beside|url
 
 A private tmux server; what is waited for is text on the screen, with a deadline.
 """
@@ -236,9 +236,11 @@ def keys(ws, checks):
         t.keys("T")
         t.wait("Slabs > Targets")
         t.keys("Enter")
-        t.wait("OBJSZ")
-        t.keys("T")
+        t.wait("only target 1 is shown")
+        t.wait(r"^>\w+ +\d+ ")
+        t.keys("0")
         t.wait("all targets are shown")
+        t.wait(r"^>\w+ +\d+ ")
         t.keys("?")
         lines = t.wait("Slabs > Keys")
         t.keys("G")
@@ -274,6 +276,53 @@ def keys(ws, checks):
                      ["w kmem_guard_depth 0t30000", "w kmem_guard_depth 0"], "the history")
         guard = ws.json("guard")
         checks.equal(guard["depth"], 0, "the depth that the target has")
+
+
+def targets(ws, checks):
+    """Several programs of a daemon: their list, one of them, and all again."""
+    daemon = ws.start([kms.KMEMSCOPE, "daemon", "--dir", ws.path], stderr=subprocess.DEVNULL)
+    kms.wait_for(lambda: (ws.runtime / "kmemscope/daemon/api.sock").exists(), DEADLINE, "a daemon")
+    programs = [ws.start([kms.KMEMSCOPE, "run", "--daemon", "-q", "--", "sleep", str(seconds)],
+                         stderr=subprocess.DEVNULL) for seconds in (1001, 1002)]
+    kms.wait_for(lambda: len(ws.items("targets", "daemon")) == 2, DEADLINE, "both programs")
+    with Terminal(ws) as t:
+        t.top("daemon")
+        lines = t.wait(r"^kmemscope sleep/\d+ \+1 +LIVE")
+        t.wait("merged  1/")
+        t.keys("T")
+        t.wait("sleep 100[12]$")
+        t.type("/1002")
+        t.keys("Enter")
+        lines = t.wait(r"^>sleep .*sleep 1002$")
+        number, pid = re.search(r"^>sleep +(\d+) +(\d+) running", "\n".join(lines), re.MULTILINE).groups()
+        t.keys("Enter")
+        t.wait(rf"^kmemscope sleep/{pid} target {number}  LIVE   ring \d+%  lost 0  \+")
+        lines = t.wait(r"^live \S+  peak [\d.]+")
+        stats = ws.json("stats", "--target", number, "daemon")
+        checks.that(stats["peak_bytes"] is not None, "the peak of one target", stats)
+        checks.that("merged" not in lines[3], "caches of one target", lines[3])
+        t.wait("^>malloc")
+        t.keys("Enter")
+        t.wait(rf"objects of .*, target {number}$")
+        t.keys("4")
+        t.type("+")
+        t.wait(f"db> prompt of target {number}")
+        t.line("512")
+        t.wait("asked 512 ")
+        t.keys("Escape")
+        t.wait(KEYS.split(">")[0])
+        depths = {row["target"]: row["depth_requested"] for row in ws.items("guard", "daemon")}
+        checks.equal(depths, {int(number): 512, 3 - int(number): 0}, "the depths of both")
+        t.keys("0")
+        t.wait(r"\+1 +LIVE")
+        t.keys("Q")
+        t.wait(PROMPT)
+    for target in ws.items("targets", "daemon"):
+        os.kill(target["pid"], signal.SIGTERM)
+    for program in programs:
+        program.wait(DEADLINE)
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait(DEADLINE)
 
 
 def stty(t):
@@ -473,7 +522,7 @@ def url(ws, checks):
     program.wait(DEADLINE)
 
 
-TESTS = {"views": views, "keys": keys, "terminals": terminals, "ends": ends, "beside": beside, "url": url}
+TESTS = {"views": views, "keys": keys, "targets": targets, "terminals": terminals, "ends": ends, "beside": beside, "url": url}
 
 
 def main():

@@ -303,6 +303,81 @@ static void each_view_begins_with_its_first_columns(void **state)
 	kms_top_deinit(&top);
 }
 
+static const char two[] =
+	"{\"total\":2,\"items\":["
+	"{\"id\":1,\"name\":\"a\",\"pid\":41,\"state\":\"exited\",\"live_bytes\":1},"
+	"{\"id\":2,\"name\":\"a-name-that-is-far-too-long-for-the-first-line\",\"pid\":42,"
+	"\"state\":\"running\",\"live_bytes\":4096,\"peak_bytes\":8192}]}";
+static const char stats_of_two[] =
+	"{\"snapshot\":{\"time_ns\":7000000000},\"live_bytes\":4096,\"peak_bytes\":8192}";
+
+static void give_of(struct kms_top *top, enum kms_feed_document which, const char *json,
+		    const char *path)
+{
+	kms_top_take(top, which, document(json, path));
+}
+
+static void what_is_shown_of_one_target_is_of_that_target_alone(void **state)
+{
+	struct kms_feed_want want;
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_TARGETS, two);
+	give(&top, KMS_FEED_TIMELINE,
+	     "{\"time_ns\":[1],\"series\":{\"live_bytes\":{\"last\":[9000000]}}}");
+	assert_int_equal(top.list[KMS_TAB_SLABS].grouping, KMS_GROUP_MERGED);
+	type(&top, "T");
+	assert_non_null(strstr(line_of(&top, 80, 24, 6), ">a-name"));
+	assert_non_null(strstr(line_of(&top, 80, 24, 6), " 4.0K "));
+	key(&top, KMS_KEY_ENTER);
+	assert_int_equal(top.target, 2);
+	assert_int_equal(top.n_levels, 0);
+	assert_string_equal(line_of(&top, 80, 24, 1), "waiting for data");
+	assert_non_null(strstr(line_of(&top, 80, 24, 5), "waiting for data"));
+	kms_top_want(&top, &want);
+	assert_int_equal(want.target, 2);
+	assert_false(want.sum);
+	assert_false(want.documents >> KMS_FEED_TIMELINE & 1);
+
+	give(&top, KMS_FEED_STATS, stats); /* asked for before: of all */
+	assert_null(top.doc[KMS_FEED_STATS]);
+	give(&top, KMS_FEED_TIMELINE, "{}");
+	assert_int_equal(top.graph.n, 0);
+	give_of(&top, KMS_FEED_STATS, stats_of_two, "/api/v1/stats?target=2");
+	assert_int_equal(top.graph.n, 1);
+	assert_non_null(strstr(line_of(&top, 80, 24, 1), "live 4.0K  peak 8.0K "));
+	assert_non_null(strstr(line_of(&top, 80, 24, 2), "max 4.0K min 4.0K"));
+	assert_non_null(strstr(line_of(&top, 80, 24, 0), "~/42 target 2  LIVE   ring 0%"));
+	assert_null(strstr(line_of(&top, 80, 24, 0), "  db "));
+	type(&top, ":");
+	assert_non_null(strstr(line_of(&top, 80, 24, 15), "db> prompt of target 2"));
+	key(&top, KMS_KEY_ESC);
+	assert_int_equal(top.target, 2);
+	key(&top, KMS_KEY_ESC);
+	assert_int_equal(top.target, 0);
+	assert_int_equal(top.list[KMS_TAB_SLABS].grouping, KMS_GROUP_MERGED);
+	assert_int_equal(top.graph.n, 0);
+	kms_top_want(&top, &want);
+	assert_true(want.documents >> KMS_FEED_TIMELINE & 1);
+	kms_top_deinit(&top);
+}
+
+static void rows_that_were_split_stay_split(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	give(&top, KMS_FEED_TARGETS, two);
+	type(&top, "m");
+	assert_int_equal(top.list[KMS_TAB_SLABS].grouping, KMS_GROUP_NONE);
+	give(&top, KMS_FEED_TARGETS, two);
+	assert_int_equal(top.list[KMS_TAB_SLABS].grouping, KMS_GROUP_NONE);
+	kms_top_deinit(&top);
+}
+
 static const char *page_of(struct kms_top *top)
 {
 	return kms_buf_text(&kms_top_level(top)->page.text);
@@ -452,6 +527,8 @@ int main(void)
 		cmocka_unit_test(the_cursor_does_not_hide_that_a_row_stands_out),
 		cmocka_unit_test(what_is_not_known_is_not_0),
 		cmocka_unit_test(each_view_begins_with_its_first_columns),
+		cmocka_unit_test(what_is_shown_of_one_target_is_of_that_target_alone),
+		cmocka_unit_test(rows_that_were_split_stay_split),
 		cmocka_unit_test(
 			a_page_has_the_figures_of_the_moment_and_says_when_its_row_is_gone),
 		cmocka_unit_test(a_filter_does_not_take_a_page_s_row_away),
