@@ -73,8 +73,10 @@ static int child_main(struct kms_beside *beside, int said_fd)
 
 	(void)setpgid(0, 0);
 	child_streams(beside);
-	if (said)
+	if (said) {
+		(void)setvbuf(said, NULL, _IOLBF, 0); /* it may be read before we end */
 		beside->cli->err = said;
+	}
 	beside->cli->color = false;
 	status = beside->work(beside->arg);
 	(void)fflush(beside->cli->out); /* a file; its owner sees how long it is */
@@ -83,28 +85,29 @@ static int child_main(struct kms_beside *beside, int said_fd)
 	return status;
 }
 
-/* Prints what the work said, once the terminal is the shell's again. */
-static void replay(const struct kms_cli *cli, int said_fd)
+/* Prints what the work said behind @at, once the terminal is the shell's again. */
+static void replay(const struct kms_cli *cli, int said_fd, uint64_t *at)
 {
 	char bytes[4096];
-	uint64_t at = 0;
 	ssize_t n;
 
-	while ((n = kms_pread_full(said_fd, bytes, sizeof(bytes), at)) > 0) {
+	while ((n = kms_pread_full(said_fd, bytes, sizeof(bytes), *at)) > 0) {
 		kms_cli_write(cli->err, bytes, (size_t)n);
-		at += (uint64_t)n;
+		*at += (uint64_t)n;
 	}
 	(void)fflush(cli->err); /* what cannot be said is lost */
 }
 
-static int wait_for(pid_t pid)
+/* The end of the work; *signal: what killed it, 0 nothing. */
+static int wait_for(pid_t pid, int *signal)
 {
 	int status = 0;
 
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	work_pid = 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	*signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	return *signal ? 128 + *signal : WEXITSTATUS(status);
 }
 
 static bool is_over(pid_t pid)
@@ -113,6 +116,24 @@ static bool is_over(pid_t pid)
 
 	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
 	       info.si_pid == pid;
+}
+
+/* Whether a process runs; one that ended and was not waited for yet does not. */
+static bool runs(pid_t pid)
+{
+	char path[64];
+	char bytes[512];
+	const char *state;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	KMS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? kms_read_full(fd, bytes, sizeof(bytes) - 1) : -1;
+	if (n <= 0)
+		return false;
+	bytes[n] = '\0';
+	state = strrchr(bytes, ')'); /* behind the name, which may have brackets */
+	return state && strncmp(state, ") Z", 3) != 0 && strncmp(state, ") X", 3) != 0;
 }
 
 /* The screen is left and the program runs on: as under `run` from here on. */
@@ -126,7 +147,7 @@ static void hand_over(const struct kms_beside *beside, pid_t pid, const struct k
 		sigaction(passed[i], &pass, NULL);
 	if (beside->ends_with_screen)
 		(void)kill(pid, SIGTERM);
-	else if (!is_over(pid))
+	else if (!is_over(pid) && runs(info->pid))
 		fprintf(beside->cli->err,
 			"kmemscope %s: pid %d goes on, traced into %s; ^C goes to it, "
 			"`kmemscope top` shows it again\n",
@@ -164,15 +185,21 @@ static void name_output(const struct kms_beside *beside, pid_t pid)
 
 static int parent_main(const struct kms_beside *beside, pid_t pid, int info_fd, int said_fd)
 {
-	struct kms_run_info info;
+	struct kms_run_info info = {0};
+	uint64_t said = 0;
+	int signal;
 	int status;
 
 	if (kms_read_full(info_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		show(beside, &info);
+		replay(beside->cli, said_fd, &said);
 		hand_over(beside, pid, &info);
 	}
-	status = wait_for(pid);
-	replay(beside->cli, said_fd);
+	status = wait_for(pid, &signal);
+	replay(beside->cli, said_fd, &said);
+	if (signal) /* its own end it tells by its status */
+		kms_cli_error(beside->cli, "killed by signal %d%s", signal,
+			      info.pid && runs(info.pid) ? "; the program goes on" : "");
 	name_output(beside, pid);
 	return status;
 }
