@@ -106,6 +106,9 @@ void kms_list_refresh(struct kms_list *list, const cJSON *document);
 void kms_list_draw(struct kms_list *list, struct kms_screen *screen,
 		   const struct kms_list_look *look);
 
+/** The column whose heading is at a place of a list that was drawn so; its kind's n_columns: none. */
+size_t kms_list_column_at(const struct kms_list *list, const struct kms_list_look *look, int x);
+
 /** What names a row. */
 void kms_list_key(const struct kms_list_kind *kind, const cJSON *row, char key[KMS_LIST_KEY_BYTES]);
 

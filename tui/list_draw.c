@@ -64,6 +64,20 @@ static void fit_columns(const struct kms_list *list, const struct kms_list_look 
 	}
 }
 
+size_t kms_list_column_at(const struct kms_list *list, const struct kms_list_look *look, int x)
+{
+	struct fitted fitted;
+	int at = look->x + margin(list);
+
+	fit_columns(list, look, &fitted);
+	for (size_t i = 0; i < fitted.n && x < look->x + look->width; i++) {
+		at += fitted.width[i] + 1;
+		if (x < at)
+			return fitted.column[i];
+	}
+	return list->kind->n_columns;
+}
+
 static void draw_heads(const struct kms_list *list, struct kms_screen *screen,
 		       const struct kms_list_look *look, const struct fitted *fitted)
 {
@@ -79,7 +93,9 @@ static void draw_heads(const struct kms_list *list, struct kms_screen *screen,
 
 		bool up = (kms_column_is_text(column) || list->kind->tail) != list->inverted;
 
-		snprintf(head, sizeof(head), "%s%s", column->head, !sorted ? "" : (up ? "^" : "v"));
+		/* the mark is there even where the word has no room */
+		snprintf(head, sizeof(head), "%.*s%s", sorted ? width - 1 : width, column->head,
+			 !sorted ? "" : (up ? "^" : "v"));
 		kms_screen_field(screen, (struct kms_strip){x, look->y, width},
 				 KMS_INK_HEAD | (sorted ? KMS_INK_REVERSE : 0), !text, head);
 		x += width + (i != 0 || fitted->n > 1);

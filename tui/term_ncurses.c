@@ -63,7 +63,11 @@ static struct {
 	int old_stderr, kept_stderr;
 } leave;
 
-static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+/* What ends a process unless it is caught: first its own faults, then what others send. */
+static const int deadly[] = {
+	SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGSYS,    SIGQUIT, SIGALRM,
+	SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ, SIGTRAP, SIGVTALRM, SIGPROF,
+};
 static const int requests[] = {SIGINT, SIGTERM, SIGHUP};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -87,7 +91,7 @@ static void replay(int from, int to)
 	}
 }
 
-static void on_crash(int signal)
+static void on_deadly(int signal)
 {
 	const struct sigaction normal = {.sa_handler = SIG_DFL};
 
@@ -123,7 +127,7 @@ static void catch_signals(void)
 {
 	static char alt_stack[ALT_STACK_BYTES];
 	const stack_t stack = {.ss_sp = alt_stack, .ss_size = sizeof(alt_stack)};
-	const struct sigaction crash = {.sa_handler = on_crash, .sa_flags = SA_ONSTACK};
+	const struct sigaction dies = {.sa_handler = on_deadly, .sa_flags = SA_ONSTACK};
 	const struct sigaction request = {.sa_handler = on_request};
 	static const char *const undo[] = {"sgr0", "rmkx", "cnorm", "rmcup"};
 
@@ -135,8 +139,8 @@ static void catch_signals(void)
 	leave.asked = 0;
 	leave.open = 1;
 	(void)sigaltstack(&stack, NULL); /* without it the handler runs on the normal one */
-	for (size_t i = 0; i < COUNT(crashes); i++)
-		sigaction(crashes[i], &crash, NULL);
+	for (size_t i = 0; i < COUNT(deadly); i++)
+		sigaction(deadly[i], &dies, NULL);
 	/* the library's own handlers call what a handler must not */
 	for (size_t i = 0; i < COUNT(requests); i++)
 		sigaction(requests[i], &request, NULL);
@@ -147,8 +151,8 @@ static void release_signals(void)
 	const struct sigaction normal = {.sa_handler = SIG_DFL};
 
 	leave.open = 0;
-	for (size_t i = 0; i < COUNT(crashes); i++)
-		sigaction(crashes[i], &normal, NULL);
+	for (size_t i = 0; i < COUNT(deadly); i++)
+		sigaction(deadly[i], &normal, NULL);
 	for (size_t i = 0; i < COUNT(requests); i++)
 		sigaction(requests[i], &normal, NULL);
 }

@@ -139,7 +139,9 @@ struct kms_top {
 	bool redraw; /* the terminal is to be drawn anew. The caller resets it. */
 	int width, height, list_height;
 	int list_y;
-	int cursor_x, cursor_y; /* -1: hidden */
+	struct kms_list_look look; /* of the list that keys move in, as it was drawn last */
+	int menu_x, menu_y;        /* of the menu's first line */
+	int cursor_x, cursor_y;    /* -1: hidden */
 };
 
 /** -ENOMEM. Ended by kms_top_deinit() also then. */
@@ -226,6 +228,10 @@ size_t kms_menu_lines(const struct kms_top *top);
 void kms_menu_text(const struct kms_top *top, size_t index, char *text, size_t bytes);
 void kms_menu_choose(struct kms_top *top, size_t index);
 void kms_menu_key(struct kms_top *top, const struct kms_input *input);
+
+enum {
+	KMS_MENU_WIDTH = 34,
+};
 
 /** A key while a line is edited. */
 void kms_top_line_key(struct kms_top *top, const struct kms_input *input);

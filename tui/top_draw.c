@@ -126,6 +126,7 @@ static void draw_view(struct kms_top *top, struct kms_screen *screen, const stru
 		look.y += KMS_GUARD_LINES;
 		look.height -= KMS_GUARD_LINES;
 	}
+	top->look = look;
 	top->list_y = look.y + 1;
 	top->list_height = look.height - 1;
 	kms_list_draw(&top->list[top->tab], screen, &look);
@@ -168,6 +169,7 @@ static void draw_level(struct kms_top *top, struct kms_screen *screen, const str
 		.targets = true,
 	};
 
+	top->look = look;
 	draw_crumbs(top, screen, body->y);
 	top->list_y = look.y + (level->kind->list ? 1 : 0);
 	top->list_height = body->height - (level->kind->list ? 2 : 1);
@@ -201,10 +203,12 @@ static void draw_menu(struct kms_top *top, struct kms_screen *screen)
 {
 	char text[80];
 	size_t n = kms_menu_lines(top);
-	int width = 34;
+	const int width = KMS_MENU_WIDTH;
 	int x = (screen->width - width) / 2;
 	int y = KMS_HEADER_LINES + 1;
 
+	top->menu_x = x;
+	top->menu_y = y + 1;
 	kms_screen_fill(screen, x, y, width, KMS_INK_BAR, ' ');
 	kms_screen_put(screen, x + 1, y, width - 2, KMS_INK_BAR,
 		       top->menu.kind == KMS_MENU_SORT ? "Sort by" : "Options");
@@ -224,7 +228,11 @@ static void draw_too_small(struct kms_top *top, struct kms_screen *screen)
 	char text[64];
 	int n = snprintf(text, sizeof(text), "need %dx%d, have %dx%d", KMS_TOP_WIDTH,
 			 KMS_TOP_HEIGHT, screen->width, screen->height);
-	int x = (screen->width - n) / 2;
+	int x;
+
+	if (n > screen->width)
+		n = snprintf(text, sizeof(text), "%dx%d", KMS_TOP_WIDTH, KMS_TOP_HEIGHT);
+	x = (screen->width - n) / 2;
 
 	top->cursor_x = top->cursor_y = -1;
 	kms_screen_put(screen, x > 0 ? x : 0, screen->height / 2, n, KMS_INK_PLAIN, text);

@@ -335,7 +335,7 @@ int kms_header_tab_at(const struct kms_top *top, int x)
 
 static void draw_tabs(struct kms_top *top, struct kms_screen *screen)
 {
-	const struct kms_list *list = &top->list[top->tab];
+	const struct kms_list *list = kms_top_list(top); /* NULL: of a page */
 	char text[32];
 	char status[TEXT_BYTES];
 	int x = 0;
@@ -349,6 +349,8 @@ static void draw_tabs(struct kms_top *top, struct kms_screen *screen)
 			ink |= KMS_INK_REVERSE;
 		x += kms_screen_put(screen, x, 3, screen->width - x, ink, text) + 2;
 	}
+	if (!list)
+		return;
 	n = snprintf(status, sizeof(status), "%s%s%s%s %zu/%zu",
 		     list->grouping == KMS_GROUP_MERGED ? "merged " : "",
 		     list->grouping == KMS_GROUP_TREE ? "tree " : "",

@@ -235,6 +235,7 @@ static void act_options(struct kms_top *top)
 	open_menu(top, KMS_MENU_OPTIONS);
 }
 
+/* The column may be one that has no room: so it is said which it is. */
 static void sort_by_neighbour(struct kms_top *top, size_t step)
 {
 	struct kms_list *list = kms_top_list(top);
@@ -243,6 +244,18 @@ static void sort_by_neighbour(struct kms_top *top, size_t step)
 		return;
 	list->sort = (list->sort + step) % list->kind->n_columns;
 	list->inverted = false;
+	resort(top);
+	kms_top_say(top, "sorted by %s", list->kind->columns[list->sort].head);
+}
+
+/* The same column again turns the order round. */
+static void sort_by(struct kms_top *top, size_t column)
+{
+	struct kms_list *list = kms_top_list(top);
+
+	if (column >= list->kind->n_columns)
+		return;
+	kms_list_sort(list, column);
 	resort(top);
 }
 
@@ -460,7 +473,8 @@ void kms_top_press(struct kms_top *top, uint32_t key)
 
 static void click(struct kms_top *top, const struct kms_input *input)
 {
-	struct kms_list *list = kms_top_list(top);
+	/* the pane beside the list has nothing to click on */
+	struct kms_list *list = input->x < top->look.width ? kms_top_list(top) : NULL;
 	int tab = kms_header_tab_at(top, input->x);
 	size_t row;
 
@@ -468,6 +482,8 @@ static void click(struct kms_top *top, const struct kms_input *input)
 		show_tab(top, tab);
 	} else if (input->y == top->height - 1) {
 		kms_top_press(top, kms_bar_key_at(input->x));
+	} else if (list && input->y == top->list_y - 1) {
+		sort_by(top, kms_list_column_at(list, &top->look, input->x));
 	} else if (list && input->y >= top->list_y && input->y < top->list_y + top->list_height) {
 		row = list->top + (size_t)(input->y - top->list_y);
 		if (row >= list->n_rows)

@@ -123,10 +123,26 @@ static bool is_letter(struct kms_top *top, uint32_t key)
 	return false;
 }
 
+/* A line chooses, anything beside the menu closes it. */
+static void click(struct kms_top *top, const struct kms_input *input)
+{
+	int line = input->y - top->menu_y;
+
+	if (input->x < top->menu_x || input->x >= top->menu_x + KMS_MENU_WIDTH || line < 0 ||
+	    (size_t)line >= kms_menu_lines(top))
+		top->mode = KMS_MODE_BROWSE;
+	else
+		kms_menu_choose(top, (size_t)line);
+}
+
 void kms_menu_key(struct kms_top *top, const struct kms_input *input)
 {
 	size_t n = kms_menu_lines(top);
 
+	if (input->key == KMS_KEY_CLICK) {
+		click(top, input);
+		return;
+	}
 	if (is_letter(top, input->key))
 		return;
 	switch (input->key) {

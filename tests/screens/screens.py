@@ -363,7 +363,8 @@ def terminals(ws, checks):
             t.wait(PROMPT)
 
     for leave, how in (("quit", "q"), (signal.SIGTERM, None), (signal.SIGSEGV, None),
-                       (signal.SIGABRT, None), (signal.SIGHUP, None)):
+                       (signal.SIGABRT, None), (signal.SIGHUP, None), (signal.SIGQUIT, None),
+                       (signal.SIGUSR1, None)):
         with Terminal(ws) as t:
             before = stty(t)
             t.line("echo before the screen")

@@ -157,6 +157,7 @@ static void small_screens_hold_one_line(void **state)
 	begin(&top);
 	assert_non_null(strstr(line_of(&top, 79, 24, 12), "need 80x24, have 79x24"));
 	assert_non_null(strstr(line_of(&top, 80, 23, 11), "need 80x24, have 80x23"));
+	assert_string_equal(line_of(&top, 20, 5, 2), "       80x24");
 	for (int width = 1; width < 200; width += 7)
 		for (int height = 1; height < 60; height += 5)
 			assert_non_null(line_of(&top, width, height, height - 1));
@@ -440,6 +441,63 @@ static void a_filter_does_not_take_a_page_s_row_away(void **state)
 	kms_top_deinit(&top);
 }
 
+static void click(struct kms_top *top, int x, int y)
+{
+	const struct kms_input input = {.key = KMS_KEY_CLICK, .x = x, .y = y};
+
+	kms_top_key(top, &input);
+}
+
+static void the_mouse_sorts_selects_opens_and_chooses(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	(void)line_of(&top, 80, 24, 0);
+	click(&top, 2, 4);
+	assert_non_null(strstr(line_of(&top, 80, 24, 4), "CACHE^"));
+	click(&top, 2, 4);
+	assert_non_null(strstr(line_of(&top, 80, 24, 4), "CACHEv"));
+	click(&top, 2, 6);
+	assert_int_equal(top.list[KMS_TAB_SLABS].selected, 1);
+	assert_int_equal(top.n_levels, 0);
+	click(&top, 2, 6);
+	assert_int_equal(top.n_levels, 1);
+	(void)line_of(&top, 80, 24, 0);
+	click(&top, 2, 4); /* of a page: nothing */
+	key(&top, KMS_KEY_ESC);
+	type(&top, "s");
+	(void)line_of(&top, 80, 24, 0);
+	click(&top, top.menu_x + 3, top.menu_y + 1);
+	assert_int_equal(top.mode, KMS_MODE_BROWSE);
+	assert_int_equal(top.list[KMS_TAB_SLABS].sort, 1);
+	type(&top, "s");
+	click(&top, 0, 20);
+	assert_int_equal(top.mode, KMS_MODE_BROWSE);
+	(void)line_of(&top, 140, 45, 0);
+	click(&top, 139, 5); /* the pane */
+	assert_int_equal(top.list[KMS_TAB_SLABS].selected, 1);
+	click(&top, 50, 3); /* no view there */
+	for (int x = -1; x < 200; x += 3)
+		for (int y = -1; y < 60; y += 3)
+			click(&top, x, y);
+	kms_top_deinit(&top);
+}
+
+static void a_heading_without_room_keeps_its_mark(void **state)
+{
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	type(&top, "su");
+	assert_non_null(strstr(line_of(&top, 80, 24, 4), " USEv "));
+	type(&top, "I");
+	assert_non_null(strstr(line_of(&top, 80, 24, 4), " USE^ "));
+	kms_top_deinit(&top);
+}
+
 static void pasted_text_is_no_row_of_commands(void **state)
 {
 	struct kms_top top;
@@ -532,6 +590,8 @@ int main(void)
 		cmocka_unit_test(
 			a_page_has_the_figures_of_the_moment_and_says_when_its_row_is_gone),
 		cmocka_unit_test(a_filter_does_not_take_a_page_s_row_away),
+		cmocka_unit_test(the_mouse_sorts_selects_opens_and_chooses),
+		cmocka_unit_test(a_heading_without_room_keeps_its_mark),
 		cmocka_unit_test(pasted_text_is_no_row_of_commands),
 		cmocka_unit_test(what_is_shown_is_what_is_asked_for),
 		cmocka_unit_test(names_are_encoded_in_paths),
