@@ -25,7 +25,7 @@ set(KMS_LIBRARIES
 	"elf|libelf|libelf-dev|tracer"
 	"microhttpd|libmicrohttpd|libmicrohttpd-dev|server"
 	"zlib|zlib|zlib1g-dev|server"
-	"cjson|libcjson|libcjson-dev|server tui"
+	"cjson|libcjson|libcjson-dev|tracer server tui"
 	"curl|libcurl|libcurl4-openssl-dev|tui")
 
 foreach(line IN LISTS KMS_LIBRARIES)

@@ -16,6 +16,8 @@ struct kms_mapping {
 	uint64_t start, end;
 	char access[5]; /* "rw-p" */
 	bool is_deleted;
+	uint64_t offset;  /* in its file */
+	uint64_t inode;   /* 0: of no file */
 	const char *path; /* of its file; "" none */
 };
 

@@ -18,8 +18,8 @@ static bool parse(char *line, struct kms_mapping *out)
 
 	line[length] = '\0';
 	/* NOLINTNEXTLINE(cert-err34-c): numbers of the kernel; a line that is none is left out */
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %*u %n", &out->start, &out->end,
-		   out->access, &at) < 3)
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %" SCNu64 " %n", &out->start,
+		   &out->end, out->access, &out->offset, &out->inode, &at) < 5)
 		return false;
 	out->path = at && (size_t)at <= length ? line + at : line + length;
 	length = strlen(out->path);

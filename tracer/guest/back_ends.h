@@ -36,7 +36,7 @@ int kms_guest_memory_open_saved(int fd, const struct kms_guest_layout *layout,
 int kms_guest_memory_open_process(pid_t pid, int pidfd, const struct kms_guest_layout *layout,
 				  struct kms_guest_memory **memory, struct kms_err *err);
 
-/** Ranges of a layout into those of a memory. Shape: a checked layout */
+/** Ranges of a layout into those of a memory, where neighbours that touch are one. Shape: a checked layout */
 void kms_guest_memory_set_ranges(struct kms_guest_memory *memory,
 				 const struct kms_guest_layout *layout);
 

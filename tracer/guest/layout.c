@@ -97,8 +97,7 @@ int kms_guest_layout_check(const struct kms_guest_layout *layout, struct kms_err
 	for (size_t i = 0; i < layout->segments; i++) {
 		const struct kms_guest_segment *segment = &layout->segment[i];
 
-		/* apart: what is contiguous is one stretch, so that no read crosses two */
-		if (!is_possible(segment, i == 0 ? 0 : from + 1))
+		if (!is_possible(segment, from))
 			return kms_err_set(err, -EINVAL,
 					   "guest memory cannot lie at 0x%" PRIx64 ", %" PRIu64
 					   " bytes",
@@ -121,11 +120,13 @@ int kms_guest_layout_shift(struct kms_guest_layout *layout, uint64_t by, struct 
 	return 0;
 }
 
-uint64_t kms_guest_layout_place(const struct kms_guest_layout *layout, uint64_t address)
+uint64_t kms_guest_layout_place(const struct kms_guest_layout *layout, uint64_t address,
+				uint64_t *bytes)
 {
 	size_t i = layout->segments - 1;
 
 	while (i > 0 && layout->segment[i].address > address)
 		i--;
+	*bytes = layout->segment[i].address + layout->segment[i].bytes - address;
 	return layout->segment[i].place + (address - layout->segment[i].address);
 }

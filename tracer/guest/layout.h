@@ -32,7 +32,8 @@ struct kms_guest_segment {
 
 /** All RAM of a machine. */
 struct kms_guest_layout {
-	struct kms_guest_segment segment[KMS_GUEST_RANGES]; /* ascending, apart from each other */
+	/* ascending; neighbours may touch each other, if their places do not */
+	struct kms_guest_segment segment[KMS_GUEST_RANGES];
 	size_t segments;
 };
 
@@ -49,7 +50,7 @@ int kms_guest_layout_make(struct kms_guest_layout *layout, enum kms_guest_machin
 enum kms_guest_machine kms_guest_machine_find(const char *name);
 
 /**
- * Whether a layout can be one: aligned, ascending, apart, no end above UINT64_MAX.
+ * Whether a layout can be one: aligned, ascending, without overlap, no end above UINT64_MAX.
  *
  * Errors: -EINVAL
  */
@@ -58,7 +59,8 @@ int kms_guest_layout_check(const struct kms_guest_layout *layout, struct kms_err
 /** Adds to every place: where the block begins. Errors: -ERANGE: above UINT64_MAX */
 int kms_guest_layout_shift(struct kms_guest_layout *layout, uint64_t by, struct kms_err *err);
 
-/** Place behind a guest-physical address that is RAM. */
-uint64_t kms_guest_layout_place(const struct kms_guest_layout *layout, uint64_t address);
+/** Place behind a guest-physical address that is RAM; *bytes: from there to the end of its stretch. */
+uint64_t kms_guest_layout_place(const struct kms_guest_layout *layout, uint64_t address,
+				uint64_t *bytes);
 
 #endif

@@ -36,22 +36,36 @@ static int is_cut(struct kms_err *err)
 	return kms_err_set(err, -EFAULT, "the guest's memory file was cut short");
 }
 
-static int file_read(struct kms_guest_memory *memory, const struct kms_guest_piece *pieces,
-		     size_t count, struct kms_err *err)
+static int read_piece(const struct file_memory *file, const struct kms_guest_piece *piece,
+		      struct kms_err *err)
 {
-	struct file_memory *file = file_of(memory);
+	size_t done = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t place = kms_guest_layout_place(&file->layout, pieces[i].address);
-		ssize_t got = kms_pread_full(file->fd, pieces[i].to, pieces[i].bytes, place);
+	while (done < piece->bytes) {
+		uint64_t room;
+		uint64_t place =
+			kms_guest_layout_place(&file->layout, piece->address + done, &room);
+		size_t part = piece->bytes - done < room ? piece->bytes - done : (size_t)room;
+		ssize_t got = kms_pread_full(file->fd, (char *)piece->to + done, part, place);
 
 		if (got < 0)
 			return kms_err_sys(err, got == -EFAULT ? -EFAULT : -EIO,
 					   "read of guest memory", NULL);
-		if ((size_t)got < pieces[i].bytes)
+		if ((size_t)got < part)
 			return is_cut(err);
+		done += part;
 	}
 	return 0;
+}
+
+static int file_read(struct kms_guest_memory *memory, const struct kms_guest_piece *pieces,
+		     size_t count, struct kms_err *err)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = read_piece(file_of(memory), &pieces[i], err);
+	return result;
 }
 
 static int map_once(struct file_memory *file, struct kms_err *err)
@@ -72,19 +86,26 @@ static int file_write(struct kms_guest_memory *memory, uint64_t address, const v
 		      size_t bytes, struct kms_err *err)
 {
 	struct file_memory *file = file_of(memory);
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): only read */
-	struct iovec local = {.iov_base = (void *)(uintptr_t)from, .iov_len = bytes};
-	struct iovec remote = {.iov_len = bytes};
+	const char *at = from;
 	int result = map_once(file, err);
-	ssize_t put;
 
-	if (result)
-		return result;
-	remote.iov_base = (char *)file->map + kms_guest_layout_place(&file->layout, address);
-	put = process_vm_writev(getpid(), &local, 1, &remote, 1, 0);
-	if (put < 0 && errno != EFAULT)
-		return kms_err_sys(err, -EIO, "write of guest memory", NULL);
-	return put < 0 || (size_t)put < bytes ? is_cut(err) : 0;
+	while (bytes && result == 0) {
+		uint64_t room, place = kms_guest_layout_place(&file->layout, address, &room);
+		size_t part = bytes < room ? bytes : (size_t)room;
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): only read */
+		struct iovec local = {.iov_base = (void *)(uintptr_t)at, .iov_len = part};
+		struct iovec remote = {.iov_base = (char *)file->map + place, .iov_len = part};
+		ssize_t put = process_vm_writev(getpid(), &local, 1, &remote, 1, 0);
+
+		if (put < 0 && errno != EFAULT)
+			result = kms_err_sys(err, -EIO, "write of guest memory", NULL);
+		else if (put < 0 || (size_t)put < part)
+			result = is_cut(err);
+		at += part;
+		address += part;
+		bytes -= part;
+	}
+	return result;
 }
 
 static void file_close(struct kms_guest_memory *memory)
@@ -113,10 +134,19 @@ static const struct kms_guest_memory_ops saved_ops = {
 void kms_guest_memory_set_ranges(struct kms_guest_memory *memory,
 				 const struct kms_guest_layout *layout)
 {
-	memory->ranges = layout->segments;
+	memory->ranges = 0;
 	for (size_t i = 0; i < layout->segments; i++) {
-		memory->range[i].address = layout->segment[i].address;
-		memory->range[i].bytes = layout->segment[i].bytes;
+		const struct kms_guest_segment *segment = &layout->segment[i];
+		struct kms_guest_range *last =
+			memory->ranges ? &memory->range[memory->ranges - 1] : NULL;
+
+		if (last && last->address + last->bytes == segment->address) {
+			last->bytes += segment->bytes;
+			continue;
+		}
+		last = &memory->range[memory->ranges++];
+		last->address = segment->address;
+		last->bytes = segment->bytes;
 	}
 }
 

@@ -71,18 +71,24 @@ static int make_call(const struct process_memory *process, struct call *call, st
 	return 0;
 }
 
-static void add(const struct process_memory *process, struct call *call,
-		const struct kms_guest_piece *piece)
+/* Adds the beginning of a piece, as much as lies together, and returns how much that is. */
+static size_t add(const struct process_memory *process, struct call *call, uint64_t address,
+		  void *to, size_t bytes)
 {
-	uint64_t place = kms_guest_layout_place(&process->layout, piece->address);
+	uint64_t room, place = kms_guest_layout_place(&process->layout, address, &room);
 
-	call->local[call->count].iov_base = piece->to;
-	call->local[call->count].iov_len = piece->bytes;
+	if (bytes > room)
+		bytes = (size_t)room;
+	if (bytes > CALL_BYTES - call->bytes)
+		bytes = CALL_BYTES - call->bytes;
+	call->local[call->count].iov_base = to;
+	call->local[call->count].iov_len = bytes;
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): of another process */
 	call->remote[call->count].iov_base = (void *)(uintptr_t)place;
-	call->remote[call->count].iov_len = piece->bytes;
+	call->remote[call->count].iov_len = bytes;
 	call->count++;
-	call->bytes += piece->bytes;
+	call->bytes += bytes;
+	return bytes;
 }
 
 static int process_read(struct kms_guest_memory *memory, const struct kms_guest_piece *pieces,
@@ -90,39 +96,33 @@ static int process_read(struct kms_guest_memory *memory, const struct kms_guest_
 {
 	const struct process_memory *process = process_of(memory);
 	struct call call; /* 8 KiB that need not be cleared */
-	int result;
+	int result = 0;
 
 	call.count = 0;
 	call.bytes = 0;
-	for (size_t i = 0; i < count;) {
-		size_t left = pieces[i].bytes;
-		struct kms_guest_piece part = pieces[i];
+	for (size_t i = 0; i < count && result == 0; i++) {
+		size_t done = 0;
 
-		for (; left; left -= part.bytes) {
-			part.address = pieces[i].address + (pieces[i].bytes - left);
-			part.to = (char *)pieces[i].to + (pieces[i].bytes - left);
-			part.bytes = left < CALL_BYTES ? left : CALL_BYTES;
-			if (call.count == PIECES || call.bytes + part.bytes > CALL_BYTES) {
+		while (done < pieces[i].bytes && result == 0) {
+			done += add(process, &call, pieces[i].address + done,
+				    (char *)pieces[i].to + done, pieces[i].bytes - done);
+			if (call.count == PIECES || call.bytes == CALL_BYTES)
 				result = make_call(process, &call, err);
-				if (result)
-					return result;
-			}
-			add(process, &call, &part);
 		}
-		i++;
 	}
-	return make_call(process, &call, err);
+	return result ? result : make_call(process, &call, err);
 }
 
 static int process_write(struct kms_guest_memory *memory, uint64_t address, const void *from,
 			 size_t bytes, struct kms_err *err)
 {
 	const struct process_memory *process = process_of(memory);
-	uint64_t place = kms_guest_layout_place(&process->layout, address);
 	const char *at = from;
 
 	while (bytes) {
-		ssize_t put = pwrite(process->mem_fd, at, bytes, (off_t)place);
+		uint64_t room, place = kms_guest_layout_place(&process->layout, address, &room);
+		ssize_t put = pwrite(process->mem_fd, at, bytes < room ? bytes : (size_t)room,
+				     (off_t)place);
 
 		if (put < 0 && errno == EINTR)
 			continue;
@@ -133,7 +133,7 @@ static int process_write(struct kms_guest_memory *memory, uint64_t address, cons
 			return kms_err_sys(err, errno == EPERM ? -EROFS : -EIO,
 					   "write to the emulator's memory", NULL);
 		at += put;
-		place += (uint64_t)put;
+		address += (uint64_t)put;
 		bytes -= (size_t)put;
 	}
 	return 0;

@@ -281,6 +281,46 @@ static void a_process_that_ended_is_an_error(void **state)
 	kms_guest_memory_close(memory);
 }
 
+/* Two blocks that follow each other in the guest, and lie the other way round behind it. */
+static void memory_in_two_blocks_is_one_stretch(void **state)
+{
+	struct kms_guest_layout layout = {.segments = 2};
+	struct kms_guest_memory *file, *process;
+	struct emulator emulator;
+	int fd = memfd_create("blocks", MFD_CLOEXEC);
+	char got[8];
+
+	(void)state;
+	emulator_start(&emulator);
+	layout.segment[0].bytes = 0x2000;
+	layout.segment[0].place = 0x4000;
+	layout.segment[1].address = 0x2000;
+	layout.segment[1].bytes = 0x1000;
+	assert_int_equal(ftruncate(fd, 0x6000), 0);
+	assert_int_equal(kms_guest_memory_open_file(fd, &layout, &file, NULL), 0);
+	assert_int_equal(kms_guest_layout_shift(&layout, (uintptr_t)emulator.bytes, NULL), 0);
+	assert_int_equal(kms_guest_memory_open_process(emulator.pid, emulator.pidfd, &layout,
+						       &process, NULL),
+			 0);
+	assert_int_equal(file->ranges, 1);
+	assert_int_equal(process->ranges, 1);
+	assert_int_equal(process->range[0].bytes, 0x3000);
+	assert_int_equal(kms_guest_write(file, 0x1ffc, "one-two", 8, NULL), 0);
+	assert_int_equal(kms_guest_read(file, 0x1ffc, got, 8, NULL), 0);
+	assert_string_equal(got, "one-two");
+	assert_int_equal(pread(fd, got, 4, 0), 4);
+	assert_memory_equal(got, "two", 4);
+	assert_int_equal(pread(fd, got, 4, 0x5ffc), 4);
+	assert_memory_equal(got, "one-", 4);
+	assert_int_equal(kms_guest_write(process, 0x1ffc, "one-two", 8, NULL), 0);
+	assert_int_equal(kms_guest_read(process, 0x1ffc, got, 8, NULL), 0);
+	assert_string_equal(got, "one-two");
+	kms_guest_memory_close(file);
+	kms_guest_memory_close(process);
+	emulator_kill(&emulator);
+	emulator_drop(&emulator);
+}
+
 static void memory_that_is_not_where_it_was_is_an_error(void **state)
 {
 	struct kms_guest_layout layout = {.segments = 1};
@@ -319,6 +359,7 @@ int main(void)
 		cmocka_unit_test(the_memory_of_a_process_is_read_in_many_pieces),
 		cmocka_unit_test(a_write_to_a_process_is_read_back_and_is_not_ours),
 		cmocka_unit_test(a_process_that_ended_is_an_error),
+		cmocka_unit_test(memory_in_two_blocks_is_one_stretch),
 		cmocka_unit_test(memory_that_is_not_where_it_was_is_an_error),
 	};
 
