@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kmem events of the kernel's trace ring, read where they lie.
+ *
+ * Each CPU has a circle of pages. The kernel writes them one after the other and, nobody reading,
+ * over the oldest. We follow it: the page that it commits to is the last with something in it. It
+ * counts the pages that it went to; by that number it is known when it has come around to ours, and
+ * how many were lost. A page may be overwritten while it is copied: its head, read again after that,
+ * says so, as its time is then another. (Format: kernel/trace/ring_buffer.c and its header page.)
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tracer/guest/linux_impl.h"
+
+enum {
+	MAX_ORDER = 7,
+	MAX_RING_PAGES = 1 << 22,
+	MAX_POLL_PAGES = 1 << 14, /* of a CPU in one call: 64 MiB */
+	MAX_STRUCT_BYTES = 1024,
+	COMMIT_MASK = 0xfffff, /* above it the kernel's readers keep flags */
+	POINTER_FLAGS = 3,     /* of the list's pointers */
+	TYPE_PADDING = 29,
+	TYPE_EXTEND = 30,
+	TYPE_STAMP = 31,
+	DELTA_BITS = 27,
+	EVENT_TYPES = 4,
+	HEAD_BYTES = 4,
+};
+
+/* Where the numbers of one kind of event lie. */
+struct event_rule {
+	const char *symbol, *tracepoint;
+	enum kms_lx_member site, ptr, bytes;
+	uint8_t kind;
+	bool is_kmalloc, has_bytes;
+};
+
+static const struct event_rule rules[EVENT_TYPES] = {
+	{"event_kmalloc",          "__tracepoint_kmalloc",          KMS_LX_EV_KMALLOC_SITE_AT,
+	 KMS_LX_EV_KMALLOC_PTR_AT,											 KMS_LX_EV_KMALLOC_BYTES_AT,     KMS_LINUX_ALLOC, true,  true },
+	{"event_kfree",            "__tracepoint_kfree",            KMS_LX_EV_KFREE_SITE_AT,       KMS_LX_EV_KFREE_PTR_AT,
+	 KMS_LX_EV_KFREE_PTR_AT,															   KMS_LINUX_FREE,  true,  false},
+	{"event_kmem_cache_alloc", "__tracepoint_kmem_cache_alloc", KMS_LX_EV_CACHE_ALLOC_SITE_AT,
+	 KMS_LX_EV_CACHE_ALLOC_PTR_AT,										     KMS_LX_EV_CACHE_ALLOC_BYTES_AT, KMS_LINUX_ALLOC, false,
+	 true																					   },
+	{"event_kmem_cache_free",  "__tracepoint_kmem_cache_free",  KMS_LX_EV_CACHE_FREE_SITE_AT,
+	 KMS_LX_EV_CACHE_FREE_PTR_AT,										      KMS_LX_EV_CACHE_FREE_PTR_AT,    KMS_LINUX_FREE,  false, false},
+};
+
+/* Where we are in a CPU's ring. */
+struct ring_cpu {
+	uint64_t address; /* of its struct; 0: no such CPU */
+	uint64_t page;    /* struct buffer_page; 0: not begun */
+	uint64_t number;  /* of the page, as the kernel counts those it went to */
+	uint64_t stamp;   /* time in the page's head, 0: not read yet */
+	uint32_t offset;  /* of what comes next, in its data */
+	uint64_t time;    /* of the event before */
+};
+
+struct kms_linux_ring {
+	uint64_t buffer; /* struct trace_buffer that this was set up for */
+	uint32_t cpus;
+	struct ring_cpu cpu[KMS_LINUX_MAX_CPUS];
+	uint32_t page_bytes;
+	uint8_t *page;              /* copy */
+	uint16_t type[EVENT_TYPES]; /* number of each kind, 0: this kernel has none */
+	uint32_t need[EVENT_TYPES]; /* bytes of an event that are read */
+	struct kms_linux_event_stats stats;
+};
+
+/* A page while its events are given out. */
+struct decode {
+	struct kms_linux *lx;
+	struct kms_linux_ring *ring;
+	struct ring_cpu *cpu;
+	const uint8_t *data;
+	uint32_t bytes;
+	int (*emit)(void *arg, const struct kms_linux_event *event);
+	void *arg;
+	bool ended; /* by emit */
+};
+
+void kms_lx_ring_destroy(struct kms_linux_ring *ring)
+{
+	if (!ring)
+		return;
+	free(ring->page);
+	free(ring);
+}
+
+static uint32_t word_at(const uint8_t *at)
+{
+	uint32_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+static void find_types(struct kms_linux *lx, struct kms_linux_ring *ring)
+{
+	for (int i = 0; i < EVENT_TYPES; i++) {
+		const struct event_rule *rule = &rules[i];
+		uint64_t call = kms_symbols_find(&lx->symbols, rule->symbol);
+		uint64_t type = 0;
+
+		ring->type[i] = 0;
+		if (!call || !kms_linux_has_member(&lx->layout, rule->ptr) ||
+		    kms_lx_read_member(lx, call, KMS_LX_EVENT_CALL_TYPE_AT, &type, NULL) ||
+		    type > UINT16_MAX)
+			continue;
+		ring->type[i] = (uint16_t)type;
+		ring->need[i] = kms_linux_reach(&lx->layout, rule->site, rule->ptr);
+		if (rule->has_bytes)
+			ring->need[i] = kms_linux_reach(&lx->layout, rule->site, rule->bytes);
+	}
+}
+
+static void look_whether_on(struct kms_linux *lx, struct kms_linux_ring *ring)
+{
+	ring->stats.is_on = false;
+	for (int i = 0; i < EVENT_TYPES; i++) {
+		uint64_t point = kms_symbols_find(&lx->symbols, rules[i].tracepoint);
+		uint64_t enabled;
+
+		if (point &&
+		    !kms_lx_read_member(lx, point, KMS_LX_TRACEPOINT_ENABLED_AT, &enabled, NULL))
+			ring->stats.is_on |= enabled != 0;
+	}
+}
+
+static int find_cpus(struct kms_linux *lx, struct kms_linux_ring *ring, struct kms_err *err)
+{
+	uint64_t cpus = 0, buffers, pointer[KMS_LINUX_MAX_CPUS] = {0};
+	int rc;
+
+	if (kms_linux_has_member(&lx->layout, KMS_LX_TRACE_BUFFER_CPUS_AT))
+		rc = kms_lx_read_member(lx, ring->buffer, KMS_LX_TRACE_BUFFER_CPUS_AT, &cpus, err);
+	else
+		rc = kms_lx_read_variable(lx, "nr_cpu_ids", sizeof(uint32_t), &cpus, err);
+	if (!rc)
+		rc = kms_lx_read_member(lx, ring->buffer, KMS_LX_TRACE_BUFFER_BUFFERS_AT, &buffers,
+					err);
+	if (rc)
+		return rc;
+	if (!cpus)
+		return kms_err_set(err, -EBADMSG, "a trace ring without CPUs");
+	ring->cpus = cpus < KMS_LINUX_MAX_CPUS ? (uint32_t)cpus : KMS_LINUX_MAX_CPUS;
+	rc = kms_lx_read(lx, buffers, pointer, ring->cpus * sizeof(pointer[0]), err);
+	for (uint32_t i = 0; !rc && i < ring->cpus; i++)
+		ring->cpu[i] = (struct ring_cpu){.address = pointer[i]};
+	return rc;
+}
+
+/* Room for one page; since 6.8 it may be larger than a page of memory. */
+static int find_page_size(struct kms_linux *lx, struct kms_linux_ring *ring, struct kms_err *err)
+{
+	uint64_t order = 0;
+	uint8_t *page;
+
+	if (kms_linux_has_member(&lx->layout, KMS_LX_TRACE_BUFFER_ORDER_AT)) {
+		int rc = kms_lx_read_member(lx, ring->buffer, KMS_LX_TRACE_BUFFER_ORDER_AT, &order,
+					    err);
+
+		if (rc)
+			return rc;
+	}
+	if (order > MAX_ORDER)
+		return kms_err_set(err, -EBADMSG, "a trace ring of pages of order %" PRIu64, order);
+	ring->page_bytes = (uint32_t)KMS_LX_PAGE << order;
+	page = realloc(ring->page, ring->page_bytes);
+	if (!page)
+		return kms_err_set(err, -ENOMEM, "no memory for a page of the trace ring");
+	ring->page = page;
+	return 0;
+}
+
+/* The ring is another when the guest resized it, or took a snapshot: we begin anew. */
+static int ring_find(struct kms_linux *lx, struct kms_err *err)
+{
+	uint64_t trace = kms_symbols_find(&lx->symbols, "global_trace"), buffer;
+	struct kms_linux_ring *ring;
+	int rc;
+
+	if (!trace || !kms_linux_layout_has(&lx->layout, KMS_LX_FOR_EVENTS))
+		return kms_err_set(err, -ENOTSUP, "this kernel has no trace ring");
+	rc = kms_lx_read_member(lx, trace, KMS_LX_TRACE_ARRAY_BUFFER_AT, &buffer, err);
+	if (rc)
+		return rc;
+	if (!lx->ring)
+		lx->ring = calloc(1, sizeof(*lx->ring));
+	ring = lx->ring;
+	if (!ring)
+		return kms_err_set(err, -ENOMEM, "no memory for the trace ring");
+	if (ring->buffer == buffer)
+		return 0;
+	ring->buffer = buffer;
+	find_types(lx, ring);
+	rc = find_page_size(lx, ring, err);
+	if (!rc)
+		rc = find_cpus(lx, ring, err);
+	if (rc)
+		ring->buffer = 0;
+	return rc;
+}
+
+static void emit_event(struct decode *decode, const uint8_t *event, uint32_t bytes)
+{
+	struct kms_linux *lx = decode->lx;
+	struct kms_linux_ring *ring = decode->ring;
+	struct kms_linux_event out;
+	uint64_t type;
+	int i = 0;
+
+	if (bytes < kms_linux_reach(&lx->layout, KMS_LX_EVENT_TYPE_AT, KMS_LX_EVENT_PID_AT)) {
+		ring->stats.others++;
+		return;
+	}
+	type = kms_lx_member(lx, KMS_LX_EVENT_TYPE_AT, event);
+	while (i < EVENT_TYPES && (!type || ring->type[i] != type))
+		i++;
+	if (i == EVENT_TYPES || bytes < ring->need[i]) {
+		ring->stats.others++;
+		return;
+	}
+	out = (struct kms_linux_event){
+		.time_ns = decode->cpu->time,
+		.address = kms_lx_member(lx, rules[i].ptr, event),
+		.call_site = kms_lx_member(lx, rules[i].site, event),
+		.pid = (int32_t)kms_lx_member(lx, KMS_LX_EVENT_PID_AT, event),
+		.cpu = (uint16_t)(decode->cpu - ring->cpu),
+		.kind = rules[i].kind,
+		.is_kmalloc = rules[i].is_kmalloc,
+	};
+	if (rules[i].has_bytes)
+		out.bytes = kms_lx_member(lx, rules[i].bytes, event);
+	ring->stats.events++;
+	decode->ended = decode->emit(decode->arg, &out) != 0;
+}
+
+/* One entry at cpu->offset; false: the page ends here, or makes no sense. */
+static bool entry_next(struct decode *decode)
+{
+	struct ring_cpu *cpu = decode->cpu;
+	uint32_t left = decode->bytes - cpu->offset, head, type, delta, length;
+	const uint8_t *at = decode->data + cpu->offset;
+
+	if (left < 2 * HEAD_BYTES)
+		return false;
+	head = word_at(at);
+	type = head & 31;
+	delta = head >> 5;
+	length = type && type < TYPE_PADDING ? type * 4 : word_at(at + HEAD_BYTES);
+	if (type == TYPE_PADDING && !delta)
+		return false; /* the rest of the page was not needed */
+	if (type == TYPE_EXTEND || type == TYPE_STAMP) {
+		uint64_t time = ((uint64_t)length << DELTA_BITS) + delta;
+
+		cpu->time = type == TYPE_STAMP ? time : cpu->time + time;
+		cpu->offset += 2 * HEAD_BYTES;
+		return true;
+	}
+	cpu->time += delta;
+	if (length > left - HEAD_BYTES || length < HEAD_BYTES || length % 4) {
+		decode->ring->stats.damaged++;
+		return false;
+	}
+	cpu->offset += HEAD_BYTES + length;
+	if (type && type < TYPE_PADDING)
+		emit_event(decode, at + HEAD_BYTES, length);
+	else if (!type)
+		emit_event(decode, at + 2 * HEAD_BYTES, length - HEAD_BYTES);
+	return true;
+}
+
+/* Copies a page of the ring, and makes sure that it was one and the same all the time. */
+static int page_copy(struct kms_linux *lx, struct kms_linux_ring *ring, uint64_t data,
+		     uint64_t *stamp, uint32_t *commit, struct kms_err *err)
+{
+	uint32_t reach =
+		kms_linux_reach(&lx->layout, KMS_LX_RING_DATA_TIME_AT, KMS_LX_RING_DATA_COMMIT_AT);
+	uint32_t begin = kms_lx_offset(lx, KMS_LX_RING_DATA_DATA_AT);
+	uint8_t head[MAX_STRUCT_BYTES];
+	int rc = reach > sizeof(head) || begin >= ring->page_bytes
+			 ? kms_err_set(err, -EBADMSG, "a page of the trace ring has no data")
+			 : kms_lx_read(lx, data, ring->page, ring->page_bytes, err);
+
+	if (!rc)
+		rc = kms_lx_read(lx, data, head, reach, err);
+	if (rc)
+		return rc;
+	*stamp = kms_lx_member(lx, KMS_LX_RING_DATA_TIME_AT, ring->page);
+	*commit = kms_lx_member(lx, KMS_LX_RING_DATA_COMMIT_AT, ring->page) & COMMIT_MASK;
+	if (kms_lx_member(lx, KMS_LX_RING_DATA_TIME_AT, head) != *stamp ||
+	    (kms_lx_member(lx, KMS_LX_RING_DATA_COMMIT_AT, head) & COMMIT_MASK) < *commit)
+		return -EAGAIN;
+	return *commit <= ring->page_bytes - begin ? 0 : -EAGAIN;
+}
+
+/* Follows the list of pages. */
+static int page_next(struct kms_linux *lx, uint64_t page, uint64_t *next, struct kms_err *err)
+{
+	int rc = kms_lx_read_member(lx, page, KMS_LX_RING_PAGE_LIST_AT, next, err);
+
+	*next = (*next & ~(uint64_t)POINTER_FLAGS) - kms_lx_offset(lx, KMS_LX_RING_PAGE_LIST_AT);
+	return rc;
+}
+
+/* The events of our page that we do not have yet. -EAGAIN: it was overwritten. */
+static int page_events(struct decode *decode, struct kms_err *err)
+{
+	struct kms_linux *lx = decode->lx;
+	struct ring_cpu *cpu = decode->cpu;
+	uint64_t data, stamp;
+	uint32_t commit;
+	int rc = kms_lx_read_member(lx, cpu->page, KMS_LX_RING_PAGE_DATA_AT, &data, err);
+
+	if (!rc)
+		rc = page_copy(lx, decode->ring, data, &stamp, &commit, err);
+	if (rc)
+		return rc;
+	if (cpu->stamp && stamp != cpu->stamp)
+		return -EAGAIN;
+	if (!cpu->stamp && commit) {
+		cpu->stamp = stamp;
+		cpu->time = stamp;
+	}
+	decode->data = decode->ring->page + kms_lx_offset(lx, KMS_LX_RING_DATA_DATA_AT);
+	decode->bytes = commit;
+	while (!decode->ended && cpu->offset < commit && entry_next(decode)) {
+	}
+	if (!decode->ended && cpu->offset < commit)
+		cpu->offset = commit; /* padding, or damage, to the page's end */
+	return 0;
+}
+
+static void page_begin(struct ring_cpu *cpu, uint64_t page, uint64_t number)
+{
+	cpu->page = page;
+	cpu->number = number;
+	cpu->stamp = 0;
+	cpu->offset = 0;
+}
+
+/* The kernel came around to our page: goes on at the oldest ones, an eighth of the ring away from it. */
+static int skip_lost(struct kms_linux *lx, struct kms_linux_ring *ring, struct ring_cpu *cpu,
+		     uint64_t commit_page, uint64_t touched, uint64_t pages, struct kms_err *err)
+{
+	uint64_t hops = 1 + pages / 8, page = commit_page, number;
+	int rc = 0;
+
+	for (uint64_t i = 0; !rc && i < hops; i++)
+		rc = page_next(lx, page, &page, err);
+	if (rc)
+		return rc;
+	number = touched - (pages - hops);
+	if (number > cpu->number)
+		ring->stats.lost_pages += number - cpu->number;
+	else
+		ring->stats.lost_pages++;
+	page_begin(cpu, page, number);
+	return 0;
+}
+
+struct ring_state {
+	uint64_t commit_page, touched, pages;
+};
+
+static int cpu_state(struct kms_linux *lx, const struct ring_cpu *cpu, struct ring_state *state,
+		     struct kms_err *err)
+{
+	uint8_t copy[MAX_STRUCT_BYTES];
+	uint32_t reach =
+		kms_linux_reach(&lx->layout, KMS_LX_RING_CPU_PAGES_AT, KMS_LX_RING_CPU_TOUCHED_AT);
+	int rc = reach > sizeof(copy) ? kms_err_set(err, -EBADMSG, "a ring of %u bytes", reach)
+				      : kms_lx_read(lx, cpu->address, copy, reach, err);
+
+	if (rc)
+		return rc;
+	state->commit_page = kms_lx_member(lx, KMS_LX_RING_CPU_COMMIT_AT, copy);
+	state->touched = kms_lx_member(lx, KMS_LX_RING_CPU_TOUCHED_AT, copy);
+	state->pages = kms_lx_member(lx, KMS_LX_RING_CPU_PAGES_AT, copy);
+	if (!state->pages || state->pages > MAX_RING_PAGES || !state->commit_page)
+		return kms_err_set(err, -EBADMSG, "a trace ring of %" PRIu64 " pages",
+				   state->pages);
+	return 0;
+}
+
+static int cpu_events(struct decode *decode, struct kms_err *err)
+{
+	struct kms_linux *lx = decode->lx;
+	struct ring_cpu *cpu = decode->cpu;
+	struct ring_state state;
+	int rc = cpu_state(lx, cpu, &state, err);
+
+	if (!rc && !cpu->page)
+		page_begin(cpu, state.commit_page, state.touched);
+	for (uint64_t n = 0; !rc && n < MAX_POLL_PAGES && !decode->ended; n++) {
+		bool is_last = cpu->page == state.commit_page;
+		uint64_t next;
+
+		rc = state.touched - cpu->number >= state.pages && !is_last
+			     ? -EAGAIN
+			     : page_events(decode, err);
+		if (rc == -EAGAIN) {
+			rc = cpu_state(lx, cpu, &state, err);
+			if (!rc)
+				rc = skip_lost(lx, decode->ring, cpu, state.commit_page,
+					       state.touched, state.pages, err);
+			continue;
+		}
+		if (rc || decode->ended || is_last)
+			break;
+		rc = page_next(lx, cpu->page, &next, err);
+		if (!rc)
+			page_begin(cpu, next, cpu->number + 1);
+	}
+	if (cpu->page == state.commit_page)
+		cpu->number = state.touched; /* the two are counted apart: bring them together */
+	return rc;
+}
+
+int kms_linux_events(struct kms_linux *lx,
+		     int (*emit)(void *arg, const struct kms_linux_event *event), void *arg,
+		     struct kms_err *err)
+{
+	struct decode decode = {.lx = lx, .emit = emit, .arg = arg};
+	int rc = ring_find(lx, err), bad = 0;
+
+	if (rc)
+		return rc;
+	decode.ring = lx->ring;
+	look_whether_on(lx, lx->ring);
+	for (uint32_t i = 0; i < lx->ring->cpus && !decode.ended; i++) {
+		if (!lx->ring->cpu[i].address)
+			continue;
+		decode.cpu = &lx->ring->cpu[i];
+		rc = cpu_events(&decode, err);
+		if (rc) { /* the ring is being changed: taken up anew at the next call */
+			lx->ring->buffer = 0;
+			lx->ring->stats.damaged++;
+			bad = rc;
+		}
+	}
+	return bad == -EIO || bad == -EFAULT ? bad : 0;
+}
+
+void kms_linux_event_stats(const struct kms_linux *lx, struct kms_linux_event_stats *stats)
+{
+	*stats = lx->ring ? lx->ring->stats : (struct kms_linux_event_stats){0};
+}
