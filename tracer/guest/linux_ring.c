@@ -355,7 +355,7 @@ static int skip_lost(struct kms_linux *lx, struct kms_linux_ring *ring, struct r
 		rc = page_next(lx, page, &page, err);
 	if (rc)
 		return rc;
-	number = touched - (pages - hops);
+	number = touched > pages - hops ? touched - (pages - hops) : 0;
 	if (number > cpu->number)
 		ring->stats.lost_pages += number - cpu->number;
 	else
@@ -395,7 +395,8 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 	struct ring_state state;
 	int rc = cpu_state(lx, cpu, &state, err);
 
-	if (!rc && !cpu->page)
+	if (!rc &&
+	    (!cpu->page || state.touched < cpu->number)) /* at first, or the guest emptied it */
 		page_begin(cpu, state.commit_page, state.touched);
 	for (uint64_t n = 0; !rc && n < MAX_POLL_PAGES && !decode->ended; n++) {
 		bool is_last = cpu->page == state.commit_page;

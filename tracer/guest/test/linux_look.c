@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Looks at a Linux guest for a test: linux_look ram:FILE BYTES MACHINE [CACHE-FOLDER], or pid:N for
+ * the one mapping of that size of an emulator. Reads words from stdin, answers each with lines and a
+ * line "==".
+ *
+ *	about                   release, build id, what it has
+ *	caches                  the columns of /proc/slabinfo, separated by blanks
+ *	sites N                 refreshes, then the N first: bytes objects growth cache handle function
+ *	stack HANDLE            functions
+ *	events                  sums of all events so far
+ *	kfence                  sums
+ *	time caches|events N    ns of N refreshes, of this process's CPU time
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tracer/guest/back_ends.h"
+#include "tracer/guest/linux.h"
+
+struct look {
+	struct kms_guest_memory *memory;
+	struct kms_linux *kernel;
+	uint64_t open_ns;
+};
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	(void)clock_gettime(clock, &now); /* cannot fail for these */
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* The writable mapping of a process that has that size. */
+static uint64_t find_mapping(pid_t pid, uint64_t bytes)
+{
+	char path[64], line[512];
+	uint64_t found = 0;
+	FILE *maps;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "re");
+	while (maps && fgets(line, sizeof(line), maps)) {
+		uint64_t start, end;
+		char access[8];
+
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &start, &end, access) == 3 &&
+		    end - start == bytes && !strncmp(access, "rw", 2))
+			found = start;
+	}
+	if (maps)
+		(void)fclose(maps);
+	return found;
+}
+
+static int open_memory(struct look *look, char **argv, struct kms_err *err)
+{
+	uint64_t bytes = strtoull(argv[2], NULL, 0);
+	struct kms_guest_layout layout;
+	int rc = kms_guest_layout_make(&layout, kms_guest_machine_find(argv[3]), bytes, 0, err);
+
+	if (rc)
+		return rc;
+	if (!strncmp(argv[1], "ram:", 4)) {
+		int fd = open(argv[1] + 4, O_RDWR | O_CLOEXEC);
+
+		return fd < 0 ? kms_err_sys(err, -errno, "open", argv[1])
+			      : kms_guest_memory_open_file(fd, &layout, &look->memory, err);
+	}
+	if (!strncmp(argv[1], "pid:", 4)) {
+		pid_t pid = (pid_t)strtol(argv[1] + 4, NULL, 10);
+		int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+		rc = pidfd < 0 ? kms_err_sys(err, -errno, "pidfd_open", NULL)
+			       : kms_guest_layout_shift(&layout, find_mapping(pid, bytes), err);
+		if (!rc)
+			rc = kms_guest_memory_open_process(pid, pidfd, &layout, &look->memory, err);
+		return rc;
+	}
+	return kms_err_set(err, -EINVAL, "ram:FILE or pid:N");
+}
+
+static int show_about(struct look *look, const char *argument, struct kms_err *err)
+{
+	struct kms_linux_about about;
+
+	(void)argument;
+	(void)err;
+	kms_linux_about(look->kernel, &about);
+	printf("release %s\nbuild_id %s\nkaslr %" PRIx64 "\nlevels %d\ncached %d\nsymbols %u\n"
+	       "depot %d\nevents %d\nkfence %d\nopen_ns %" PRIu64 "\n",
+	       about.release, about.build_id, about.kaslr_offset, about.is_5_level ? 5 : 4,
+	       about.was_cached, about.symbols, about.has_depot, about.has_events, about.has_kfence,
+	       look->open_ns);
+	return 0;
+}
+
+static int show_caches(struct look *look, const char *argument, struct kms_err *err)
+{
+	const struct kms_linux_cache *cache;
+	size_t n;
+	int rc = kms_linux_refresh_caches(look->kernel, err);
+
+	(void)argument;
+	if (rc)
+		return rc;
+	cache = kms_linux_caches(look->kernel, &n);
+	for (size_t i = 0; i < n; i++)
+		printf("%s %" PRIu64 " %" PRIu64 " %u %u %u %" PRIu64 " %d\n", cache[i].name,
+		       cache[i].active, cache[i].objects, cache[i].size_bytes,
+		       cache[i].objects_per_slab, cache[i].pages_per_slab, cache[i].slabs,
+		       cache[i].is_approximate);
+	return 0;
+}
+
+static const char *name_of(struct look *look, uint64_t address)
+{
+	const char *name, *module;
+	uint64_t offset;
+
+	return kms_linux_name(look->kernel, address, &name, &offset, &module) ? "?" : name;
+}
+
+static int show_sites(struct look *look, const char *argument, struct kms_err *err)
+{
+	unsigned long most = strtoul(argument, NULL, 10);
+	const struct kms_linux_cache *cache;
+	const struct kms_linux_site *site;
+	struct kms_linux_site_stats stats;
+	size_t caches, n;
+	int rc = kms_linux_refresh_caches(look->kernel, err);
+
+	if (!rc)
+		rc = kms_linux_refresh_sites(look->kernel, now_ns(CLOCK_MONOTONIC), err);
+	if (rc)
+		return rc;
+	cache = kms_linux_caches(look->kernel, &caches);
+	site = kms_linux_sites(look->kernel, &n);
+	for (size_t i = 0; i < n && i < most; i++)
+		printf("site %" PRIu64 " %" PRIu64 " %.0f %s %u %s\n", site[i].bytes,
+		       site[i].objects, site[i].growth_bytes_per_s, cache[site[i].cache].name,
+		       site[i].handle, name_of(look, site[i].call_site));
+	kms_linux_site_stats(look->kernel, &stats);
+	printf("live %" PRIu64 "\nfree %" PRIu64 "\nslabs %" PRIu64 "\nunread %" PRIu64
+	       "\nred_zones %" PRIu64 "\noff %d\n",
+	       stats.live, stats.free, stats.slabs, stats.unread, stats.red_zones, stats.is_off);
+	return 0;
+}
+
+static int show_stack(struct look *look, const char *argument, struct kms_err *err)
+{
+	uint64_t frame[KMS_LINUX_MAX_FRAMES];
+	int n = kms_linux_stack(look->kernel, (uint32_t)strtoul(argument, NULL, 0), frame, err);
+
+	for (int i = 0; i < n; i++)
+		printf("%s\n", name_of(look, frame[i]));
+	return n < 0 ? n : 0;
+}
+
+static int pass(void *arg, const struct kms_linux_event *event)
+{
+	(void)arg;
+	(void)event;
+	return 0;
+}
+
+static int show_events(struct look *look, const char *argument, struct kms_err *err)
+{
+	struct kms_linux_event_stats stats;
+	int rc = kms_linux_events(look->kernel, pass, NULL, err);
+
+	(void)argument;
+	if (rc)
+		return rc;
+	kms_linux_event_stats(look->kernel, &stats);
+	printf("events %" PRIu64 "\nothers %" PRIu64 "\nlost_pages %" PRIu64 "\ndamaged %" PRIu64
+	       "\non %d\n",
+	       stats.events, stats.others, stats.lost_pages, stats.damaged, stats.is_on);
+	return 0;
+}
+
+static int show_kfence(struct look *look, const char *argument, struct kms_err *err)
+{
+	struct kms_linux_kfence state;
+	int rc = kms_linux_kfence(look->kernel, &state, NULL, NULL, err);
+
+	(void)argument;
+	if (rc)
+		return rc;
+	printf("on %d\nobjects %u\nlive %u\nfreed %u\ninterval %" PRIu64 "\n", state.is_on,
+	       state.objects, state.live, state.freed, state.sample_interval_ms);
+	return 0;
+}
+
+static int show_time(struct look *look, const char *argument, struct kms_err *err)
+{
+	bool is_events = !strncmp(argument, "events", 6);
+	unsigned long times =
+		strtoul(strchr(argument, ' ') ? strchr(argument, ' ') : "1", NULL, 10);
+	uint64_t begin = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	int rc = 0;
+
+	for (unsigned long i = 0; !rc && i < times; i++)
+		rc = is_events ? kms_linux_events(look->kernel, pass, NULL, err)
+			       : kms_linux_refresh_caches(look->kernel, err);
+	printf("cpu_ns %" PRIu64 "\n", now_ns(CLOCK_PROCESS_CPUTIME_ID) - begin);
+	return rc;
+}
+
+static const struct {
+	const char *name;
+	int (*show)(struct look *look, const char *argument, struct kms_err *err);
+} commands[] = {
+	{"about",  show_about },
+        {"caches", show_caches},
+        {"sites",  show_sites },
+	{"stack",  show_stack },
+        {"events", show_events},
+        {"kfence", show_kfence},
+	{"time",   show_time  },
+};
+
+static void answer(struct look *look, char *line)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	char *argument = strchr(line, ' ');
+
+	if (argument)
+		*argument++ = '\0';
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(line, commands[i].name) &&
+		    commands[i].show(look, argument ? argument : "", &err))
+			printf("error %d %s\n", err.code, err.text);
+	printf("==\n");
+	(void)fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	struct kms_linux_options options = {.cache_folder = argc > 4 ? argv[4] : NULL};
+	struct kms_err err = KMS_ERR_INIT;
+	struct look look = {0};
+	uint64_t begin;
+	char line[256];
+
+	if (argc < 4)
+		return 2;
+	if (open_memory(&look, argv, &err)) {
+		printf("error %d %s\n==\n", err.code, err.text);
+		return 1;
+	}
+	begin = now_ns(CLOCK_MONOTONIC);
+	if (kms_linux_open(look.memory, &options, &look.kernel, &err)) {
+		printf("error %d %s\n==\n", err.code, err.text);
+		kms_guest_memory_close(look.memory);
+		return 1;
+	}
+	look.open_ns = now_ns(CLOCK_MONOTONIC) - begin;
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		answer(&look, line);
+	}
+	kms_linux_close(look.kernel);
+	kms_guest_memory_close(look.memory);
+	return 0;
+}
