@@ -13,3 +13,8 @@ target_sources(kms_tracer PRIVATE
 	guest/linux_saved.c
 	guest/linux_sites.c
 	guest/linux_slab.c)
+
+# BTF, kallsyms and a kernel's memory, made by the test.
+kms_library(kms_fake_linux SOURCES guest/test/fake_btf.c LIBS kms_tracer)
+kms_test(test_btf LABEL unit SOURCES guest/test/test_btf.c LIBS kms_fake_linux)
+kms_test(test_kallsyms LABEL unit SOURCES guest/test/test_kallsyms.c LIBS kms_fake_linux)
