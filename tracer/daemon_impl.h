@@ -52,11 +52,11 @@ struct daemon_run {
 	char name[DAEMON_NAME_BYTES]; /* of the program */
 	char command[DAEMON_COMMAND_BYTES];
 	char run_dir[PATH_MAX];
-	char output[PATH_MAX];     /* trace; "" before it is known */
-	char first[PATH_MAX];      /* trace of the first daemon that had it; "" this is the first */
-	char continues[PATH_MAX];  /* trace of the last one before us, "" none */
+	char output[PATH_MAX];    /* trace; "" before it is known */
+	char first[PATH_MAX];     /* trace of the first daemon that had it; "" this is the first */
+	char continues[PATH_MAX]; /* trace of the last one before us, "" none */
 	struct kms_run_stay stay; /* of its thread */
-	struct daemon_ask *ask;    /* who wanted a process attached; NULL: it came by itself */
+	struct daemon_ask *ask;   /* who wanted a process attached; NULL: it came by itself */
 	struct kms_attach_request request; /* what the process was asked */
 	atomic_bool is_waiting;            /* it has not answered yet */
 	struct kms_tracer *tracer;         /* these four under daemon->lock */
