@@ -192,10 +192,6 @@ static void fill_faults(struct fixture *f)
 	f->fault[KMS_FAULT_WRONG_CONTEXT - 1].raw.level = KMS_LEVEL_HARDINT;
 	f->fault[KMS_FAULT_NULL_FREE - 1].stack_id = FIXTURE_STACK_MISSING;
 	f->fault[KMS_FAULT_NULL_FREE - 1].alloc_stack_id = 0;
-	f->fault[KMS_FAULT_NULL_FREE - 1].raw =
-		(struct kms_fault){.kind = KMS_FAULT_NULL_FREE, .access = KMS_ACCESS_FREE};
-	f->fault[KMS_FAULT_ZERO_SIZE - 1].raw =
-		(struct kms_fault){.kind = KMS_FAULT_ZERO_SIZE, .access = KMS_ACCESS_ALLOC};
 }
 
 static void fill_stats(struct fixture *f)
