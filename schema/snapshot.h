@@ -72,14 +72,19 @@ struct kms_view_stats {
 	double ns_per_event; /* own cost, measured by the target at start; 0 unknown */
 };
 
+/**
+ * A cache. A guarded block counts in the cache of its size, where it is live and part of the total, but
+ * lies in no slab: without it, slabs have @objects_total - @objects_guarded places, of which
+ * @objects_live - @objects_guarded are taken. Pages, waste and utilization are of the slabs.
+ */
 struct kms_view_cache {
 	uint32_t target;
 	const char *name;
 	uint64_t object_bytes;
 	uint64_t objects_live;
-	uint64_t objects_cached;
-	uint64_t objects_guarded;
-	uint64_t objects_total;
+	uint64_t objects_cached;  /* free, in a magazine or the depot */
+	uint64_t objects_guarded; /* live and guarded */
+	uint64_t objects_total;   /* not less than live */
 	uint64_t slabs;
 	uint64_t pages;
 	uint64_t waste_bytes;
@@ -89,7 +94,7 @@ struct kms_view_cache {
 	uint64_t failed;
 	uint64_t alloc_rate;
 	uint64_t free_rate;
-	double utilization; /* live requested bytes / bytes of pages */
+	double utilization; /* live requested bytes in slabs / bytes of pages */
 };
 
 struct kms_view_guard {

@@ -93,6 +93,9 @@ static void say_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
 {
 	uint64_t out = cache->objects_live + cache->objects_cached;
 	uint64_t free_items = cache->objects_total > out ? cache->objects_total - out : 0;
+	uint64_t in_slabs = cache->objects_total > cache->objects_guarded
+				    ? cache->objects_total - cache->objects_guarded
+				    : 0;
 
 	kms_buf_add_str(db->out, "POOL CACHE ");
 	kms_ddb_add_name(db, cache->name, 0);
@@ -100,7 +103,7 @@ static void say_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
 		     cache->target);
 	kms_buf_addf(db->out, "\tnpages %" PRIu64 "\n", cache->pages);
 	kms_buf_addf(db->out, "\titemsperpage %" PRIu64 ", nitems %" PRIu64 ", nout %" PRIu64 "\n",
-		     cache->slabs ? cache->objects_total / cache->slabs : 0, free_items, out);
+		     cache->slabs ? in_slabs / cache->slabs : 0, free_items, out);
 	kms_buf_addf(db->out, "\tnget %" PRIu64 ", nfail %" PRIu64 ", nput %" PRIu64 "\n",
 		     cache->allocs, cache->failed, cache->frees);
 	kms_buf_addf(db->out,

@@ -67,12 +67,16 @@ void kms_sum_guard(const struct kms_snapshot *snapshot, uint32_t target, struct 
 
 void kms_sum_cache(struct kms_view_cache *sum, const struct kms_view_cache *row)
 {
+	/* live bytes include those of guarded blocks, which are in no page of the cache */
+	double used_pages = sum->utilization * (double)sum->pages;
+
 	sum->object_bytes = max_u64(sum->object_bytes, row->object_bytes);
 	sum->objects_live += row->objects_live;
 	sum->objects_cached += row->objects_cached;
 	sum->objects_guarded += row->objects_guarded;
 	sum->objects_total += row->objects_total;
 	sum->slabs += row->slabs;
+	used_pages += row->utilization * (double)row->pages;
 	sum->pages += row->pages;
 	sum->waste_bytes += row->waste_bytes;
 	sum->live_bytes += row->live_bytes;
@@ -81,8 +85,7 @@ void kms_sum_cache(struct kms_view_cache *sum, const struct kms_view_cache *row)
 	sum->failed += row->failed;
 	sum->alloc_rate += row->alloc_rate;
 	sum->free_rate += row->free_rate;
-	sum->utilization =
-		sum->pages ? (double)sum->live_bytes / ((double)sum->pages * KMS_PAGE_BYTES) : 0;
+	sum->utilization = sum->pages ? used_pages / (double)sum->pages : 0;
 }
 
 static void add_rings(const struct kms_snapshot *snapshot, uint32_t target,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Totals and caches of a snapshot. What each figure means stands in model.md. */
+/* Totals and caches of a snapshot. What each figure means stands in schema/snapshot.h. */
 #include "tracer/snapshot_build.h"
 
 static void add_rings(const struct kms_model *model, const struct kms_model_target *target,
@@ -165,8 +165,11 @@ static void add_stat(struct kms_view_cache *row, const struct kms_cache_stat *st
 	uint64_t requested = minus(figures->live_bytes, figures->guarded_bytes);
 	uint64_t unused = minus(stat->objects_total, in_slabs_live);
 
-	row->objects_total = stat->objects_total;
 	row->objects_guarded = minus(stat->guarded_allocs, stat->guarded_frees);
+	row->objects_total = stat->objects_total + row->objects_guarded;
+	/* what is live is known from events, which are newer than the copy of the figures */
+	if (row->objects_total < row->objects_live)
+		row->objects_total = row->objects_live;
 	row->objects_cached = minus(unused, stat->objects_in_slabs);
 	row->slabs = stat->slabs;
 	row->pages = stat->pages;

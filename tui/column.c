@@ -71,10 +71,12 @@ static double number_of(const cJSON *value)
 
 double kms_column_use(const cJSON *row)
 {
-	double total = kms_json_fraction(row, "objects_total");
-	double live = kms_json_fraction(row, "objects_live");
+	/* guarded blocks are in no slab */
+	double guarded = kms_json_fraction(row, "objects_guarded");
+	double total = kms_json_fraction(row, "objects_total") - guarded;
+	double live = kms_json_fraction(row, "objects_live") - guarded;
 
-	return total > 0 ? live / total : 0;
+	return total > 0 && live > 0 ? live / total : 0;
 }
 
 double kms_column_number(const struct kms_column *column, const cJSON *row)

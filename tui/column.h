@@ -32,7 +32,7 @@ enum kms_column_kind {
 	KMS_COLUMN_AGE,     /* microseconds */
 	KMS_COLUMN_SECONDS, /* nanoseconds as seconds */
 	KMS_COLUMN_SCORE,
-	KMS_COLUMN_USE,    /* objects_live of objects_total, in percent */
+	KMS_COLUMN_USE,    /* live of all objects in slabs, in percent */
 	KMS_COLUMN_BAR,    /* the same as a bar */
 	KMS_COLUMN_CALLER, /* the first frame of "stack" outside of the allocator */
 	KMS_COLUMN_WORDS,  /* an array of strings */

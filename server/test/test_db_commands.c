@@ -383,7 +383,7 @@ static void pools_are_printed_as_in_ddb(void **state)
 	static const struct row rows[] = {
 		{"6.5", "show pool",              NULL,												   "Must specify a pool to print."},
 		{"6.5", "show pool malloc-64",
-		 "POOL CACHE malloc-64: size 64, target 2\n\tnpages 20\n\titemsperpage 64, nitems 266, nout 1014\n\tnget 500004, nfail 4, nput 499000\n",
+		 "POOL CACHE malloc-64: size 64, target 2\n\tnpages 20\n\titemsperpage 63, nitems 266, nout 1014\n\tnget 500004, nfail 4, nput 499000\n",
 		 NULL																				    },
 		{"6.5", "show pool/p malloc-64",
 		 "\tpartial-page list:\n\t\tpage 0x7f3c00040000, nmissing 10\n",                                                                          NULL                           },

@@ -415,8 +415,12 @@ def test_base_guard(checks, workspace):
     attached = Attached(workspace, steps.pid, workspace.path / "second.kms")
     attached.wait_joined(steps)
     checks.equal(wait_live(workspace, steps, "the base is in"), (steps.blocks, steps.bytes), "live guarded blocks")
-    guarded = sum(item["objects_guarded"] for item in workspace.items("caches"))
-    checks.equal(guarded, 300, "that they are guarded")
+    rows = workspace.items("caches")
+    checks.equal(sum(row["objects_guarded"] for row in rows), 300, "that they are guarded")
+    checks.that(all(row["objects_total"] >= row["objects_live"] >= row["objects_guarded"] for row in rows),
+                "guarded blocks are live ones, and part of the total", rows)
+    checks.equal([row["utilization"] for row in rows if row["objects_live"] == row["objects_guarded"] > 0], [0],
+                 "guarded blocks take no room in slabs")
     steps.do("free 300")
     checks.equal(wait_live(workspace, steps, "their frees"), (0, 0), "their frees subtract")
     attached.detach(steps)

@@ -71,6 +71,7 @@ def check_guard(checks, session, page):
     """The depth is set on the page and holds in the program."""
     field = page.one("#depth")
     field.send_keys("30000\n")
+    page.wait(lambda: page.values()["guard"].get("Requested") == "30000", "the request is written")
     session.tell("pairs 100")
     page.wait(lambda: page.values()["guard"].get("Used") == "100", "100 blocks in the FIFO")
     shown, guard = page.values()["guard"], session.document("guard")

@@ -4,16 +4,23 @@ import {rowsMax} from '../live';
 import type {Cache, Caches as Document} from '../types';
 import {type Column, Table} from './table';
 
-function inUse(c: Cache): number {
-	const total = num(c.objects_total);
+/** Places in slabs and how many of them are taken: guarded blocks are in none. */
+function places(c: Cache): {total: number; live: number} {
+	const guarded = num(c.objects_guarded);
 
-	return total ? (num(c.objects_live) + num(c.objects_guarded)) / total : 0;
+	return {total: Math.max(num(c.objects_total) - guarded, 0), live: Math.max(num(c.objects_live) - guarded, 0)};
 }
 
-/** Live, cached and free objects of a cache as one bar. */
+function inUse(c: Cache): number {
+	const {total, live} = places(c);
+
+	return total ? live / total : 0;
+}
+
+/** Live, cached and free objects of a cache's slabs as one bar. */
 function Occupancy({cache}: {cache: Cache}) {
-	const total = Math.max(num(cache.objects_total), 1);
-	const live = num(cache.objects_live);
+	const {live, ...slabs} = places(cache);
+	const total = Math.max(slabs.total, 1);
 	const cached = num(cache.objects_cached);
 	const text = `${exact(live)} live, ${exact(cached)} cached, ${exact(Math.max(total - live - cached, 0))} free`;
 
