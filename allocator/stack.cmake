@@ -1,5 +1,6 @@
 # Stack capture by itself, for its tests and bench: the same sources that kms_allocator has, without the rest of the core.
-add_library(kms_stack OBJECT append.c stack.c trie.c port/cfi.c port/eh_frame.c port/modules_posix.c port/unwind_posix.c
+add_library(kms_stack OBJECT append.c stack.c stack_memo.c stack_step.c stack_walk.c trie.c
+	port/cfi.c port/eh_frame.c port/modules_posix.c port/unwind_posix.c
 	test/stack_support.c)
 kms_allocator_flags(kms_stack)
 

@@ -50,7 +50,7 @@ static inline struct kms_frame kms_frame_caller(const void *frame_address)
 
 /** What all threads of a process share. */
 struct kms_stacks {
-	uint64_t *rules; /* KMS_RULE_PLACES, see stack.c */
+	uint64_t *rules; /* KMS_RULE_PLACES, see stack_rule.h */
 	struct kms_unwind *unwind;
 	uint32_t generation; /* of rules and nodes kept anywhere; atomic */
 	struct kms_trie trie;
@@ -70,7 +70,7 @@ enum kms_stack_meeting {
 
 /** What a remembered word means. */
 struct kms_stack_meta {
-	uint64_t identity; /* of all that is remembered up to here; see stack.c */
+	uint64_t identity; /* of all that is remembered up to here; see stack_walk.c */
 	uint64_t fp;       /* what a walk must bring that comes here, or enum kms_stack_meeting */
 	uint32_t node;
 	uint32_t reserved;
