@@ -257,8 +257,12 @@ struct kms_slot {
 	struct kms_ack ack[KMS_REQUEST_ITEMS];
 	uint32_t session;       /* of recording, schema/record.h; 0 since the process began */
 	uint32_t first_session; /* of this region: stacks of older ones are not in its trie */
-	uint8_t pad[KMS_PAGE_BYTES - 264 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
+	uint32_t exit_status;   /* KMS_EXIT_STATUS of what it ended with, 0 unknown */
+	uint8_t pad[KMS_PAGE_BYTES - 268 - sizeof(struct kms_ack) * KMS_REQUEST_ITEMS];
 };
+
+/** The status that a parent sees, never 0. */
+#define KMS_EXIT_STATUS(status) (((uint32_t)(status)&0xffu) | 0x100u)
 
 enum kms_ring_state {
 	KMS_RING_FREE = 0,

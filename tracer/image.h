@@ -110,6 +110,7 @@ struct kms_image_slot {
 	uint64_t unseen_ns;   /* since when there is no process of this pid for us; 0 */
 	uint64_t counters_ns; /* when its counters were sent */
 	uint64_t acked_seq;   /* of requests, as last seen */
+	uint32_t exit_status; /* KMS_EXIT_STATUS as last seen, 0 unknown */
 	uint64_t span_table;  /* address in the process, as last seen */
 	uint64_t lost_unringed; /* likewise */
 	struct kms_image_loss loss;

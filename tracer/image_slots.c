@@ -26,6 +26,7 @@ struct look_job {
 	uint32_t session, first_session;
 	uint64_t span_table, span_entries;
 	uint64_t lost_unringed;
+	uint32_t exit_status;
 };
 
 static void copy_look(void *arg)
@@ -47,6 +48,7 @@ static void copy_look(void *arg)
 	job->span_table = kms_load_acquire_u64(&slot->span_table_address);
 	job->span_entries = kms_load_acquire_u64(&slot->span_table_entries);
 	job->lost_unringed = kms_load_u64_relaxed(&slot->lost_unringed);
+	job->exit_status = kms_load_acquire_u32(&slot->exit_status);
 	job->claims = kms_load_acquire_u32(&slot->claims);
 	/* A new claim began meanwhile: the state is still that of the one before. */
 	if (job->claims != claims)
@@ -197,6 +199,17 @@ static bool lives(const struct kms_image_slot *slot)
 	return slot->target && slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
 }
 
+/* How it ended, as far as it said so itself; its parent knows better. */
+static void end_target(const struct kms_image *image, struct kms_image_slot *slot)
+{
+	struct kms_target *target = slot->target;
+
+	if (slot->exit_status && !slot->has_left)
+		kms_targets_set_exit(image->env->targets, target, (slot->exit_status & 0xff) << 8);
+	kms_targets_set_state(image->env->targets, target,
+			      slot->has_left ? KMS_STATE_DETACHED : KMS_STATE_EXITED);
+}
+
 /* A slot changed hands: its former process is dead and read, else it could not have been claimed. */
 static void end_claim(struct kms_image *image, uint32_t index)
 {
@@ -205,7 +218,7 @@ static void end_claim(struct kms_image *image, uint32_t index)
 	if (!slot->target)
 		return;
 	kms_image_slot_forget_stop(image, index);
-	kms_targets_set_state(image->env->targets, slot->target, KMS_STATE_EXITED);
+	end_target(image, slot);
 	forget_process(slot);
 	free(slot->total);
 	slot->total = NULL;
@@ -297,6 +310,7 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 		image->slot[slot].counters_ns = 0;
 	image->slot[slot].acked_seq = job.acked_seq;
 	image->slot[slot].span_table = job.span_table;
+	image->slot[slot].exit_status = job.exit_status;
 	image->slot[slot].lost_unringed = job.lost_unringed;
 	follow_state(image, &image->slot[slot], &job, now_ns);
 	follow_session(image, &image->slot[slot], &job);
@@ -377,8 +391,7 @@ void kms_image_slots_finish(struct kms_image *image)
 			image->env->first_left = true;
 		if (!slot->is_executing)
 			forget_process(slot);
-		kms_targets_set_state(image->env->targets, slot->target,
-				      slot->has_left ? KMS_STATE_DETACHED : KMS_STATE_EXITED);
+		end_target(image, slot);
 	}
 }
 

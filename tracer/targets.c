@@ -99,6 +99,14 @@ void kms_targets_set_stop(struct kms_targets *targets, struct kms_target *target
 	kms_targets_touch(targets, target);
 }
 
+void kms_targets_set_exit(struct kms_targets *targets, struct kms_target *target, uint32_t status)
+{
+	if (target->info.exit_status != -1)
+		return;
+	target->info.exit_status = (int32_t)status;
+	kms_targets_touch(targets, target);
+}
+
 void kms_targets_exited(struct kms_targets *targets, pid_t pid, int32_t status)
 {
 	struct kms_target *target = kms_targets_find(targets, (uint32_t)pid);

@@ -45,6 +45,9 @@ void kms_targets_touch(struct kms_targets *targets, struct kms_target *target);
 void kms_targets_set_state(struct kms_targets *targets, struct kms_target *target,
 			   enum kms_target_state state);
 
+/** How it ended (a wait status), unless its parent has told. */
+void kms_targets_set_exit(struct kms_targets *targets, struct kms_target *target, uint32_t status);
+
 /** Why it stands still, as of struct kms_batch_target; NONE: it does not. */
 void kms_targets_set_stop(struct kms_targets *targets, struct kms_target *target, uint32_t reason,
 			  uint32_t fault);

@@ -299,6 +299,18 @@ __attribute__((constructor)) static void process_begin(void)
 	kms_leave(t);
 }
 
+void kms_process_exit_status(int status)
+{
+	struct kms_slot *slot;
+
+	if (__atomic_load_n(&start_state, __ATOMIC_ACQUIRE) != START_DONE || !the_heap.shared)
+		return;
+	slot = the_heap.slot;
+	/* a child of vfork has its parent's memory, and its slot */
+	if (slot && slot->pid == kms_port_pid())
+		__atomic_store_n(&slot->exit_status, KMS_EXIT_STATUS(status), __ATOMIC_RELAXED);
+}
+
 __attribute__((destructor)) static void process_exit(void)
 {
 	if (__atomic_load_n(&start_state, __ATOMIC_ACQUIRE) != START_DONE || !the_heap.shared)

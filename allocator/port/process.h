@@ -21,6 +21,9 @@ struct kms_local *kms_process_local(void);
 /** The heap, started or not. */
 struct kms_heap *kms_process_heap(void);
 
+/** Tells the tracer with which status the process is about to end. Async-signal-safe. */
+void kms_process_exit_status(int status);
+
 /** Takes all locks of the heap in their order, so that nobody is in the middle of anything. */
 void kms_process_lock_all(void);
 void kms_process_unlock_all(void);

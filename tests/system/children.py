@@ -29,10 +29,40 @@ def trace_of(checks, workspace, title, *arguments):
     return done.stderr, targets, workspace.json("leaks", trace)["incomplete"]
 
 
+ENDS = """
+import os, signal, sys
+def child(end):
+    pid = os.fork()
+    if not pid:
+        end()
+    os.waitpid(pid, 0)
+    print(pid, flush=True)
+child(lambda: os._exit(3))
+child(lambda: sys.exit(4))
+child(lambda: os.execv("/bin/sh", ["sh", "-c", "exit 5"]))
+child(lambda: os.kill(os.getpid(), signal.SIGKILL))
+child(lambda: os._exit(0))
+"""
+
+
+def ends(checks, workspace):
+    """How children ended that are not ours is known as far as they say it: by exit, by _exit, not by a signal."""
+    trace = workspace.path / "ends.kms"
+    done = workspace.run([kms.KMEMSCOPE, "run", "-q", "-o", trace, "--", kms.PYTHON, "-c", ENDS])
+    pids = [int(line) for line in done.stdout.split()]
+    rows = {}
+    for target in workspace.items("targets", trace):
+        rows.setdefault(target["pid"], []).append(target["exit_code"])
+    checks.equal([rows.get(pid) for pid in pids], [[3], [4], [None, 5], [None], [0]], f"how they ended: {done!r}")
+    text = workspace.run([kms.KMEMSCOPE, "targets", trace]).stdout.decode()
+    checks.that("exited, status 4" in text, "the table", text)
+
+
 def main():
     checks = kms.Checks()
     passing = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
     with kms.Workspace("children") as workspace:
+        ends(checks, workspace)
         said, targets, incomplete = trace_of(checks, workspace, "passing", passing)
         checks.equal((targets, incomplete), (passing + 1, False), f"passing: {said}")
         said, targets, incomplete = trace_of(checks, workspace, "few", FEW, "stay")
