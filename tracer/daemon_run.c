@@ -217,11 +217,33 @@ static bool turn(void *arg)
 	return !run->ask || daemon_attach_turn(run);
 }
 
+/* The run has begun, and whoever asked for it was told. */
+static void stay_to_end(struct daemon_run *run)
+{
+	struct kms_run_stay *stay = &run->stay;
+	struct kms_err err = KMS_ERR_INIT;
+	uint32_t taken;
+
+	if (run->is_adopted && daemon_resync(run, &(struct kms_options){0}, &err))
+		say(run, err.text);
+	/* the first process of a run that was taken over may be gone, and its pid another's */
+	if (stay->program_fd == -ESRCH && run->fd < 0) {
+		stay->program_over = true;
+		kms_tracer_exited(run->tracer, run->pid, -1);
+	}
+	do {
+		taken = run->taken; /* what comes now may come too late for the tracer's last look */
+		kms_run_stay(stay);
+	} while (!stay->cancelled && !close_run(run, taken));
+	take_front(run); /* that came meanwhile: it is told the end */
+	daemon_attach_end(run);
+	finish(run, stay->cancelled);
+}
+
 static void stay(struct daemon_run *run)
 {
-	uint32_t taken;
-	struct kms_err err = KMS_ERR_INIT;
 	struct kms_run_stay *stay = &run->stay;
+	struct kms_err err = KMS_ERR_INIT;
 
 	*stay = (struct kms_run_stay){
 		.tracer = run->tracer,
@@ -237,24 +259,11 @@ static void stay(struct daemon_run *run)
 	if (run->ask && daemon_attach_ask(run, &err)) {
 		finish(run, true);
 		daemon_attach_done(run, &err);
-		return;
+	} else {
+		daemon_attach_done(run, NULL);
+		tell_started(run);
+		stay_to_end(run);
 	}
-	daemon_attach_done(run, NULL);
-	tell_started(run);
-	if (run->is_adopted && daemon_resync(run, &(struct kms_options){0}, &err))
-		say(run, err.text);
-	/* the first process of a run that was taken over may be gone, and its pid another's */
-	if (stay->program_fd == -ESRCH && run->fd < 0) {
-		stay->program_over = true;
-		kms_tracer_exited(run->tracer, run->pid, -1);
-	}
-	do {
-		taken = run->taken; /* what comes now may come too late for the tracer's last look */
-		kms_run_stay(stay);
-	} while (!stay->cancelled && !close_run(run, taken));
-	take_front(run); /* that came meanwhile: it is told the end */
-	daemon_attach_end(run);
-	finish(run, stay->cancelled);
 	if (stay->program_fd >= 0)
 		close(stay->program_fd);
 }
