@@ -27,9 +27,12 @@ enum kms_base_kind {
 		2, /* a slab: @address base, @size pages, @stack bytes of a block, 0 one fills
 			     * it; @first bytes before the first one */
 	KMS_BASE_BLOCK = 3, /* a live block: @address, @size requested, @stack of its allocation, 0
-			     * unknown */
+			     * unknown; @first KMS_BASE_GENERATION and its generation, 0 unknown */
 	KMS_BASE_END = 4,   /* @size blocks there were; @first: 1 if some could not be read */
 };
+
+/** In @first of a block: all that happened at its address was recorded, and counted. */
+#define KMS_BASE_GENERATION 0x100u
 
 struct kms_base_entry {
 	kms_u64 address;

@@ -66,6 +66,14 @@ static uint32_t stack_of(const struct kms_base_plan *plan, const struct kms_side
 	return side->alloc_stack;
 }
 
+/* With it a block is known again that was live when recording began anew. */
+static uint32_t generation_of(const struct kms_side *side)
+{
+	return side->last_ring == KMS_SIDE_UNRECORDED || side->last_ring == NO_PAST
+		       ? 0
+		       : KMS_BASE_GENERATION | side->generation;
+}
+
 /* Where block @i of a span begins, given its size; 0: it cannot be. */
 static uint64_t block_address(const struct kms_span *span, uint32_t i, uint64_t size)
 {
@@ -90,6 +98,7 @@ static int emit_block(struct scan *scan, const struct kms_span *span, uint32_t i
 		.address = block_address(span, i, size),
 		.size = size,
 		.stack = stack_of(scan->plan, side),
+		.first = generation_of(side),
 		.flags = (span->checks & ~KMS_SPAN_OWN_CALLS) |
 			 (span->state == KMS_SPAN_GUARD ? KMS_ATTR_GUARDED : 0u),
 		.cache = span->cache,

@@ -377,6 +377,14 @@ void kms_live_deinit(struct kms_live_set *set)
 	}
 }
 
+void kms_live_set_aside(struct kms_live_set *set, struct kms_live_set *aside)
+{
+	kms_live_deinit(aside);
+	*aside = *set;
+	kms_live_init(set, aside->pool);
+	set->late = true;
+}
+
 void kms_live_restart(struct kms_live_set *set)
 {
 	kms_live_deinit(set);

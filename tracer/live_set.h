@@ -191,6 +191,9 @@ void kms_live_deinit(struct kms_live_set *set);
 /** Empties the set. From here on what it has not been told of may exist. */
 void kms_live_restart(struct kms_live_set *set);
 
+/** kms_live_restart(), but what was in it is in @aside then, an initialised set. */
+void kms_live_set_aside(struct kms_live_set *set, struct kms_live_set *aside);
+
 /** Makes an empty set equal to another one; costs nothing until one of them changes. */
 void kms_live_fork(struct kms_live_set *child, struct kms_live_set *parent);
 

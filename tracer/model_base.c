@@ -58,7 +58,22 @@ static void add_span(const struct kms_model_source *source, const struct kms_bas
 	kms_live_slab_tell(&source->target->set, &slab);
 }
 
-/* @time_ns: its age is counted from there, for want of the true one. */
+/*
+ * When a block was allocated: as the session before knew, if nothing has happened at its address since,
+ * which generations tell. Else its age is counted from @time_ns, for want of the true one.
+ */
+static uint64_t allocated_ns(const struct kms_model_target *target,
+			     const struct kms_base_entry *entry, uint64_t time_ns)
+{
+	const struct kms_live *old = kms_live_find(&target->before, entry->address);
+
+	if (!old || !(old->low_bits & KMS_LIVE_LIVE) || !(entry->first & KMS_BASE_GENERATION) ||
+	    (old->low_bits & KMS_LIVE_OPEN && !(old->flags & KMS_LIVE_BASE)) ||
+	    kms_live_generation(old) != (uint8_t)entry->first || kms_live_size(old) != entry->size)
+		return time_ns;
+	return kms_live_time(old) < time_ns ? kms_live_time(old) : time_ns;
+}
+
 static void add_block(const struct kms_model_source *source, const struct kms_base_entry *entry,
 		      uint64_t time_ns)
 {
@@ -74,6 +89,7 @@ static void add_block(const struct kms_model_source *source, const struct kms_ba
 	    !kms_live_is_unheard(&target->set, entry->address) ||
 	    kms_live_find(&target->set, entry->address))
 		return;
+	time_ns = allocated_ns(target, entry, time_ns);
 	live = kms_live_add(&target->set, entry->address, entry->size, true);
 	if (!live) {
 		model->counts.unkept++;
@@ -87,7 +103,7 @@ static void add_block(const struct kms_model_source *source, const struct kms_ba
 	live->flags = (uint16_t)(flags | (entry->is_large ? KMS_LIVE_LARGE : 0));
 	live->thread = 0;
 	live->low_bits |= KMS_LIVE_LIVE | KMS_LIVE_OPEN;
-	kms_live_set_time(live, time_ns, 0);
+	kms_live_set_time(live, time_ns, (uint8_t)entry->first);
 	kms_live_set_size(live, entry->size);
 }
 
@@ -103,6 +119,7 @@ static void add_all(const struct kms_model_source *source, const struct kms_base
 			add_block(source, &entry[i], time_ns);
 	/* what was found did not grow */
 	source->target->clock.n_samples = 0;
+	kms_live_deinit(&source->target->before);
 	source->target->changes++;
 	source->model->changes++;
 }

@@ -161,6 +161,7 @@ struct kms_model_target {
 	uint64_t waiting_since_ns; /* batch time, 0 not waiting */
 	struct kms_model_slot slot_copy;
 	struct kms_live_set set;
+	struct kms_live_set before; /* when the session began, until its base is there */
 	/* figures */
 	uint64_t events[KMS_EVENT_KINDS];
 	uint64_t lost_in_rings;

@@ -49,6 +49,7 @@ static void target_shrink(struct kms_model *model, struct kms_model_target *targ
 			if (!model->pass.target)
 				break;
 		kms_live_deinit(&target->set);
+		kms_live_deinit(&target->before);
 		target->set_dropped = true;
 	}
 	if (!image->tables_dropped)

@@ -30,7 +30,7 @@ static void forget_blocks(const struct kms_model_source *source)
 	/* the walk ends only at the end: nothing bounds it */
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): forget_block only reads it */
 	(void)kms_live_walk(&target->set, &from, &budget, forget_block, (void *)(uintptr_t)source);
-	kms_live_restart(&target->set);
+	kms_live_set_aside(&target->set, &target->before);
 	source->model->live_bytes -= target->live_bytes - target->inherited_bytes;
 	target->live_objects = target->live_bytes = 0;
 	target->inherited_objects = target->inherited_bytes = 0;

@@ -34,6 +34,7 @@ struct kms_model_target *kms_model_target_get(struct kms_model *model, uint32_t 
 	target->state = KMS_STATE_RUNNING;
 	target->first_site = KMS_SITE_NONE;
 	kms_live_init(&target->set, &model->pool);
+	kms_live_init(&target->before, &model->pool);
 	kms_model_clock_init(&target->clock);
 	model->target[id] = target;
 	if (id > model->top_target)
@@ -57,6 +58,7 @@ void kms_model_target_destroy(struct kms_model *model, struct kms_model_target *
 	if (!target)
 		return;
 	kms_live_deinit(&target->set);
+	kms_live_deinit(&target->before);
 	kms_model_base_free(model, target);
 	stats_free(model, target);
 	kms_memory_free(&model->memory, target->cache, target->cache_room * sizeof(*target->cache));

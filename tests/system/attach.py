@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import kms  # noqa: E402
@@ -370,10 +371,22 @@ def test_taken(checks, workspace):
         checks.equal(attached.child.wait(timeout=DEADLINE_S), 0, f"{n}: attach ends with it")
 
 
+LEAK = (50, 50 * 5000)
+
+
 def wait_true(workspace, steps, what):
     """Until the live picture is the program's, which is asked at its next call to begin recording anew."""
-    kms.wait_for(lambda: steps.do("touch") and live(workspace) == (steps.blocks, steps.bytes), DEADLINE_S,
+    kms.wait_for(lambda: steps.do("touch") and
+                 live(workspace) == (steps.blocks + LEAK[0], steps.bytes + LEAK[1]), DEADLINE_S,
                  f"{what}: the truth of {steps.blocks} blocks", pause_s=0.05)
+
+
+def check_leak(checks, workspace, since, what):
+    """The leak is as old as it is, also where it was read anew, and has its stack."""
+    passed_us = (time.monotonic() - since) * 1e6
+    leaks = [x for x in workspace.items("leaks", "--all") if kms.frame_of(x["stack"], "lose")]
+    checks.that([(x["count"], x["bytes"]) for x in leaks] == [LEAK] and leaks[0]["age_p50_us"] > passed_us * 0.9,
+                f"{what}: the leak, after {passed_us} us", leaks)
 
 
 def test_lossy(checks, workspace):
@@ -382,7 +395,9 @@ def test_lossy(checks, workspace):
     steps = Steps(workspace, under=(kms.KMEMSCOPE, "run", "-q", "--on-full", "drop", "-o", trace, "--"))
     steps.do("alloc 1000 64")
     steps.do("alloc 20000 100")
-    checks.equal(wait_live(workspace, steps, "nothing lost"), (steps.blocks, steps.bytes), "before")
+    steps.do("leak 50 5000")
+    wait_true(workspace, steps, "nothing lost")
+    since = time.monotonic()
     tracer = workspace.session()["pid"]
     for turn, sizes in enumerate(((200, 300), (700, 40))):
         os.kill(tracer, signal.SIGSTOP)
@@ -394,6 +409,7 @@ def test_lossy(checks, workspace):
         checks.that(workspace.json("stats")["ring"]["lost"] > 100000 * (turn + 1), f"turn {turn}: events were lost",
                     workspace.json("stats")["ring"])
         checks.equal(workspace.json("leaks")["incomplete"], True, f"turn {turn}: which is said")
+        check_leak(checks, workspace, since, f"turn {turn}")
     steps.do("alloc 100 64")
     steps.do(f"free {steps.blocks - 60000}")
     wait_true(workspace, steps, "after frees of what was read")
