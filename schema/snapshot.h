@@ -222,10 +222,14 @@ struct kms_view_event {
 	const char *cache;
 };
 
-/** Which events, and in which order of seq: upwards, or downwards. */
+/**
+ * Which events: in the order of seq, or newest_first, by time and seq downwards. The latter goes on behind
+ * (before_ns, before_seq), in that order.
+ */
 struct kms_event_query {
 	uint64_t from_seq;   /* the lowest seq to return */
 	uint64_t before_seq; /* only below it; UINT64_MAX none */
+	uint64_t before_ns;  /* newest_first only; UINT64_MAX: from the newest on */
 	uint64_t address;    /* 0 any */
 	uint64_t from_ns, to_ns;
 	uint64_t site;   /* stack id, 0 any */

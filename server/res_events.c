@@ -46,7 +46,7 @@ struct page {
 	struct kms_exchange *x;
 	const struct format *format;
 	size_t sent;
-	uint64_t last_seq;
+	uint64_t last_seq, last_ns;
 	bool more;
 };
 
@@ -231,11 +231,12 @@ static int emit_event(void *arg, const struct kms_view_event *event)
 	}
 	page->format->row(page, event);
 	page->last_seq = event->seq;
+	page->last_ns = event->time_ns;
 	page->sent++;
 	return 0;
 }
 
-/* What is asked of the source. A cursor is the first seq of the page, or, downwards, the last one sent. */
+/* What is asked of the source. A cursor is the first seq of the page; newest first, seq and time of the last one sent. */
 static struct kms_event_query wanted_events(const struct kms_query *query)
 {
 	bool resumed = query->given & KMS_PARAM_BIT(KMS_PARAM_CURSOR);
@@ -243,6 +244,7 @@ static struct kms_event_query wanted_events(const struct kms_query *query)
 	return (struct kms_event_query){
 		.from_seq = resumed && !query->newest_first ? query->cursor.key[0] : 0,
 		.before_seq = resumed && query->newest_first ? query->cursor.key[0] : UINT64_MAX,
+		.before_ns = resumed && query->newest_first ? query->cursor.key[1] : UINT64_MAX,
 		.newest_first = query->newest_first,
 		.address = query->address,
 		.from_ns = query->from_ns,
@@ -273,7 +275,8 @@ void kms_res_events(struct kms_exchange *x)
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "events cannot be read: %s", err.text);
 		return;
 	}
-	page.format->end(&page, page.more,
-			 (const uint64_t[KMS_CURSOR_KEYS]){
-				 x->query.newest_first ? page.last_seq : page.last_seq + 1});
+	page.format->end(
+		&page, page.more,
+		(const uint64_t[KMS_CURSOR_KEYS]){
+			x->query.newest_first ? page.last_seq : page.last_seq + 1, page.last_ns});
 }

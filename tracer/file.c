@@ -347,7 +347,13 @@ static struct kms_scan_query scan_query(const struct kms_event_query *query)
 	if (query->kinds)
 		q.kinds = query->kinds;
 	q.target = query->target;
-	q.descending = query->newest_first;
+	if (query->newest_first) {
+		q.by_time = true;
+		q.seq_max = UINT64_MAX;
+		q.before_ns = query->before_ns;
+		q.before_seq = query->before_seq;
+		q.max = query->limit;
+	}
 	return q;
 }
 

@@ -84,24 +84,6 @@ struct fleet_part *fleet_hold_next(struct kms_fleet *fleet, uint32_t after)
 	return part;
 }
 
-struct fleet_part *fleet_hold_previous(struct kms_fleet *fleet, uint32_t before)
-{
-	struct fleet_run *last = NULL;
-	struct fleet_part *part;
-
-	(void)pthread_mutex_lock(&fleet->lock);
-	for (struct kms_list *it = kms_list_first(&fleet->runs); it;
-	     it = kms_list_next(&fleet->runs, it)) {
-		struct fleet_run *run = KMS_CONTAINER_OF(it, struct fleet_run, link);
-
-		if (run->number < before && (!last || run->number > last->number))
-			last = run;
-	}
-	part = hold(last);
-	(void)pthread_mutex_unlock(&fleet->lock);
-	return part;
-}
-
 /* Under the lock. */
 static void drop(struct kms_fleet *fleet, struct fleet_part *part)
 {

@@ -153,9 +153,6 @@ struct fleet_part *fleet_hold_target(struct kms_fleet *fleet, uint32_t target, u
 
 /** Holds the first run with a number above @after; NULL: there is none. */
 struct fleet_part *fleet_hold_next(struct kms_fleet *fleet, uint32_t after);
-
-/** The other way: the run with the highest number below @before; NULL: no more. */
-struct fleet_part *fleet_hold_previous(struct kms_fleet *fleet, uint32_t before);
 void fleet_drop(struct kms_fleet *fleet, struct fleet_part *part);
 
 /** Waits until a part that is held was replaced, a few seconds; false: it was not. */
@@ -175,6 +172,28 @@ int fleet_build(struct kms_fleet *fleet, struct fleet_picture *picture);
 void fleet_picture_free(struct fleet_picture *picture);
 
 /* fleet_ops.c */
+
+/** A query of events on its way through the runs. */
+struct fleet_events {
+	struct kms_fleet *fleet;
+	const struct kms_event_query *query; /* in the fleet's numbers */
+	uint32_t run;
+	int64_t offset_ns;
+	size_t left;
+	bool is_over; /* the receiver has enough */
+	int (*emit)(void *arg, const struct kms_view_event *event);
+	void *arg;
+};
+
+/** An event of e->run in the fleet's numbers. */
+struct kms_view_event fleet_event(const struct fleet_events *e, const struct kms_view_event *event);
+
+/** The part of a query that is about e->run; false: there is none. */
+bool fleet_events_localise(const struct fleet_events *e, uint32_t local_target,
+			   struct kms_event_query *out);
+
+/* fleet_newest.c: a query that is newest_first. Errors: -ESRCH; -ENOMEM; what a run says */
+int fleet_newest_events(struct fleet_events *e, struct kms_err *err);
 
 /** Sets the functions of the view but acquire and release. */
 void fleet_ops_init(struct kms_fleet *fleet);

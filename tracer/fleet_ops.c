@@ -84,21 +84,8 @@ static void op_stack_free(void *ctx, struct kms_view_stack *stack)
 	*stack = (struct kms_view_stack){0};
 }
 
-/* A query of events on its way through the runs. */
-struct events {
-	struct kms_fleet *fleet;
-	const struct kms_event_query *query; /* in the fleet's numbers */
-	uint32_t run;
-	int64_t offset_ns;
-	size_t left;
-	bool is_over; /* the receiver has enough */
-	int (*emit)(void *arg, const struct kms_view_event *event);
-	void *arg;
-};
-
-static int emit_event(void *arg, const struct kms_view_event *event)
+struct kms_view_event fleet_event(const struct fleet_events *e, const struct kms_view_event *event)
 {
-	struct events *e = arg;
 	struct kms_view_event out = *event;
 	const struct fleet_run *run;
 
@@ -109,6 +96,14 @@ static int emit_event(void *arg, const struct kms_view_event *event)
 	run = fleet_find_run(e->fleet, e->run);
 	out.target = run ? fleet_id_known(run, FLEET_TARGET, event->target) : 0;
 	(void)pthread_mutex_unlock(&e->fleet->lock);
+	return out;
+}
+
+static int emit_event(void *arg, const struct kms_view_event *event)
+{
+	struct fleet_events *e = arg;
+	struct kms_view_event out = fleet_event(e, event);
+
 	e->left--;
 	e->is_over = e->emit(e->arg, &out) != 0 || !e->left;
 	return e->is_over;
@@ -130,35 +125,36 @@ static uint64_t local_time(uint64_t ns, int64_t offset_ns)
 	return (int64_t)ns > offset_ns ? (uint64_t)((int64_t)ns - offset_ns) : 0;
 }
 
-/* The part of a query that is about one run; false: there is none. */
-static bool localise(const struct events *e, uint32_t local_target, struct kms_event_query *out)
+bool fleet_events_localise(const struct fleet_events *e, uint32_t local_target,
+			   struct kms_event_query *out)
 {
 	const struct kms_event_query *q = e->query;
 
 	*out = *q;
 	out->from_seq = local_seq(q->from_seq, e->run);
 	out->before_seq = local_seq(q->before_seq, e->run);
+	out->before_ns = local_time(q->before_ns, e->offset_ns);
 	out->from_ns = local_time(q->from_ns, e->offset_ns);
 	out->to_ns = local_time(q->to_ns, e->offset_ns);
 	out->site = fleet_stack_local(q->site);
 	out->target = local_target;
 	out->limit = e->left;
-	return out->from_seq != UINT64_MAX && out->before_seq &&
+	return out->from_seq != UINT64_MAX && (out->before_seq || q->newest_first) &&
 	       (!q->site || fleet_run_of(q->site) == e->run) &&
 	       !((int64_t)q->to_ns >= 0 && (int64_t)q->to_ns < e->offset_ns);
 }
 
 static int ask_events(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
 {
-	struct events *e = arg;
+	struct fleet_events *e = arg;
 	struct kms_event_query query;
 
-	if (!localise(e, target, &query))
+	if (!fleet_events_localise(e, target, &query))
 		return 0;
 	return view->ops->events(view->ctx, &query, emit_event, e, err);
 }
 
-static int events_of_run(struct events *e, struct fleet_part *part, uint32_t local_target,
+static int events_of_run(struct fleet_events *e, struct fleet_part *part, uint32_t local_target,
 			 struct kms_err *err)
 {
 	e->run = part->run;
@@ -167,22 +163,15 @@ static int events_of_run(struct events *e, struct fleet_part *part, uint32_t loc
 	return fleet_call_part(e->fleet, part, local_target, ask_events, e, err);
 }
 
-static int events_of_all(struct events *e, struct kms_err *err)
+static int events_of_all(struct fleet_events *e, struct kms_err *err)
 {
-	bool downwards = e->query->newest_first;
-	uint32_t at = fleet_run_of(e->query->from_seq);
+	uint32_t after = fleet_run_of(e->query->from_seq);
 	struct fleet_part *part;
 	int result = 0;
 
-	at -= at > 0;
-	if (downwards)
-		at = UINT32_MAX; /* runs behind before_seq have nothing to ask for */
-	while (!result && !e->is_over) {
-		part = downwards ? fleet_hold_previous(e->fleet, at)
-				 : fleet_hold_next(e->fleet, at);
-		if (!part)
-			break;
-		at = part->run;
+	after -= after > 0;
+	while (!result && !e->is_over && (part = fleet_hold_next(e->fleet, after)) != NULL) {
+		after = part->run;
 		result = events_of_run(e, part, 0, err);
 		fleet_drop(e->fleet, part);
 	}
@@ -193,7 +182,7 @@ static int op_events(void *ctx, const struct kms_event_query *query,
 		     int (*emit)(void *arg, const struct kms_view_event *event), void *arg,
 		     struct kms_err *err)
 {
-	struct events e = {
+	struct fleet_events e = {
 		.fleet = ctx, .query = query, .left = query->limit, .emit = emit, .arg = arg};
 	struct fleet_part *part;
 	uint32_t local;
@@ -201,6 +190,8 @@ static int op_events(void *ctx, const struct kms_event_query *query,
 
 	if (!query->limit)
 		return 0;
+	if (query->newest_first)
+		return fleet_newest_events(&e, err);
 	if (!query->target)
 		return events_of_all(&e, err);
 	part = fleet_hold_target(e.fleet, query->target, &local, err);

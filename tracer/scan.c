@@ -4,7 +4,7 @@
  * early ordinal. So the blocks wait in a heap by ordinal, and one leaves it only when no chunk that
  * is still unread can have an earlier one.
  */
-#include "tracer/scan.h"
+#include "tracer/scan_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,50 +13,25 @@
 #include "tracer/block.h"
 #include "tracer/stack_id.h"
 
-/* A block that waits. Chunk 0: an open block. */
-struct waiting {
-	uint64_t ordinal;
-	int64_t chunk;
-	uint32_t index; /* in the chunk */
-	uint32_t image, target;
-};
-
-struct kms_scan {
-	struct kms_trace *trace;
-	struct kms_scan_query query;
-	uint32_t *order; /* chunks that may hold something, by their first (last) seq */
-	size_t n_order, next;
-	struct waiting *heap;
-	size_t n_heap, heap_room;
-	struct kms_chunk_block *dir; /* KMS_CHUNK_BLOCKS_MAX, scratch */
-	struct kms_event *event;     /* of the block being given out */
-	size_t n_events, at;
-	struct waiting block;
-	struct kms_scan_event out;
-	struct kms_scan_work work;
-	uint32_t tid_thread, tid; /* the last look-up, in block.image */
-	uint32_t tid_image;
-};
-
 static bool before(const struct kms_scan *scan, uint64_t a, uint64_t b)
 {
-	return scan->query.descending ? a > b : a < b;
+	return scan->query.descending || scan->query.by_time ? a > b : a < b;
 }
 
-static int heap_push(struct kms_scan *scan, const struct waiting *block)
+static int heap_push(struct kms_scan *scan, const struct scan_block *block)
 {
 	size_t i = scan->n_heap;
 
 	if (i == scan->heap_room) {
 		size_t room = i ? i * 2 : 256;
-		struct waiting *heap = realloc(scan->heap, room * sizeof(*heap));
+		struct scan_block *heap = realloc(scan->heap, room * sizeof(*heap));
 
 		if (!heap)
 			return -ENOMEM;
 		scan->heap = heap;
 		scan->heap_room = room;
 	}
-	while (i && before(scan, block->ordinal, scan->heap[(i - 1) / 2].ordinal)) {
+	while (i && before(scan, block->key, scan->heap[(i - 1) / 2].key)) {
 		scan->heap[i] = scan->heap[(i - 1) / 2];
 		i = (i - 1) / 2;
 	}
@@ -65,17 +40,17 @@ static int heap_push(struct kms_scan *scan, const struct waiting *block)
 	return 0;
 }
 
-static struct waiting heap_pop(struct kms_scan *scan)
+static struct scan_block heap_pop(struct kms_scan *scan)
 {
-	struct waiting top = scan->heap[0];
-	struct waiting last = scan->heap[--scan->n_heap];
+	struct scan_block top = scan->heap[0];
+	struct scan_block last = scan->heap[--scan->n_heap];
 	size_t i = 0, child;
 
 	while ((child = 2 * i + 1) < scan->n_heap) {
 		if (child + 1 < scan->n_heap &&
-		    before(scan, scan->heap[child + 1].ordinal, scan->heap[child].ordinal))
+		    before(scan, scan->heap[child + 1].key, scan->heap[child].key))
 			child++;
-		if (!before(scan, scan->heap[child].ordinal, last.ordinal))
+		if (!before(scan, scan->heap[child].key, last.key))
 			break;
 		scan->heap[i] = scan->heap[child];
 		i = child;
@@ -104,7 +79,10 @@ static int push_blocks(struct kms_scan *scan, int64_t chunk, const struct kms_ch
 		       size_t n, struct kms_err *err)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct waiting block = {
+		struct scan_block block = {
+			.key = scan->query.by_time ? kms_trace_time(scan->trace, entry[i].target,
+								    entry[i].last_time_ns)
+						   : entry[i].ordinal,
 			.ordinal = entry[i].ordinal,
 			.chunk = chunk,
 			.index = (uint32_t)i,
@@ -161,6 +139,16 @@ static int by_seq_max_down(const void *a, const void *b, void *arg)
 	return x > y ? -1 : x < y;
 }
 
+static int by_time_down(const void *a, const void *b, void *arg)
+{
+	const struct kms_scan *scan = arg;
+	size_t n;
+	const struct kms_trace_chunk *chunk = kms_trace_chunks(scan->trace, &n);
+	uint64_t x = chunk[*(const uint32_t *)a].t1_ns, y = chunk[*(const uint32_t *)b].t1_ns;
+
+	return x > y ? -1 : x < y;
+}
+
 static int choose_chunks(struct kms_scan *scan)
 {
 	size_t n;
@@ -173,7 +161,10 @@ static int choose_chunks(struct kms_scan *scan)
 		if (chunk_fits(scan, &chunk[i]))
 			scan->order[scan->n_order++] = (uint32_t)i;
 	qsort_r(scan->order, scan->n_order, sizeof(*scan->order),
-		scan->query.descending ? by_seq_max_down : by_seq_min, scan);
+		scan->query.by_time      ? by_time_down
+		: scan->query.descending ? by_seq_max_down
+					 : by_seq_min,
+		scan);
 	scan->work.chunks = n;
 	return 0;
 }
@@ -188,6 +179,8 @@ int kms_scan_open(struct kms_trace *trace, const struct kms_scan_query *query,
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	scan->trace = trace;
 	scan->query = *query;
+	if (query->by_time && query->before_ns < query->time_max)
+		scan->query.time_max = query->before_ns;
 	scan->tid_thread = KMS_NO_INDEX;
 	scan->dir = malloc(KMS_CHUNK_BLOCKS_MAX * sizeof(*scan->dir));
 	scan->event = malloc(KMS_SEQ_PER_BLOCK * sizeof(*scan->event));
@@ -209,6 +202,7 @@ void kms_scan_close(struct kms_scan *scan)
 {
 	if (!scan)
 		return;
+	scan_newest_deinit(scan);
 	free(scan->order);
 	free(scan->heap);
 	free(scan->dir);
@@ -245,16 +239,15 @@ static int take_chunk(struct kms_scan *scan, const struct kms_trace_chunk *chunk
 static bool may_come_first(const struct kms_scan *scan, const struct kms_trace_chunk *chunk)
 {
 	uint64_t seq = scan->query.descending ? chunk->seq_max : chunk->seq_min;
+	uint64_t key = scan->query.by_time ? chunk->t1_ns : seq / KMS_SEQ_PER_BLOCK;
 
-	return !scan->n_heap || !before(scan, scan->heap[0].ordinal, seq / KMS_SEQ_PER_BLOCK);
+	return !scan->n_heap || !before(scan, scan->heap[0].key, key);
 }
 
-/* Opens the next block; false at the end. */
-static int next_block(struct kms_scan *scan, bool *found, struct kms_err *err)
+int scan_fill_heap(struct kms_scan *scan, struct kms_err *err)
 {
 	size_t n;
 	const struct kms_trace_chunk *chunk = kms_trace_chunks(scan->trace, &n);
-	const struct kms_block *block;
 	int result;
 
 	while (scan->next < scan->n_order && scan->order[scan->next] < n &&
@@ -263,9 +256,14 @@ static int next_block(struct kms_scan *scan, bool *found, struct kms_err *err)
 		if (result < 0)
 			return result;
 	}
-	*found = scan->n_heap != 0;
-	if (!*found)
-		return 0;
+	return 0;
+}
+
+int scan_open_block(struct kms_scan *scan, struct kms_err *err)
+{
+	const struct kms_block *block;
+	int result;
+
 	scan->block = heap_pop(scan);
 	result = kms_trace_block(scan->trace, scan->block.chunk, scan->block.index,
 				 scan->block.ordinal, &block, err);
@@ -276,6 +274,15 @@ static int next_block(struct kms_scan *scan, bool *found, struct kms_err *err)
 	(void)kms_block_decode(block, scan->event, KMS_SEQ_PER_BLOCK, &scan->n_events);
 	scan->at = 0;
 	return 0;
+}
+
+/* Opens the next block; false at the end. */
+static int next_block(struct kms_scan *scan, bool *found, struct kms_err *err)
+{
+	int result = scan_fill_heap(scan, err);
+
+	*found = !result && scan->n_heap != 0;
+	return *found ? scan_open_block(scan, err) : result;
 }
 
 static uint32_t tid_of(struct kms_scan *scan, uint32_t thread)
@@ -297,13 +304,14 @@ static bool event_fits(const struct kms_scan_query *q, const struct kms_event *e
 {
 	return (q->kinds >> event->kind & 1) && seq >= q->seq_min && seq <= q->seq_max &&
 	       time_ns >= q->time_min && time_ns <= q->time_max &&
+	       (!q->by_time || time_ns < q->before_ns ||
+		(time_ns == q->before_ns && seq < q->before_seq)) &&
 	       (!q->has_site || stack_id == q->site) &&
 	       (!q->has_address ||
 		(event->address == q->address && (ADDRESS_KINDS >> event->kind & 1)));
 }
 
-/* Fills scan->out; false if the event is not asked for. */
-static bool give_event(struct kms_scan *scan, const struct kms_event *event)
+bool scan_give_event(struct kms_scan *scan, const struct kms_event *event)
 {
 	struct kms_scan_event *out = &scan->out;
 	uint64_t seq = scan->block.ordinal * KMS_SEQ_PER_BLOCK + event->index;
@@ -335,13 +343,15 @@ int kms_scan_next(struct kms_scan *scan, const struct kms_scan_event **out, stru
 {
 	bool found = true;
 
+	if (scan->query.by_time)
+		return scan_newest_next(scan, out, err);
 	for (;;) {
 		while (scan->at < scan->n_events) {
 			size_t i = scan->at++;
 
 			if (scan->query.descending)
 				i = scan->n_events - 1 - i;
-			if (give_event(scan, &scan->event[i])) {
+			if (scan_give_event(scan, &scan->event[i])) {
 				*out = &scan->out;
 				return 0;
 			}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Events of a trace in the order of seq, upwards or downwards, chosen before as much as possible is
+ * Events of a trace in the order of seq, upwards or downwards, or from the newest on, chosen before as much as possible is
  * opened: by chunk (seq, time, kind, page and stack filters), by block (seq, time, target), by event.
  */
 #ifndef KMS_TRACER_SCAN_H
@@ -24,6 +24,11 @@ struct kms_scan_query {
 	uint32_t kinds;  /* bit mask of enum kms_event_kind; 0 finds nothing */
 	uint32_t target; /* 0 any */
 	bool descending;
+	/* Instead of by seq, from the newest on by time, ties by seq; those before (before_ns, before_seq) only. Of a
+	 * block no more than @max are kept at a time, so no more can be asked for. */
+	bool by_time;
+	uint64_t before_ns, before_seq;
+	size_t max;
 };
 
 /** Finds everything. */

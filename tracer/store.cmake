@@ -19,6 +19,7 @@ target_sources(kms_tracer PRIVATE
 	held.c
 	owners.c
 	scan.c
+	scan_newest.c
 	sql.c
 	store.c
 	store_blocks.c
@@ -59,6 +60,7 @@ kms_library(kmemscope_sqlite SHARED SOURCES
 	db.c
 	filter.c
 	scan.c
+	scan_newest.c
 	store_names.c
 	table_page.c
 	trace.c

@@ -140,6 +140,7 @@ static struct kms_view_event make_event(uint64_t i)
 
 static bool wanted(const struct kms_view_event *event, const struct kms_event_query *query)
 {
+	/* time goes with seq */
 	return event->seq >= query->from_seq && event->seq < query->before_seq &&
 	       (!query->address || event->address == query->address) &&
 	       event->time_ns >= query->from_ns && event->time_ns <= query->to_ns &&

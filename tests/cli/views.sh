@@ -19,6 +19,10 @@ shows 'exited, signal 9' targets
 shows 'make_node (uaf.c:10)' sites
 shows 'python3.11+0x2010' stacks 15
 shows '0x7f3c00040040    41  malloc-48' events --kind free --limit 3
+run events --format csv --order desc --limit 3
+cut -d, -f1 out | tail -n +2 >seqs
+[ "$(wc -l <seqs)" = 3 ] || fail "events --order desc: $(cat out)"
+sort -rnu seqs | cmp -s - seqs || fail "events --order desc is not: $(cat seqs)"
 grep -q '42 events are lost' <("$CLI" leaks 2>&1 >/dev/null) || fail "lost events are not mentioned"
 shows '0x7f3c00040045 is 5 bytes into a live block of 41 bytes' whatis 7f3c00040045
 shows '0x7f3c00040045 is 5 bytes into a freed block in the guard FIFO' whatis 0x7f3c00040045

@@ -312,6 +312,8 @@ def load(checks):
         run.child.stdin.write(b"pairs 2000000 64\n")
         run.child.stdin.flush()
         moments = {check_moment(checks, workspace) for _ in range(5)}
+        times = [event["time_ns"] for event in run.get("/api/v1/events?order=desc&limit=1000")["items"]]
+        checks.that(len(times) == 1000 and times == sorted(times, reverse=True), "the newest events come first", times[:5])
         leak = run.get_when("/api/v1/leaks?limit=1", lambda d: d["total_count"] >= 1000000)["items"][0]
         times = {}
         for question in ["blocks?limit=1000", f"blocks?site={leak['stack_id']}&min_bytes=65&limit=1000", "whatis/0x7fff00000000",
