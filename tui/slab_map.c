@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-	MAP_COLUMNS = 50, /* fits beside a list */
+	MAP_COLUMNS = 42, /* fits beside a list */
 	BITMAP_BYTES = 1 << 16,
 };
 

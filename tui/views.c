@@ -111,7 +111,7 @@ static const struct kms_column block_columns[] = {
 	{"CACHE",   "cache",   KMS_COLUMN_TEXT,    12, 2, true,  'c'},
 	{"TARGET",  "target",  KMS_COLUMN_ID,      6,  3, false, 'T'},
 	{"THREAD",  "thread",  KMS_COLUMN_ID,      8,  4, false, 'h'},
-	{"ALLOC/s", "time_ns", KMS_COLUMN_SECONDS, 13, 5, false, 'w'},
+	{"TIME/s",  "time_ns", KMS_COLUMN_SECONDS, 13, 5, false, 'w'},
 };
 
 const struct kms_list_kind kms_tab_lists[KMS_TABS] = {
