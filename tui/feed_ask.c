@@ -26,16 +26,16 @@ static const struct {
 	const char *path;
 	bool target;
 } documents[KMS_FEED_DOCUMENTS] = {
-	[KMS_FEED_STATS] = {"/api/v1/stats",              true },
-	[KMS_FEED_TARGETS] = {"/api/v1/targets?limit=1000", false},
-	[KMS_FEED_SUSPECTS] = {"/api/v1/leaks?limit=1",      true },
-	[KMS_FEED_CACHES] = {"/api/v1/caches?limit=1000",  true },
-	[KMS_FEED_SITES] = {"/api/v1/sites?limit=300",    true },
-	[KMS_FEED_LEAKS] = {"/api/v1/leaks?limit=300",    true },
-	[KMS_FEED_GUARD] = {"/api/v1/guard",              true },
-	[KMS_FEED_FAULTS] = {"/api/v1/faults?limit=200",   true },
-	[KMS_FEED_EVENTS] = {"/api/v1/events",             true }, /* feed_events.c adds when */
-	[KMS_FEED_TIMELINE] = {"/api/v1/timeline",           false},
+	[KMS_FEED_STATS] = {"/api/v1/stats",                       true },
+	[KMS_FEED_TARGETS] = {"/api/v1/targets?limit=1000",          false},
+	[KMS_FEED_SUSPECTS] = {"/api/v1/leaks?limit=1",               true },
+	[KMS_FEED_CACHES] = {"/api/v1/caches?limit=1000",           true },
+	[KMS_FEED_SITES] = {"/api/v1/sites?limit=300",             true },
+	[KMS_FEED_LEAKS] = {"/api/v1/leaks?limit=300",             true },
+	[KMS_FEED_GUARD] = {"/api/v1/guard",                       true },
+	[KMS_FEED_FAULTS] = {"/api/v1/faults?limit=200",            true },
+	[KMS_FEED_EVENTS] = {"/api/v1/events?limit=500&order=desc", true },
+	[KMS_FEED_TIMELINE] = {"/api/v1/timeline",                    false},
 };
 
 static void set_state(struct kms_feed *feed, enum kms_feed_state state, const char *reason)
@@ -77,7 +77,6 @@ static void learn(struct kms_feed_worker *worker, const cJSON *json)
 	if (!snapshot)
 		return;
 	kms_feed_lock(feed);
-	feed->snapshot_time_ns = kms_json_number(snapshot, "time_ns");
 	if (kms_client_is_live(worker->client) && *file)
 		snprintf(feed->file, sizeof(feed->file), "%s", file);
 	if (feed->state == KMS_FEED_LOST)
@@ -170,27 +169,19 @@ static void fail(struct kms_feed_worker *worker, struct kms_feed_slot *slot, int
 	kms_feed_wake(worker->feed);
 }
 
-static int fetch(struct kms_feed_worker *worker, enum kms_feed_document document, const char *path,
-		 cJSON **json, struct kms_err *err)
+/* A list shows its end, so the newest is to be the last row, not the first. */
+static void turn_round(cJSON *document)
 {
-	struct kms_feed *feed = worker->feed;
-	cJSON *stats = NULL;
-	uint64_t end_ns;
-	int ret;
+	cJSON *items = cJSON_GetObjectItemCaseSensitive(document, "items");
+	cJSON *turned = cJSON_CreateArray();
 
-	if (document != KMS_FEED_EVENTS)
-		return kms_client_json(worker->client, path, json, err);
-	kms_feed_lock(feed);
-	end_ns = feed->snapshot_time_ns;
-	kms_feed_unlock(feed);
-	if (end_ns == 0) { /* nobody has been told the run's time yet */
-		ret = kms_client_json(worker->client, "/api/v1/stats", &stats, err);
-		if (ret < 0)
-			return ret;
-		end_ns = kms_json_number(kms_json_member(stats, "snapshot"), "time_ns");
-		cJSON_Delete(stats);
+	if (!cJSON_IsArray(items) || !turned) {
+		cJSON_Delete(turned);
+		return;
 	}
-	return kms_feed_events(worker, end_ns, json, err);
+	while (items->child)
+		cJSON_InsertItemInArray(turned, 0, cJSON_DetachItemViaPointer(items, items->child));
+	cJSON_ReplaceItemInObjectCaseSensitive(document, "items", turned);
 }
 
 /* Asks for one document. */
@@ -207,7 +198,9 @@ void kms_feed_ask(struct kms_feed_worker *worker, enum kms_feed_document documen
 	int ret;
 
 	(void)kms_feed_path(&worker->want, document, path);
-	ret = fetch(worker, document, path, &json, &err);
+	ret = kms_client_json(worker->client, path, &json, &err);
+	if (ret == 0 && document == KMS_FEED_EVENTS)
+		turn_round(json);
 	slot->due_ns = next_due(worker, begin_ns, cpu_ns() - cpu_begin_ns, kms_clock_now(clock));
 	if (live && (ret == -ECONNRESET || ret == -ETIMEDOUT)) {
 		fail(worker, slot, ret, err.text);

@@ -41,7 +41,6 @@ struct kms_feed_worker {
 	bool lines;         /* it asks the prompt's lines */
 	struct kms_feed_want want;
 	unsigned seen, seen_stale; /* of feed->wanted, feed->stale */
-	uint64_t events_window_ns; /* how far back the newest events are asked for */
 };
 
 enum {
@@ -66,8 +65,7 @@ struct kms_feed {
 	unsigned n_outputs;
 	enum kms_feed_state state;
 	char reason[KMS_ERR_TEXT_BYTES];
-	char file[PATH_MAX];       /* where the trace of the session is */
-	uint64_t snapshot_time_ns; /* of the last answer */
+	char file[PATH_MAX]; /* where the trace of the session is */
 };
 
 /** The lock of what two threads see. */
@@ -112,18 +110,5 @@ void kms_feed_ask(struct kms_feed_worker *worker, enum kms_feed_document documen
 
 /** Asks a line and hands the answer out. Owner: takes the text. Locks: blocks, without the lock */
 void kms_feed_ask_line(struct kms_feed_worker *worker, struct kms_feed_line *line);
-
-/* feed_events.c */
-
-/**
- * The newest events of a source: about KMS_FEED_EVENT_ROWS of them, as the API's document.
- *
- * The API's pages begin at a time and go on; so this asks from a time near the end on, reads on
- * to the end, and learns how far back that has to be.
- * Shape:  end_ns is the run's time
- * Owner:  the caller deletes it. Errors: as kms_client_json()
- */
-int kms_feed_events(struct kms_feed_worker *worker, uint64_t end_ns, cJSON **json,
-		    struct kms_err *err);
 
 #endif
