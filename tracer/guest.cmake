@@ -2,12 +2,16 @@
 
 target_sources(kms_tracer PRIVATE
 	guest/connect.c
+	guest/gdb.c
+	guest/gdb_guard.c
+	guest/gdb_packet.c
 	guest/guest.c
 	guest/json_end.c
 	guest/layout.c
 	guest/life.c
 	guest/memory.c
 	guest/memory_file.c
+	guest/memory_gdb.c
 	guest/memory_map.c
 	guest/memory_process.c
 	guest/qemu_args.c
@@ -25,9 +29,11 @@ kms_test(test_guest_memory LABEL unit SOURCES guest/test/test_guest_memory.c LIB
 kms_test(test_guest_layout LABEL unit SOURCES guest/test/test_guest_layout.c LIBS kms_tracer)
 kms_test(test_guest_names LABEL unit SOURCES guest/test/test_guest_names.c LIBS kms_tracer)
 kms_test(test_qemu_words LABEL unit SOURCES guest/test/test_qemu_words.c LIBS kms_tracer)
+kms_test(test_gdb_packet LABEL unit SOURCES guest/test/test_gdb_packet.c LIBS kms_tracer)
 kms_test(test_qmp LABEL unit SOURCES guest/test/test_qmp.c LIBS kms_tracer)
 kms_test(test_guest_space LABEL unit SOURCES guest/test/test_guest_space.c LIBS kms_guest_fixture)
 
 # With a real emulator, skipped where there is none.
 kms_library(kms_guest_emulator SOURCES guest/test/emulator.c LIBS kms_tracer)
+kms_test(test_guest_gdb LABEL guest SOURCES guest/test/test_guest_gdb.c LIBS kms_guest_emulator)
 kms_test(test_guest_qemu LABEL guest SOURCES guest/test/test_guest_qemu.c LIBS kms_guest_emulator)

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include "tracer/guest/gdb.h"
 #include "tracer/guest/layout.h"
 #include "tracer/guest/memory.h"
 
@@ -35,6 +36,15 @@ int kms_guest_memory_open_saved(int fd, const struct kms_guest_layout *layout,
  */
 int kms_guest_memory_open_process(pid_t pid, int pidfd, const struct kms_guest_layout *layout,
 				  struct kms_guest_memory **memory, struct kms_err *err);
+
+/**
+ * What a gdb stub shows, physical addresses. The guest stands while it is read, and goes on between.
+ *
+ * Owner:  gdb is borrowed
+ * Errors: -EINVAL: layout; -ENOMEM
+ */
+int kms_guest_memory_open_gdb(struct kms_gdb *gdb, const struct kms_guest_layout *layout,
+			      struct kms_guest_memory **memory, struct kms_err *err);
 
 /** Ranges of a layout into those of a memory, where neighbours that touch are one. Shape: a checked layout */
 void kms_guest_memory_set_ranges(struct kms_guest_memory *memory,

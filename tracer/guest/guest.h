@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "tracer/guest/gdb.h"
 #include "tracer/guest/memory.h"
 #include "tracer/guest/qemu.h"
 #include "tracer/guest/qmp.h"
@@ -38,10 +39,10 @@ struct kms_guest {
 	struct kms_qemu emulator; /* .pid is 0 where no process of this machine is known */
 	int pidfd;                /* of it; -1: none, or its end was told */
 	struct kms_qmp *qmp;      /* the control channel, or NULL */
-	struct kms_gdb *gdb;      /* of a target gdb:, or NULL; the memory's own */
+	struct kms_gdb *gdb;      /* of a target gdb:, or NULL; the memory stands on it */
 	char kernel[PATH_MAX];    /* image it was started with, as we can open it; or "" */
 
-	bool is_paused;                  /* as far as the events said */
+	bool is_paused;                  /* as far as the events said, or we did it by gdb */
 	bool is_over;                    /* ended, or gone to another emulator */
 	bool is_leaving;                 /* a migration is being finished: it may be over soon */
 	char note[KMS_GUEST_NOTE_BYTES]; /* what could not be had and why, one line; or "" */

@@ -137,6 +137,26 @@ static bool look_qmp(struct kms_guest *guest, struct kms_guest_event *event)
 	return guest->qmp && n < 0 && lose_qmp(guest, event);
 }
 
+/*
+ * What a stub says by itself: the guest stopped, though not because of us, or the connection is gone.
+ * Without a process to watch that is all there is to see.
+ */
+static bool look_gdb(struct kms_guest *guest, struct kms_guest_event *event)
+{
+	int stopped;
+
+	if (!guest->gdb || guest->is_over || !kms_gdb_is_running(guest->gdb))
+		return false;
+	stopped = kms_gdb_wait_stop(guest->gdb, 0, NULL);
+	if (stopped == 0 || (stopped < 0 && guest->pidfd >= 0))
+		return false;
+	guest->is_over = stopped < 0;
+	guest->is_paused = stopped > 0;
+	event->kind = stopped < 0 ? KMS_GUEST_ENDED : KMS_GUEST_PAUSED;
+	event->mono_ns = kms_mono_ns();
+	return true;
+}
+
 unsigned kms_guest_fds(const struct kms_guest *guest, struct pollfd *fds)
 {
 	unsigned n = 0;
@@ -145,6 +165,8 @@ unsigned kms_guest_fds(const struct kms_guest *guest, struct pollfd *fds)
 		fds[n++] = (struct pollfd){.fd = guest->pidfd, .events = POLLIN};
 	if (guest->qmp)
 		fds[n++] = (struct pollfd){.fd = kms_qmp_fd(guest->qmp), .events = POLLIN};
+	if (guest->gdb && !guest->is_over)
+		fds[n++] = (struct pollfd){.fd = kms_gdb_fd(guest->gdb), .events = POLLIN};
 	return n;
 }
 
@@ -158,13 +180,13 @@ int kms_guest_next_event(struct kms_guest *guest, int timeout_ms, struct kms_gue
 		int wait_ms = now < until ? (int)((until - now) / MS) + 1 : 0;
 
 		memset(event, 0, sizeof(*event));
-		if (look_qmp(guest, event) || has_left(guest, event))
+		if (look_qmp(guest, event) || has_left(guest, event) || look_gdb(guest, event))
 			return 1;
 		if (has_ended(guest)) {
 			end(guest, event);
 			return 1;
 		}
-		if (wait_ms == 0 || (guest->pidfd < 0 && !guest->qmp))
+		if (wait_ms == 0 || kms_guest_fds(guest, fds) == 0)
 			return 0;
 		if (guest->is_leaving && wait_ms > LEAVING_MS)
 			wait_ms = LEAVING_MS;
@@ -182,10 +204,18 @@ static int command(struct kms_guest *guest, const char *name, struct kms_err *er
 
 int kms_guest_stop(struct kms_guest *guest, struct kms_err *err)
 {
-	return command(guest, "stop", err);
+	int result = guest->gdb ? kms_gdb_stop(guest->gdb, err) : command(guest, "stop", err);
+
+	if (result == 0 && guest->gdb)
+		guest->is_paused = true; /* QMP says so by an event */
+	return result;
 }
 
 int kms_guest_continue(struct kms_guest *guest, struct kms_err *err)
 {
-	return command(guest, "cont", err);
+	int result = guest->gdb ? kms_gdb_go(guest->gdb, err) : command(guest, "cont", err);
+
+	if (result == 0 && guest->gdb)
+		guest->is_paused = false;
+	return result;
 }

@@ -49,6 +49,22 @@ static bool is_ram(const struct kms_memory_map *map, const struct line *line)
 	return false;
 }
 
+void kms_memory_map_add_names(struct kms_memory_map *map, const char *text)
+{
+	static const char start[] = "memory backend: ";
+
+	while (*text && map->names < KMS_MEMORY_MAP_NAMES) {
+		size_t length = strcspn(text, "\r\n");
+		size_t name = length - (sizeof(start) - 1);
+
+		if (length > sizeof(start) - 1 && name < KMS_MEMORY_MAP_NAME_BYTES &&
+		    strncmp(text, start, sizeof(start) - 1) == 0)
+			memcpy(map->name[map->names++], text + sizeof(start) - 1, name);
+		text += length;
+		text += strspn(text, "\r\n");
+	}
+}
+
 /* Of a view that is being read. */
 struct view {
 	struct kms_guest_layout *layout;

@@ -19,6 +19,9 @@ struct kms_memory_map {
 	unsigned names;
 };
 
+/** Adds the names that `info memdev` prints: "memory backend: NAME" at the begin of lines. */
+void kms_memory_map_add_names(struct kms_memory_map *map, const char *text);
+
 /**
  * Reads the flat view of the address space "memory"; places are offsets in the block of each.
  *
