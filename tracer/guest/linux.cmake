@@ -15,6 +15,26 @@ target_sources(kms_tracer PRIVATE
 	guest/linux_slab.c)
 
 # BTF, kallsyms and a kernel's memory, made by the test.
-kms_library(kms_fake_linux SOURCES guest/test/fake_btf.c LIBS kms_tracer)
+kms_library(kms_fake_linux SOURCES guest/test/fake_btf.c guest/test/fake_linux.c LIBS kms_guest_fixture)
 kms_test(test_btf LABEL unit SOURCES guest/test/test_btf.c LIBS kms_fake_linux)
 kms_test(test_kallsyms LABEL unit SOURCES guest/test/test_kallsyms.c LIBS kms_fake_linux)
+kms_test(test_linux_guest LABEL unit SOURCES guest/test/test_linux_guest.c LIBS kms_fake_linux)
+
+# Always the same seeds, so that a red run means a change; soak takes many more.
+set(rounds 150)
+if(KMS_SANITIZE)
+	set(rounds 60)
+endif()
+kms_test(test_linux_damage LABEL unit SOURCES guest/test/test_linux_damage.c LIBS kms_fake_linux
+	ENV KMS_SEED=1 KMS_ROUNDS=${rounds})
+if(TARGET test_linux_damage AND TARGET kms::cmocka)
+	kms_script_test(soak_linux_damage LABEL soak COMMAND test_linux_damage TIMEOUT 3600 ENV KMS_SEED=1001 KMS_ROUNDS=2500)
+endif()
+
+# Their seeds are made by make_linux_corpus, by hand: build/dev/test/make_linux_corpus tests/fuzz/corpus
+kms_fuzz(fuzz_btf SOURCES guest/test/fuzz_btf.c LIBS kms_tracer CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/btf)
+kms_fuzz(fuzz_kallsyms SOURCES guest/test/fuzz_kallsyms.c LIBS kms_tracer
+	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/kallsyms)
+kms_fuzz(fuzz_linux SOURCES guest/test/fuzz_linux.c LIBS kms_fake_linux
+	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/linux)
+kms_program(make_linux_corpus DIR test SOURCES guest/test/make_linux_corpus.c LIBS kms_fake_linux)

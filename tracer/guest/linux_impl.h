@@ -21,7 +21,6 @@ enum kms_linux_impl_bounds {
 	KMS_LX_PAGE = 4096,
 	KMS_LX_IMAGE_BYTES = 1 << 30, /* KERNEL_IMAGE_SIZE */
 	KMS_LX_TRIES = 3,
-	KMS_LX_MAX_SLABS = 1 << 20, /* on one list */
 	KMS_LX_MAX_NODES = 64,
 	KMS_LX_MAX_DAMAGES = 64,
 };

@@ -240,6 +240,7 @@ struct opening {
 	uint64_t jiffies[KMS_LINUX_MAX_INFOS];
 	int n, alive; /* index in found; -1 none yet */
 	int failed;
+	bool is_still;
 	struct kms_err err;
 };
 
@@ -256,7 +257,7 @@ static void look_for_life(struct opening *opening, int tries)
 {
 	struct timespec step = {.tv_nsec = ALIVE_STEP_NS};
 
-	for (int try = 0; opening->alive < 0 && try < tries; try++) {
+	for (int try = 0; opening->alive < 0 && try < tries && !opening->is_still; try++) {
 		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL); /* a tick: 1 to 10 ms */
 		for (int i = 0; opening->alive < 0 && i < opening->n; i++)
 			if (jiffies_of(opening->found[i]) != opening->jiffies[i])
@@ -289,7 +290,10 @@ static int open_found(void *arg, const struct kms_linux_info *info)
 int kms_linux_open(struct kms_guest_memory *memory, const struct kms_linux_options *options,
 		   struct kms_linux **out, struct kms_err *err)
 {
-	struct opening opening = {.memory = memory, .options = options, .alive = -1};
+	struct opening opening = {.memory = memory,
+				  .options = options,
+				  .alive = -1,
+				  .is_still = options && options->is_still};
 	int rc = kms_linux_info_find(memory, open_found, &opening, err);
 
 	if (rc < 0 && !opening.n)

@@ -24,16 +24,20 @@ int kms_lx_each_slab(struct kms_linux *lx, uint64_t cache, uint64_t head, kms_lx
 	uint32_t list = kms_lx_offset(lx, KMS_LX_SLAB_LIST_AT);
 	uint32_t bytes = kms_lx_slab_bytes(lx);
 	uint8_t copy[MAX_SLAB_BYTES];
-	uint64_t next;
+	uint64_t next, mark = 0, turn = 1; /* Brent: a loop is seen after twice its length */
 	int rc = kms_lx_read_word(lx, head, &next, err);
 
 	if (bytes > sizeof(copy))
 		return kms_err_set(err, -EBADMSG, "a struct slab of %u bytes", bytes);
-	for (uint32_t n = 0; !rc && next != head; n++) {
+	for (uint64_t n = 1; !rc && next != head; n++) {
 		uint64_t slab = next - list;
 
-		if (n == KMS_LX_MAX_SLABS)
+		if (next == mark || n > lx->linear_bytes / KMS_LX_PAGE) /* more than RAM has pages */
 			return kms_err_set(err, -EBADMSG, "a list of slabs has no end");
+		if (n == turn) {
+			mark = next;
+			turn *= 2;
+		}
 		rc = kms_lx_read(lx, slab, copy, bytes, err);
 		if (!rc && kms_lx_member(lx, KMS_LX_SLAB_CACHE_AT, copy) != cache)
 			rc = kms_err_set(err, -EBADMSG, "a slab on the list of another cache");
@@ -81,7 +85,8 @@ static int read_node(struct kms_linux *lx, struct kms_linux_cache *cache, uint64
 		return rc;
 	objects = kms_lx_member(lx, KMS_LX_NODE_OBJECTS_AT, copy);
 	slabs = kms_lx_member(lx, KMS_LX_NODE_NR_SLABS_AT, copy);
-	count.most = kms_lx_member(lx, KMS_LX_NODE_NR_PARTIAL_AT, copy) + LIST_SLACK;
+	count.most = kms_lx_member(lx, KMS_LX_NODE_NR_PARTIAL_AT, copy);
+	count.most += count.most < UINT32_MAX ? LIST_SLACK : 0;
 	if (kms_lx_member(lx, KMS_LX_NODE_PARTIAL_AT, copy) !=
 	    node + kms_lx_offset(lx,
 				 KMS_LX_NODE_PARTIAL_AT)) /* else it is empty: no need to look */
