@@ -31,7 +31,7 @@ struct kms_linux;
 
 struct kms_linux_options {
 	const char *cache_folder; /* symbols and places by build id; NULL: none are kept */
-	bool is_still; /* saved RAM: no clock goes, so it is not waited for */
+	bool is_still;            /* saved RAM: no clock goes, so it is not waited for */
 };
 
 /** What is known of the kernel itself. Strings live as long as the kms_linux. */

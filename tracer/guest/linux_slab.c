@@ -32,7 +32,8 @@ int kms_lx_each_slab(struct kms_linux *lx, uint64_t cache, uint64_t head, kms_lx
 	for (uint64_t n = 1; !rc && next != head; n++) {
 		uint64_t slab = next - list;
 
-		if (next == mark || n > lx->linear_bytes / KMS_LX_PAGE) /* more than RAM has pages */
+		if (next == mark ||
+		    n > lx->linear_bytes / KMS_LX_PAGE) /* more than RAM has pages */
 			return kms_err_set(err, -EBADMSG, "a list of slabs has no end");
 		if (n == turn) {
 			mark = next;

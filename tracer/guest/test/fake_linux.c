@@ -553,8 +553,8 @@ void fake_linux_write_info(struct fake_linux *fake, uint64_t at_, const char *re
 	       "\nSYMBOL(kallsyms_offsets)=%" PRIx64 "\nSYMBOL(kallsyms_relative_base)=%" PRIx64 "\n",
 	       tables.names, tables.count, tables.tokens, tables.index, tables.offsets, tables.base);
 	append(text, sizeof(text),
-	       "NUMBER(phys_base)=%" PRId64 "\nNUMBER(pgtable_l5_enabled)=%d\nKERNELOFFSET=%" PRIx64
-	       "\nNUMBER(sme_mask)=0\n",
+	       "NUMBER(phys_base)=%" PRId64 "\n" "NUMBER(pgtable_l5_enabled)=%d\nKERNELOFFSET=%" PRIx64
+	       "\n" "NUMBER(sme_mask)=0\n",
 	       (int64_t)fake->phys_base, fake->is_5_level, fake->kaslr);
 	memcpy(fake->ram.bytes + at_, text, sizeof(text));
 }

@@ -18,7 +18,8 @@ enum {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-	static struct fake_linux *fakes[LAYOUTS]; /* made once: a hundred times the cost of a look */
+	static struct fake_linux
+		*fakes[LAYOUTS]; /* made once: a hundred times the cost of a look */
 	uint8_t before[MAX_PATCHES];
 	uint32_t at[MAX_PATCHES];
 	struct fake_linux *fake;

@@ -43,7 +43,10 @@ static void write_kallsyms(const char *folder)
 {
 	const uint64_t base = UINT64_C(0xffffffff81000000);
 	const struct fake_symbol symbols[] = {
-		{"_stext", base}, {"kmem_cache_alloc", base + 64}, {"slab_caches", base + 4096}};
+		{"_stext",           base       },
+                {"kmem_cache_alloc", base + 64  },
+                {"slab_caches",      base + 4096}
+        };
 	struct fake_kallsyms *fake = malloc(sizeof(*fake));
 	uint8_t *out = calloc(1, 1 << 16);
 
@@ -75,7 +78,8 @@ static void write_kallsyms(const char *folder)
 
 static void write_linux(const char *folder)
 {
-	static const uint32_t places[] = {0x10000, 0x380000, 0x201040, 0x300041, 0x418004, 0x600010};
+	static const uint32_t places[] = {0x10000,  0x380000, 0x201040,
+					  0x300041, 0x418004, 0x600010};
 	char name[32];
 
 	for (uint8_t layout = 0; layout < 4; layout++) {

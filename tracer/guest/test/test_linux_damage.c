@@ -18,7 +18,7 @@ enum {
 static const struct {
 	uint32_t begin, end;
 } parts[] = {
-	{0x10000, 0x50000},   /* VMCOREINFO */
+	{0x10000,  0x50000 }, /* VMCOREINFO */
 	{0x200000, 0x204000}, /* BTF, variables */
 	{0x300000, 0x301000}, /* names of kallsyms */
 	{0x320000, 0x324000}, /* its other tables */

@@ -231,7 +231,12 @@ static void kernels_that_are_not_known_are_refused_with_the_reason(void **state)
 {
 	static const struct {
 		const char *release, *word;
-	} cases[] = {{"5.10.0-9-amd64", "older"}, {"6.0.1", "older"}, {"6.13.2", "newer"}, {"7.0.0", "newer"}};
+	} cases[] = {
+		{"5.10.0-9-amd64", "older"},
+		{"6.0.1",          "older"},
+		{"6.13.2",         "newer"},
+		{"7.0.0",          "newer"}
+        };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
