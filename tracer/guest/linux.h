@@ -78,6 +78,8 @@ struct kms_linux_site {
 	uint64_t first_bytes;      /* then */
 	uint64_t shrunk;           /* times that there were fewer than before */
 	double growth_bytes_per_s; /* since first seen */
+	uint64_t id;   /* of cache and functions, the same in every boot; 0 beyond the first 512 */
+	uint32_t slot; /* the library's own */
 };
 
 /** What a refresh of sites saw. */
@@ -217,6 +219,14 @@ int kms_linux_stack(struct kms_linux *linux_guest, uint32_t handle, uint64_t *fr
  */
 int kms_linux_name(struct kms_linux *linux_guest, uint64_t address, const char **name,
 		   uint64_t *offset, const char **module);
+
+/**
+ * Kernel memory at a virtual address, as much as is mapped.
+ *
+ * Errors: -EFAULT: nothing is there
+ */
+int kms_linux_memory(struct kms_linux *linux_guest, uint64_t address, void *to, size_t n,
+		     size_t *n_read, struct kms_err *err);
 
 /** Address of a symbol of the kernel, as loaded; 0: none. */
 uint64_t kms_linux_symbol(const struct kms_linux *linux_guest, const char *name);

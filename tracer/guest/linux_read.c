@@ -63,3 +63,20 @@ int kms_lx_read_member(struct kms_linux *lx, uint64_t address, enum kms_lx_membe
 	*value = rc ? 0 : kms_linux_value(place, copy);
 	return rc;
 }
+
+int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n, size_t *n_read,
+		     struct kms_err *err)
+{
+	*n_read = 0;
+	while (*n_read < n) {
+		uint64_t at = address + *n_read;
+		size_t bytes = KMS_LX_PAGE - (at & (KMS_LX_PAGE - 1));
+
+		if (bytes > n - *n_read)
+			bytes = n - *n_read;
+		if (at < address || kms_lx_read(lx, at, (char *)to + *n_read, bytes, err))
+			break;
+		*n_read += bytes;
+	}
+	return *n_read || !n ? 0 : kms_err_set(err, -EFAULT, "nothing is mapped there");
+}

@@ -24,6 +24,7 @@ enum {
 	MAX_SLAB_COPY_BYTES = 4 << 20,
 	RED_ACTIVE = 0xcc, /* SLUB_RED_ACTIVE, poison.h of Linux */
 	NS_PER_S = 1000000000,
+	MAX_IDS = 512,
 };
 
 struct kms_linux_site_table {
@@ -97,7 +98,8 @@ static struct kms_linux_site *site_find(struct look *look, uint64_t call_site, u
 			if (table->sites == KMS_LINUX_MAX_SITES)
 				return NULL;
 			site = &table->site[table->sites];
-			*site = (struct kms_linux_site){.call_site = call_site, .handle = handle};
+			*site = (struct kms_linux_site){
+				.call_site = call_site, .handle = handle, .slot = table->sites};
 			table->key_cache[table->sites] = look->address;
 			*bucket = ++table->sites;
 			return site;
@@ -319,6 +321,39 @@ static int by_growth(const void *a, const void *b)
 	return (x->call_site > y->call_site) - (x->call_site < y->call_site);
 }
 
+/* The same in every boot: names of functions and offsets in them, not addresses. */
+static uint64_t site_id(struct kms_linux *lx, const struct kms_linux_site *site)
+{
+	const char *cache = lx->cache[site->cache].name;
+	uint64_t frame[KMS_LINUX_MAX_FRAMES], id = kms_hash_bytes(cache, strlen(cache), 0);
+	int n = site->handle ? kms_linux_stack(lx, site->handle, frame, NULL) : 0;
+
+	if (n <= 0) {
+		frame[0] = site->call_site;
+		n = 1;
+	}
+	for (int i = 0; i < n; i++) {
+		const char *name, *module;
+		uint64_t offset;
+
+		if (!kms_linux_name(lx, frame[i], &name, &offset, &module))
+			id = kms_hash_bytes(name, strlen(name), id);
+		id = kms_hash_join(id, offset);
+	}
+	return id ? id : 1;
+}
+
+/* Of those that clients see first; once for each, as it takes some reads of the guest. */
+static void table_name(struct kms_linux *lx, struct kms_linux_site_table *table)
+{
+	for (uint32_t i = 0; i < table->n_shown && i < MAX_IDS; i++) {
+		struct kms_linux_site *shown = &table->shown[i];
+
+		if (!shown->id)
+			shown->id = table->site[shown->slot].id = site_id(lx, shown);
+	}
+}
+
 /* Growth since first seen. A site's history is lost when it has no object for a moment. */
 static void table_show(struct kms_linux_site_table *table, uint64_t now_ns)
 {
@@ -386,6 +421,7 @@ int kms_linux_refresh_sites(struct kms_linux *lx, uint64_t now_ns, struct kms_er
 			lx->sites->stats.unread++;
 	}
 	table_show(lx->sites, now_ns);
+	table_name(lx, lx->sites);
 	free(look.copy);
 	free(look.is_free);
 	return 0;

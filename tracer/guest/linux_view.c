@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading a Linux guest again and again for clients: see linux_view.h.
+ *
+ * One lock: the thread holds it while it reads (a millisecond ten times a second, some 30 once), a
+ * client while it takes the newest picture or asks for a stack.
+ */
+#include "tracer/guest/linux_view.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tracer/guest/linux_shot.h"
+
+enum {
+	CACHES_MS = 100,
+	SITES_EVERY = 10, /* of those */
+	NS_PER_S = 1000000000,
+	NS_PER_MS = 1000000,
+};
+
+struct kms_linux_view {
+	struct kms_linux_view_config config;
+	char *command;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping, is_lost;
+	struct kms_linux *kernel; /* NULL: the guest boots another one */
+	struct kms_linux_history history;
+	struct kms_linux_shot *newest;
+};
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	(void)clock_gettime(clock, &now); /* cannot fail for these */
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static void say(const struct kms_linux_view *view, const char *line)
+{
+	if (view->config.say)
+		view->config.say(view->config.say_arg, line);
+}
+
+static void shot_put(struct kms_linux_shot *shot)
+{
+	if (shot && !--shot->users)
+		kms_linux_shot_free(shot);
+}
+
+static int count_event(void *arg, const struct kms_linux_event *event)
+{
+	struct kms_linux_history *history = arg;
+
+	if (event->kind == KMS_LINUX_ALLOC)
+		history->allocs++;
+	else
+		history->frees++;
+	return 0;
+}
+
+/* A picture of what was just read. Locks: the view's */
+static int publish(struct kms_linux_view *view, struct kms_err *err)
+{
+	struct kms_linux_shot *shot;
+
+	view->history.time_ns = now_ns(CLOCK_MONOTONIC) - view->history.begin_ns;
+	view->history.seq++;
+	shot = kms_linux_shot_make(view->kernel, &view->history);
+	if (!shot)
+		return kms_err_set(err, -ENOMEM, "no memory for a picture of the guest");
+	shot_put(view->newest);
+	view->newest = shot;
+	return 0;
+}
+
+/* Locks: the view's */
+static int read_all(struct kms_linux_view *view, bool with_sites, struct kms_err *err)
+{
+	int rc = kms_linux_refresh_caches(view->kernel, err);
+
+	if (!rc && with_sites) {
+		rc = kms_linux_refresh_sites(view->kernel, now_ns(CLOCK_MONOTONIC), err);
+		rc = rc == -ENOTSUP ? 0 : rc;
+	}
+	if (!rc) {
+		rc = kms_linux_events(view->kernel, count_event, &view->history, err);
+		rc = rc == -ENOTSUP ? 0 : rc;
+	}
+	return rc ? rc : publish(view, err);
+}
+
+/* The kernel was replaced, or its memory is gone. Locks: the view's */
+static void kernel_ended(struct kms_linux_view *view, const struct kms_err *err)
+{
+	bool is_lost = err->code != -ESTALE;
+
+	kms_linux_history_end(&view->history, now_ns(CLOCK_REALTIME),
+			      is_lost ? KMS_STATE_LOST : KMS_STATE_EXITED);
+	kms_linux_close(view->kernel);
+	view->kernel = NULL;
+	view->is_lost = is_lost;
+	(void)publish(view, NULL); /* without memory the picture of before stays */
+	say(view, err->text);
+}
+
+/* Looks whether a kernel is there (again). Locks: the view's */
+static void find_kernel(struct kms_linux_view *view)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	int rc = kms_linux_open(view->config.memory, &view->config.linux_options, &view->kernel,
+				&err);
+
+	if (!rc) {
+		struct kms_linux_about about;
+		char line[128];
+
+		kms_linux_about(view->kernel, &about);
+		rc = kms_linux_history_begin(&view->history, &about, view->config.pid,
+					     now_ns(CLOCK_REALTIME));
+		(void)snprintf(line, sizeof(line), "the guest has booted Linux %s", about.release);
+		say(view, line);
+	} else if (rc == -EFAULT || rc == -EIO) {
+		view->is_lost = true;
+	}
+}
+
+/* One turn of the thread. Locks: the view's */
+static void turn(struct kms_linux_view *view, unsigned number)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	bool is_long = number % SITES_EVERY == 0;
+	int rc = 0;
+
+	if (view->is_lost)
+		return;
+	if (!view->kernel) {
+		if (is_long)
+			find_kernel(view);
+		return;
+	}
+	if (is_long)
+		rc = kms_linux_check(view->kernel, &err);
+	if (!rc) {
+		rc = read_all(view, is_long, &err);
+		/* what made no sense may be a kernel that is going: the next check says so */
+		rc = rc == -EFAULT || rc == -EIO ? rc : 0;
+	}
+	if (rc)
+		kernel_ended(view, &err);
+}
+
+static void *run(void *arg)
+{
+	struct kms_linux_view *view = arg;
+	struct timespec until;
+
+	(void)pthread_mutex_lock(&view->lock);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	for (unsigned number = 1; !view->stopping; number++) {
+		until.tv_nsec += CACHES_MS * NS_PER_MS;
+		until.tv_sec += until.tv_nsec / NS_PER_S;
+		until.tv_nsec %= NS_PER_S;
+		while (!view->stopping &&
+		       pthread_cond_timedwait(&view->wake, &view->lock, &until) != ETIMEDOUT) {
+		}
+		if (!view->stopping)
+			turn(view, number);
+		/* a reader that is late does not hurry after what it missed */
+		if (now_ns(CLOCK_MONOTONIC) > (uint64_t)until.tv_sec * NS_PER_S +
+						      (uint64_t)until.tv_nsec + NS_PER_S)
+			(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	}
+	(void)pthread_mutex_unlock(&view->lock);
+	return NULL;
+}
+
+static const struct kms_snapshot *view_acquire(void *ctx)
+{
+	struct kms_linux_view *view = ctx;
+	struct kms_linux_shot *shot;
+
+	(void)pthread_mutex_lock(&view->lock);
+	shot = view->newest;
+	shot->users++;
+	(void)pthread_mutex_unlock(&view->lock);
+	return &shot->snapshot;
+}
+
+static void view_release(void *ctx, const struct kms_snapshot *snapshot)
+{
+	struct kms_linux_view *view = ctx;
+
+	(void)pthread_mutex_lock(&view->lock);
+	shot_put((struct kms_linux_shot *)(void *)snapshot); /* its first member */
+	(void)pthread_mutex_unlock(&view->lock);
+}
+
+static int view_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	int rc;
+
+	(void)pthread_mutex_lock(&view->lock);
+	rc = view->kernel ? kms_linux_shot_stack(view->kernel, stack_id, out, err)
+			  : kms_err_set(err, -ENOENT, "the kernel with this stack is gone");
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
+static void view_stack_free(void *ctx, struct kms_view_stack *stack)
+{
+	(void)ctx;
+	free(stack->frame); /* its names stand behind the frames */
+	*stack = (struct kms_view_stack){0};
+}
+
+static int view_memory(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
+		       size_t *n_read, struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	int rc;
+
+	(void)pthread_mutex_lock(&view->lock);
+	if (!view->kernel || target != view->history.n_targets)
+		rc = kms_err_set(err, -ESRCH, "target %u is not running", target);
+	else
+		rc = kms_linux_memory(view->kernel, address, to, n, n_read, err);
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
+static const struct kms_view_ops ops = {
+	.acquire = view_acquire,
+	.release = view_release,
+	.stack = view_stack,
+	.stack_free = view_stack_free,
+	.memory = view_memory,
+};
+
+struct kms_view kms_linux_view_ops(struct kms_linux_view *view)
+{
+	return (struct kms_view){.ops = &ops, .ctx = view};
+}
+
+bool kms_linux_view_is_lost(struct kms_linux_view *view)
+{
+	bool is_lost;
+
+	(void)pthread_mutex_lock(&view->lock);
+	is_lost = view->is_lost;
+	(void)pthread_mutex_unlock(&view->lock);
+	return is_lost;
+}
+
+static void view_free(struct kms_linux_view *view)
+{
+	shot_put(view->newest);
+	kms_linux_history_deinit(&view->history);
+	kms_linux_close(view->kernel);
+	(void)pthread_cond_destroy(&view->wake);
+	(void)pthread_mutex_destroy(&view->lock);
+	free(view->command);
+	free(view);
+}
+
+static struct kms_linux_view *view_create(const struct kms_linux_view_config *config)
+{
+	struct kms_linux_view *view = calloc(1, sizeof(*view));
+	pthread_condattr_t monotonic;
+
+	if (!view)
+		return NULL;
+	view->config = *config;
+	view->command = strdup(config->command ? config->command : "");
+	view->history.command = view->command;
+	view->history.begin_ns = now_ns(CLOCK_MONOTONIC);
+	view->history.wall_ns = now_ns(CLOCK_REALTIME);
+	(void)pthread_mutex_init(&view->lock, NULL);
+	(void)pthread_condattr_init(&monotonic);
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&view->wake, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
+	if (view->command)
+		return view;
+	view_free(view);
+	return NULL;
+}
+
+static int first_look(struct kms_linux_view *view, struct kms_err *err)
+{
+	struct kms_linux_about about;
+	int rc = kms_linux_open(view->config.memory, &view->config.linux_options, &view->kernel,
+				err);
+
+	if (rc)
+		return rc;
+	kms_linux_about(view->kernel, &about);
+	rc = kms_linux_history_begin(&view->history, &about, view->config.pid,
+				     view->history.wall_ns);
+	return rc ? kms_err_set(err, rc, "no memory for a guest") : read_all(view, true, err);
+}
+
+int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_linux_view **out,
+			 struct kms_err *err)
+{
+	struct kms_linux_view *view = view_create(config);
+	int rc = view ? first_look(view, err)
+		      : kms_err_set(err, -ENOMEM, "no memory for a guest");
+
+	if (!rc) {
+		rc = -pthread_create(&view->thread, NULL, run, view);
+		if (rc)
+			kms_err_sys(err, rc, "thread", NULL);
+	}
+	if (rc) {
+		if (view)
+			view_free(view);
+		return rc;
+	}
+	*out = view;
+	return 0;
+}
+
+void kms_linux_view_stop(struct kms_linux_view *view)
+{
+	if (!view)
+		return;
+	(void)pthread_mutex_lock(&view->lock);
+	view->stopping = true;
+	(void)pthread_cond_signal(&view->wake);
+	(void)pthread_mutex_unlock(&view->lock);
+	(void)pthread_join(view->thread, NULL);
+	view_free(view);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A Linux guest behind the same kms_view as a traced process: its caches, its live objects by call
+ * site as leak suspects, stacks, memory. Nothing is stored: what clients see is now.
+ *
+ * A thread of its own reads the guest: caches and events 10 times a second, live objects once. When
+ * the guest boots another kernel, that is another target; the old one has ended.
+ */
+#ifndef KMS_TRACER_GUEST_LINUX_VIEW_H
+#define KMS_TRACER_GUEST_LINUX_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "schema/snapshot.h"
+#include "tracer/guest/linux.h"
+#include "tracer/guest/memory.h"
+
+struct kms_linux_view;
+
+/** Shape: strings are copied; the functions may be NULL. */
+struct kms_linux_view_config {
+	struct kms_guest_memory *memory; /* the view's alone until it is stopped */
+	struct kms_linux_options linux_options;
+	const char *command; /* of the emulator, or the RAM file */
+	pid_t pid;           /* of the emulator, 0 unknown */
+	/** Something for the user, one line; from the view's thread. */
+	void (*say)(void *arg, const char *line);
+	void *say_arg;
+};
+
+/**
+ * Finds the kernel, reads it once, starts the thread.
+ *
+ * Owner:  kms_linux_view_stop() ends and frees it; the memory stays open.
+ * Errors: as kms_linux_open(), kms_linux_refresh_caches(); -ENOMEM; -EAGAIN of pthread_create(3)
+ */
+int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_linux_view **out,
+			 struct kms_err *err);
+
+/** The view; valid until kms_linux_view_stop(). */
+struct kms_view kms_linux_view_ops(struct kms_linux_view *view);
+
+/** Whether the guest's memory can no longer be read. Any thread. */
+bool kms_linux_view_is_lost(struct kms_linux_view *view);
+
+/** Ends it; all snapshots were given back. NULL is nothing. */
+void kms_linux_view_stop(struct kms_linux_view *view);
+
+#endif
