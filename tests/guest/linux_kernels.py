@@ -151,7 +151,7 @@ class Look:
     """The program linux_look on a guest."""
 
     def __init__(self, program, guest, folder=None):
-        words = [program, "pid:%d" % guest.process.pid, str(guest.megabytes << 20), guest.machine]
+        words = [program, "qemu:pid:%d" % guest.process.pid]
         self.process = subprocess.Popen(words + ([folder] if folder else []), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 

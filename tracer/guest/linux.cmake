@@ -17,7 +17,7 @@ target_sources(kms_tracer PRIVATE
 	guest/linux_view.c)
 
 # BTF, kallsyms and a kernel's memory, made by the test.
-kms_library(kms_fake_linux SOURCES guest/test/fake_btf.c guest/test/fake_linux.c LIBS kms_guest_fixture)
+kms_library(kms_fake_linux SOURCES guest/test/fake_btf.c guest/test/fake_linux.c guest/test/fake_types.c LIBS kms_guest_fixture)
 kms_test(test_btf LABEL unit SOURCES guest/test/test_btf.c LIBS kms_fake_linux)
 kms_test(test_kallsyms LABEL unit SOURCES guest/test/test_kallsyms.c LIBS kms_fake_linux)
 kms_test(test_linux_guest LABEL unit SOURCES guest/test/test_linux_guest.c LIBS kms_fake_linux)

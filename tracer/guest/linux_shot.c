@@ -50,8 +50,8 @@ void kms_linux_history_deinit(struct kms_linux_history *history)
 
 static void fill_targets(struct kms_linux_shot *shot, const struct kms_linux_history *history)
 {
-	uint32_t n = history->n_targets < KMS_LINUX_MAX_BOOTS ? history->n_targets
-							      : KMS_LINUX_MAX_BOOTS;
+	uint32_t n =
+		history->n_targets < KMS_LINUX_MAX_BOOTS ? history->n_targets : KMS_LINUX_MAX_BOOTS;
 
 	memcpy(shot->boot, history->boot, sizeof(shot->boot));
 	for (uint32_t i = 0; i < n; i++) {
@@ -95,7 +95,8 @@ static void fill_cache(struct kms_view_cache *view, const struct kms_linux_cache
 	};
 }
 
-static bool fill_caches(struct kms_linux_shot *shot, const struct kms_linux *kernel, uint32_t target)
+static bool fill_caches(struct kms_linux_shot *shot, const struct kms_linux *kernel,
+			uint32_t target)
 {
 	struct kms_snapshot *snapshot = &shot->snapshot;
 	const struct kms_linux_cache *cache;
@@ -138,8 +139,7 @@ static int by_score(const void *a, const void *b)
 	return strcmp(x->id, y->id);
 }
 
-static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kernel,
-		       uint32_t target)
+static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kernel, uint32_t target)
 {
 	struct kms_snapshot *snapshot = &shot->snapshot;
 	const struct kms_linux_site *site;
@@ -163,8 +163,7 @@ static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kern
 			.evidence = {.growth_bytes_per_s = site[i].growth_bytes_per_s},
 			.state = "open",
 		};
-		(void)snprintf(leak->id, sizeof(leak->id), "%016" PRIx64,
-			       site[i].id); /* fits */
+		(void)snprintf(leak->id, sizeof(leak->id), "%016" PRIx64, site[i].id); /* fits */
 	}
 	qsort(snapshot->leak, snapshot->n_leaks, sizeof(*snapshot->leak), by_score);
 	return true;

@@ -34,6 +34,7 @@ struct kms_linux_history {
 	uint64_t peak_bytes;
 	uint32_t n_targets; /* the newest has this id */
 	struct kms_linux_boot boot[KMS_LINUX_MAX_BOOTS];
+
 	struct {
 		uint64_t time_ns, allocs, frees;
 	} past[KMS_LINUX_RATES]; /* a ring, by seq */

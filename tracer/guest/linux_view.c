@@ -175,8 +175,8 @@ static void *run(void *arg)
 		if (!view->stopping)
 			turn(view, number);
 		/* a reader that is late does not hurry after what it missed */
-		if (now_ns(CLOCK_MONOTONIC) > (uint64_t)until.tv_sec * NS_PER_S +
-						      (uint64_t)until.tv_nsec + NS_PER_S)
+		if (now_ns(CLOCK_MONOTONIC) >
+		    (uint64_t)until.tv_sec * NS_PER_S + (uint64_t)until.tv_nsec + NS_PER_S)
 			(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	}
 	(void)pthread_mutex_unlock(&view->lock);
@@ -313,8 +313,7 @@ int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_
 			 struct kms_err *err)
 {
 	struct kms_linux_view *view = view_create(config);
-	int rc = view ? first_look(view, err)
-		      : kms_err_set(err, -ENOMEM, "no memory for a guest");
+	int rc = view ? first_look(view, err) : kms_err_set(err, -ENOMEM, "no memory for a guest");
 
 	if (!rc) {
 		rc = -pthread_create(&view->thread, NULL, run, view);

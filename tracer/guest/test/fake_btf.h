@@ -31,6 +31,13 @@ struct fake_member {
 	uint32_t bits; /* of a bit-field, else 0 */
 };
 
+/** A member; a call, as clang-format cannot take tables of them. */
+static inline struct fake_member fake_at(const char *name, uint32_t type, uint32_t bit,
+					 uint32_t bits)
+{
+	return (struct fake_member){name, type, bit, bits};
+}
+
 uint32_t fake_int(struct fake_btf *btf, const char *name, uint32_t bytes);
 uint32_t fake_pointer(struct fake_btf *btf);
 uint32_t fake_array(struct fake_btf *btf, uint32_t type, uint32_t n);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tracer/guest/test/fake_btf.h"
+#include "tracer/guest/test/fake_types.h"
 
 enum {
 	PAGE = 4096,
@@ -24,239 +25,10 @@ enum {
 
 #define IMAGE_BASE UINT64_C(0xffffffff80000000)
 
-/* A member of a struct that is laid out by chance. */
-struct spec {
-	const char *name;
-	char kind; /* i: 4 bytes, l: 8, p: pointer, L: list, c: atomic_long_t, o: oo, a: local_t, n: text */
-};
-
-struct types {
-	struct fake_btf *btf;
-	uint32_t u16, u32, u64, pointer, list, atomic, local, oo, name;
-};
-
-static const struct spec cache_spec[] = {
-	{"flags", 'i'},  {"size", 'i'},   {"object_size", 'i'},  {"offset", 'i'}, {"oo", 'o'},
-	{"inuse", 'i'},  {"align", 'i'},  {"red_left_pad", 'i'}, {"name", 'p'},   {"list", 'L'},
-	{"random", 'l'}, {"ctor", 'p'},   {"node", 'p'},
-};
-static const struct spec node_spec[] = {
-	{"list_lock", 'i'}, {"nr_partial", 'l'},    {"partial", 'L'},
-	{"nr_slabs", 'c'},  {"total_objects", 'c'}, {"full", 'L'},
-};
-static const struct spec track_spec[] = {
-	{"addr", 'l'}, {"handle", 'i'}, {"cpu", 'i'}, {"pid", 'i'}, {"when", 'l'},
-};
-static const struct spec trace_array_spec[] = {{"list", 'L'}, {"name", 'p'}, {"array_buffer", 'B'}};
-static const struct spec trace_buffer_spec[] = {
-	{"flags", 'i'}, {"cpus", 'i'}, {"subbuf_order", 'i'}, {"buffers", 'p'}};
-static const struct spec ring_cpu_spec[] = {
-	{"cpu", 'i'}, {"nr_pages", 'l'}, {"commit_page", 'p'}, {"pages_touched", 'a'}};
-static const struct spec ring_page_spec[] = {{"list", 'L'}, {"entries", 'a'}, {"page", 'p'}};
-static const struct spec event_spec[] = {{"class", 'p'}, {"flags", 'i'}, {"event", 'E'}};
-
 static void check(bool is_true)
 {
 	if (!is_true)
 		abort();
-}
-
-static void remember(struct fake_linux *fake, const char *type, const char *member, uint32_t offset)
-{
-	check(fake->offsets < FAKE_OFFSETS);
-	fake->offset[fake->offsets++] = (struct fake_offset){type, member, offset};
-}
-
-uint32_t fake_offset_of(const struct fake_linux *fake, const char *type, const char *member)
-{
-	for (size_t i = 0; i < fake->offsets; i++)
-		if (!strcmp(fake->offset[i].type, type) && !strcmp(fake->offset[i].member, member))
-			return fake->offset[i].offset;
-	abort();
-}
-
-/* Type and bytes of a kind of member. */
-static uint32_t type_of(const struct types *types, char kind, uint32_t *bytes, uint32_t special)
-{
-	const struct {
-		char kind;
-		uint32_t type, bytes;
-	} kinds[] = {
-		{'i', types->u32, 4},   {'l', types->u64, 8},    {'p', types->pointer, 8},
-		{'L', types->list, 16}, {'c', types->atomic, 8}, {'o', types->oo, 4},
-		{'a', types->local, 8}, {'n', types->name, 16},
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (kinds[i].kind == kind) {
-			*bytes = kinds[i].bytes;
-			return kinds[i].type;
-		}
-	*bytes = 24; /* a struct made for this place */
-	return special;
-}
-
-/* Lays members out in an order and with gaps of the seed. */
-static uint32_t lay_out(struct fake_linux *fake, struct types *types, const char *name,
-			const struct spec *spec, size_t n, uint32_t special)
-{
-	struct fake_member member[32];
-	size_t order[32];
-	uint32_t at = 0;
-
-	for (size_t i = 0; i < n; i++)
-		order[i] = i;
-	for (size_t i = n; i > 1; i--) {
-		size_t j = rng_below(&fake->rng, i), keep = order[i - 1];
-
-		order[i - 1] = order[j];
-		order[j] = keep;
-	}
-	for (size_t i = 0; i < n; i++) {
-		uint32_t bytes, type = type_of(types, spec[order[i]].kind, &bytes, special);
-		uint32_t align = bytes >= 8 ? 8 : bytes;
-
-		at += (uint32_t)rng_below(&fake->rng, 3) * 4;
-		at = (at + align - 1) / align * align;
-		member[i] = (struct fake_member){spec[order[i]].name, type, at * 8, 0};
-		remember(fake, name, spec[order[i]].name, at);
-		at += bytes;
-	}
-	at = (at + 15) / 8 * 8;
-	remember(fake, name, "", at); /* its size */
-	return fake_struct(types->btf, name, at, member, n);
-}
-
-/* struct slab has the size of a struct page; only the order of its words can change. */
-static void lay_out_slab(struct fake_linux *fake, struct types *types)
-{
-	static const char *const names[] = {"flags", "slab_cache", "freelist", "counters"};
-	struct fake_btf *btf = types->btf;
-	uint32_t bits = fake_struct(btf, "", 4,
-				    (struct fake_member[]){{"inuse", types->u32, 0, 16},
-							   {"objects", types->u32, 16, 15},
-							   {"frozen", types->u32, 31, 1}},
-				    3);
-	uint32_t either = fake_union(
-		btf, "", 8,
-		(struct fake_member[]){{"counters", types->u64, 0, 0}, {"", bits, 0, 0}}, 2);
-	uint32_t first = (uint32_t)rng_below(&fake->rng, 4), list = 16 * (uint32_t)rng_below(&fake->rng, 2);
-	struct fake_member member[5] = {{"slab_list", types->list, list * 8, 0}};
-
-	remember(fake, "slab", "slab_list", list);
-	for (uint32_t i = 0; i < 4; i++) {
-		uint32_t at = 32 + (first + i) % 4 * 8;
-		bool is_counters = i == 3;
-
-		member[1 + i] = (struct fake_member){is_counters ? "" : names[i],
-						     is_counters ? either : types->pointer, at * 8,
-						     0};
-		remember(fake, "slab", names[i], at);
-	}
-	fake_struct(btf, "slab", STRUCT_PAGE, member, 5);
-}
-
-static void lay_out_depot(struct fake_linux *fake, struct types *types)
-{
-	struct fake_btf *btf = types->btf;
-	uint32_t parts = fake_struct(
-		btf, "", 4,
-		(struct fake_member[]){{fake->is_new ? "pool_index_plus_1" : "slabindex", types->u32,
-					0, fake->is_new ? 17 : 16},
-				       {"offset", types->u32, fake->is_new ? 17 : 16, 10},
-				       {"extra", types->u32, 27, 5}},
-		3);
-	uint32_t handle = fake_union(
-		btf, "handle_parts", 4,
-		(struct fake_member[]){{"handle", types->u32, 0, 0}, {"", parts, 0, 0}}, 2);
-	uint32_t shift = (uint32_t)rng_below(&fake->rng, 3) * 8;
-
-	fake_struct(btf, "stack_record", 40 + shift,
-		    (struct fake_member[]){{"size", types->u32, shift * 8, 0},
-					   {"handle", handle, (shift + 8) * 8, 0},
-					   {"entries", fake_array(btf, types->u64, 0),
-					    (shift + 16) * 8, 0}},
-		    3);
-	remember(fake, "stack_record", "size", shift);
-	remember(fake, "stack_record", "handle", shift + 8);
-	remember(fake, "stack_record", "entries", shift + 16);
-}
-
-static void lay_out_events(struct fake_linux *fake, struct types *types)
-{
-	struct fake_btf *btf = types->btf;
-	uint32_t entry = fake_struct(
-		btf, "trace_entry", 8,
-		(struct fake_member[]){{"type", types->u16, 0, 0}, {"pid", types->u32, 32, 0}}, 2);
-	uint32_t type = fake_struct(btf, "trace_event", 24,
-				    (struct fake_member[]){{"node", types->list, 0, 0},
-							   {"type", types->u32, 128, 0}},
-				    2);
-	uint32_t buffer = fake_struct(btf, "array_buffer", 24,
-				      (struct fake_member[]){{"tr", types->pointer, 0, 0},
-							     {"buffer", types->pointer, 64, 0}},
-				      2);
-
-	lay_out(fake, types, "trace_array", trace_array_spec, 3, buffer);
-	fake_struct(btf, "trace_buffer", 8, (struct fake_member[]){{"n", types->u64, 0, 0}}, 1);
-	lay_out(fake, types, "trace_buffer", trace_buffer_spec, 4, 0);
-	lay_out(fake, types, "ring_buffer_per_cpu", ring_cpu_spec, 4, 0);
-	lay_out(fake, types, "buffer_page", ring_page_spec, 3, 0);
-	lay_out(fake, types, "trace_event_call", event_spec, 3, type);
-	fake_struct(btf, "buffer_data_page", 16,
-		    (struct fake_member[]){{"time_stamp", types->u64, 0, 0},
-					   {"commit", types->local, 64, 0},
-					   {"data", fake_array(btf, types->u16, 0), 128, 0}},
-		    3);
-	fake_struct(btf, "trace_event_raw_kmalloc", 32,
-		    (struct fake_member[]){{"ent", entry, 0, 0},
-					   {"call_site", types->u64, 64, 0},
-					   {"ptr", types->pointer, 128, 0},
-					   {"bytes_req", types->u64, 192, 0}},
-		    4);
-	fake_struct(btf, "trace_event_raw_kfree", 24,
-		    (struct fake_member[]){{"ent", entry, 0, 0},
-					   {"call_site", types->u64, 64, 0},
-					   {"ptr", types->pointer, 128, 0}},
-		    3);
-}
-
-static size_t make_types(struct fake_linux *fake, uint8_t *text)
-{
-	struct fake_btf *btf = calloc(1, sizeof(*btf));
-	struct types types = {.btf = btf};
-	size_t bytes;
-
-	check(btf);
-	types.u16 = fake_int(btf, "short", 2);
-	types.u32 = fake_int(btf, "int", 4);
-	types.u64 = fake_int(btf, "long", 8);
-	types.pointer = fake_pointer(btf);
-	types.list = fake_struct(btf, "list_head", 16,
-				 (struct fake_member[]){{"next", types.pointer, 0, 0},
-							{"prev", types.pointer, 64, 0}},
-				 2);
-	types.atomic = fake_typedef(
-		btf, "atomic_long_t",
-		fake_struct(btf, "", 8, (struct fake_member[]){{"counter", types.u64, 0, 0}}, 1));
-	types.local = fake_struct(btf, "local_t", 8,
-				  (struct fake_member[]){{"a", types.atomic, 0, 0}}, 1);
-	types.oo = fake_struct(btf, "kmem_cache_order_objects", 4,
-			       (struct fake_member[]){{"x", types.u32, 0, 0}}, 1);
-	types.name = fake_array(btf, types.u16, 8);
-	lay_out(fake, &types, "kmem_cache", cache_spec, sizeof(cache_spec) / sizeof(cache_spec[0]), 0);
-	lay_out(fake, &types, "kmem_cache_node", node_spec, 6, 0);
-	lay_out(fake, &types, "track", track_spec, 5, 0);
-	lay_out_slab(fake, &types);
-	lay_out_depot(fake, &types);
-	lay_out_events(fake, &types);
-	if (fake->is_new) {
-		fake_enum(btf, "_SLAB_RED_ZONE", 1);
-		fake_enum(btf, "_SLAB_STORE_USER", 7);
-	}
-	bytes = fake_btf_write(btf, text);
-	free(btf);
-	return bytes;
 }
 
 /* Physical memory behind a virtual address of the image or the linear map. */
@@ -350,7 +122,8 @@ static uint64_t write_slab(struct fake_linux *fake, struct fake_cache *cache,
 	uint8_t *words = slab_at(fake, slab);
 
 	for (uint32_t i = 0; i < geometry->per_slab; i++) {
-		uint64_t object = page + (uint64_t)i * geometry->size, place = object + geometry->offset;
+		uint64_t object = page + (uint64_t)i * geometry->size,
+			 place = object + geometry->offset;
 		uint64_t next = i + 1 < geometry->per_slab ? object + geometry->size : 0;
 
 		if (i >= live) {
@@ -377,13 +150,15 @@ static void write_cache(struct fake_linux *fake, unsigned number, uint64_t flags
 {
 	struct fake_cache *cache = &fake->cache[number];
 	struct geometry geometry = {.has_owners = flags != 0};
-	uint32_t track = fake_offset_of(fake, "track", ""), full = (uint32_t)rng_below(&fake->rng, 3) + 1;
+	uint32_t track = fake_offset_of(fake, "track", ""),
+		 full = (uint32_t)rng_below(&fake->rng, 3) + 1;
 	uint64_t node = take_pages(fake, 1), name = node + 2048, slab[8];
 	uint32_t partial = (uint32_t)rng_below(&fake->rng, 4);
 
 	cache->address = take_pages(fake, 1);
 	cache->object_bytes = 8 * (2 + (uint32_t)rng_below(&fake->rng, 12));
-	(void)snprintf(cache->name, sizeof(cache->name), "kmalloc-%u-%u", cache->object_bytes, number);
+	(void)snprintf(cache->name, sizeof(cache->name), "kmalloc-%u-%u", cache->object_bytes,
+		       number);
 	geometry.inuse = cache->object_bytes + 8;
 	geometry.offset = geometry.has_owners ? geometry.inuse : 0;
 	geometry.info = geometry.inuse + 8;
@@ -393,10 +168,10 @@ static void write_cache(struct fake_linux *fake, unsigned number, uint64_t flags
 	cache->objects_per_slab = geometry.per_slab;
 	memcpy(at(fake, name), cache->name, strlen(cache->name) + 1);
 	for (uint32_t i = 0; i < full + partial; i++)
-		slab[i] = write_slab(fake, cache, &geometry,
-				     i < full ? geometry.per_slab
-					      : 1 + (uint32_t)rng_below(&fake->rng,
-									geometry.per_slab - 1));
+		slab[i] = write_slab(
+			fake, cache, &geometry,
+			i < full ? geometry.per_slab
+				 : 1 + (uint32_t)rng_below(&fake->rng, geometry.per_slab - 1));
 	put_member(fake, cache->address, "kmem_cache", "name", name, 8);
 	put_member(fake, cache->address, "kmem_cache", "flags", flags, 4);
 	put_member(fake, cache->address, "kmem_cache", "size", geometry.size, 4);
@@ -412,7 +187,8 @@ static void write_cache(struct fake_linux *fake, unsigned number, uint64_t flags
 	put_member(fake, node, "kmem_cache_node", "total_objects", cache->objects, 8);
 	link_slabs(fake, node + fake_offset_of(fake, "kmem_cache_node", "full"), slab,
 		   geometry.has_owners ? full : 0);
-	link_slabs(fake, node + fake_offset_of(fake, "kmem_cache_node", "partial"), slab + full, partial);
+	link_slabs(fake, node + fake_offset_of(fake, "kmem_cache_node", "partial"), slab + full,
+		   partial);
 }
 
 static void write_caches(struct fake_linux *fake, uint64_t head)
@@ -440,7 +216,8 @@ static void write_depot(struct fake_linux *fake, uint64_t pools)
 	put_member(fake, record, "stack_record", "handle", handle, 4);
 	for (int i = 0; i < FAKE_STACK_FRAMES; i++) {
 		fake->stack[i] = fake->image + 0x20 + (uint64_t)i * 0x10;
-		put(fake, record + fake_offset_of(fake, "stack_record", "entries") + (uint64_t)i * 8,
+		put(fake,
+		    record + fake_offset_of(fake, "stack_record", "entries") + (uint64_t)i * 8,
 		    fake->stack[i], 8);
 	}
 }
@@ -472,7 +249,8 @@ static bool write_event(struct fake_linux *fake, uint64_t data, unsigned number)
 
 static void write_ring(struct fake_linux *fake, uint64_t trace)
 {
-	uint64_t buffer = take_pages(fake, 1), buffers = buffer + 2048, page[RING_PAGES], data[RING_PAGES];
+	uint64_t buffer = take_pages(fake, 1), buffers = buffer + 2048, page[RING_PAGES],
+		 data[RING_PAGES];
 	uint32_t list = fake_offset_of(fake, "buffer_page", "list");
 
 	put(fake, trace + fake_offset_of(fake, "trace_array", "array_buffer") + 8, buffer, 8);
@@ -490,7 +268,8 @@ static void write_ring(struct fake_linux *fake, uint64_t trace)
 			put(fake, data[i], 1000000 * (i + 1), 8);
 		}
 		for (unsigned i = 0; i < RING_PAGES; i++) {
-			put(fake, page[i] + list, (page[(i + 1) % RING_PAGES] + list) | (i == 3), 8);
+			put(fake, page[i] + list, (page[(i + 1) % RING_PAGES] + list) | (i == 3),
+			    8);
 			put_member(fake, page[i], "buffer_page", "page", data[i], 8);
 		}
 		for (unsigned i = cpu; i < FAKE_EVENTS; i += 2)
@@ -534,7 +313,7 @@ static struct kallsyms_at kallsyms_at(const struct fake_linux *fake)
 {
 	uint64_t at_ = fake->image + 0x100000;
 
-	return (struct kallsyms_at){at_ + 64,      at_,          at_ + 0x20000,
+	return (struct kallsyms_at){at_ + 64,      at_,           at_ + 0x20000,
 				    at_ + 0x21000, at_ + 0x22000, at_ + 0x24000};
 }
 
@@ -543,18 +322,22 @@ void fake_linux_write_info(struct fake_linux *fake, uint64_t at_, const char *re
 	struct kallsyms_at tables = kallsyms_at(fake);
 	char text[PAGE] = "";
 
-	append(text, sizeof(text), "OSRELEASE=%s\nBUILD-ID=%040" PRIx64 "\nPAGESIZE=4096\n", release,
-	       fake->random);
-	append(text, sizeof(text), "SYMBOL(swapper_pg_dir)=%" PRIx64 "\nSYMBOL(_stext)=%" PRIx64 "\n",
+	append(text, sizeof(text), "OSRELEASE=%s\nBUILD-ID=%040" PRIx64 "\nPAGESIZE=4096\n",
+	       release, fake->random);
+	append(text, sizeof(text),
+	       "SYMBOL(swapper_pg_dir)=%" PRIx64 "\nSYMBOL(_stext)=%" PRIx64 "\n",
 	       TABLES_AT - fake->phys_base + IMAGE_BASE, fake->image);
 	append(text, sizeof(text),
 	       "SYMBOL(kallsyms_names)=%" PRIx64 "\nSYMBOL(kallsyms_num_syms)=%" PRIx64
 	       "\nSYMBOL(kallsyms_token_table)=%" PRIx64 "\nSYMBOL(kallsyms_token_index)=%" PRIx64
-	       "\nSYMBOL(kallsyms_offsets)=%" PRIx64 "\nSYMBOL(kallsyms_relative_base)=%" PRIx64 "\n",
-	       tables.names, tables.count, tables.tokens, tables.index, tables.offsets, tables.base);
+	       "\nSYMBOL(kallsyms_offsets)=%" PRIx64 "\nSYMBOL(kallsyms_relative_base)=%" PRIx64
+	       "\n",
+	       tables.names, tables.count, tables.tokens, tables.index, tables.offsets,
+	       tables.base);
 	append(text, sizeof(text),
-	       "NUMBER(phys_base)=%" PRId64 "\n" "NUMBER(pgtable_l5_enabled)=%d\nKERNELOFFSET=%" PRIx64
-	       "\n" "NUMBER(sme_mask)=0\n",
+	       "NUMBER(phys_base)=%" PRId64 "\n"
+	       "NUMBER(pgtable_l5_enabled)=%d\nKERNELOFFSET=%" PRIx64 "\n"
+	       "NUMBER(sme_mask)=0\n",
 	       (int64_t)fake->phys_base, fake->is_5_level, fake->kaslr);
 	memcpy(fake->ram.bytes + at_, text, sizeof(text));
 }
@@ -584,7 +367,7 @@ static void write_kernel(struct fake_linux *fake)
 
 	check(text);
 	fake->text_next = IMAGE_AT + PAGE;
-	bytes = make_types(fake, text);
+	bytes = fake_types_write(fake, text);
 	types = take_image(fake, bytes);
 	memcpy(at(fake, types), text, bytes);
 	free(text);
@@ -601,24 +384,24 @@ static void write_kernel(struct fake_linux *fake)
 	put(fake, heads + 256 + fake_offset_of(fake, "trace_event_call", "event") + 16, 77, 4);
 	put(fake, heads + 512 + fake_offset_of(fake, "trace_event_call", "event") + 16, 78, 4);
 	const struct fake_symbol symbols[] = {
-		{"_text", fake->image},
-		{"_stext", fake->image},
-		{"leaky_open", fake->image + 0x10},
-		{"innocent_open", fake->image + 0x28},
-		{"__start_BTF", types},
-		{"__stop_BTF", types + bytes},
-		{"page_offset_base", variable},
-		{"vmemmap_base", variable + 8},
-		{"nr_node_ids", variable + 16},
-		{"jiffies_64", variable + 24},
-		{"linux_banner", variable + 64},
-		{"slab_caches", heads},
-		{"global_trace", heads + 64},
-		{"event_kmalloc", heads + 256},
-		{"event_kfree", heads + 512},
-		{fake->is_new ? "stack_pools" : "stack_slabs", heads + 1024},
-		{"something", heads + 2048},
-		{"_end", fake->image + 0x200000},
+		{"_text",				      fake->image           },
+		{"_stext",				     fake->image           },
+		{"leaky_open",				 fake->image + 0x10    },
+		{"innocent_open",                              fake->image + 0x28    },
+		{"__start_BTF",				types                 },
+		{"__stop_BTF",				 types + bytes         },
+		{"page_offset_base",                           variable              },
+		{"vmemmap_base",                               variable + 8          },
+		{"nr_node_ids",				variable + 16         },
+		{"jiffies_64",				 variable + 24         },
+		{"linux_banner",                               variable + 64         },
+		{"slab_caches",				heads                 },
+		{"global_trace",                               heads + 64            },
+		{"event_kmalloc",                              heads + 256           },
+		{"event_kfree",				heads + 512           },
+		{fake->is_new ? "stack_pools" : "stack_slabs", heads + 1024          },
+		{"something",				  heads + 2048          },
+		{"_end",				       fake->image + 0x200000},
 	};
 	write_kallsyms(fake, symbols, sizeof(symbols) / sizeof(symbols[0]));
 }
@@ -635,8 +418,9 @@ struct fake_linux *fake_linux_make(uint64_t seed)
 	fake->kaslr = rng_below(&fake->rng, 100) << 21;
 	fake->image = IMAGE_BASE + (16 << 20) + fake->kaslr;
 	fake->phys_base = UINT64_C(0) + IMAGE_AT - (16 << 20) - fake->kaslr;
-	fake->linear = (fake->is_5_level ? UINT64_C(0xff11000000000000) : UINT64_C(0xffff888000000000)) +
-		       (rng_below(&fake->rng, 100) << 30);
+	fake->linear =
+		(fake->is_5_level ? UINT64_C(0xff11000000000000) : UINT64_C(0xffff888000000000)) +
+		(rng_below(&fake->rng, 100) << 30);
 	fake->vmemmap = fake->linear + (UINT64_C(0x20) << 40);
 	fake->random = rng_next(&fake->rng) >> 8;
 	fake->leak_site = fake->image + 0x20;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Looks at a Linux guest for a test: linux_look ram:FILE BYTES MACHINE [CACHE-FOLDER], or pid:N for
- * the one mapping of that size of an emulator. Reads words from stdin, answers each with lines and a
- * line "==".
+ * Looks at a Linux guest for a test: linux_look TARGET [CACHE-FOLDER], a target as for `attach`:
+ * qemu:pid:N, ram:FILE, ... Reads words from stdin, answers each with lines and a line "==".
  *
  *	about                   release, build id, what it has
  *	caches                  the columns of /proc/slabinfo, separated by blanks
@@ -12,22 +11,18 @@
  *	kfence                  sums
  *	time caches|events N    ns of N refreshes, of this process's CPU time
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "tracer/guest/back_ends.h"
+#include "tracer/guest/guest.h"
 #include "tracer/guest/linux.h"
 
 struct look {
-	struct kms_guest_memory *memory;
+	struct kms_guest *guest;
 	struct kms_linux *kernel;
 	uint64_t open_ns;
 };
@@ -40,53 +35,14 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-/* The writable mapping of a process that has that size. */
-static uint64_t find_mapping(pid_t pid, uint64_t bytes)
+static int open_memory(struct look *look, const char *name, struct kms_err *err)
 {
-	char path[64], line[512];
-	uint64_t found = 0;
-	FILE *maps;
+	struct kms_guest_target target;
+	int rc = kms_guest_target_parse(name, &target, err);
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	maps = fopen(path, "re");
-	while (maps && fgets(line, sizeof(line), maps)) {
-		uint64_t start, end;
-		char access[8];
-
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &start, &end, access) == 3 &&
-		    end - start == bytes && !strncmp(access, "rw", 2))
-			found = start;
-	}
-	if (maps)
-		(void)fclose(maps);
-	return found;
-}
-
-static int open_memory(struct look *look, char **argv, struct kms_err *err)
-{
-	uint64_t bytes = strtoull(argv[2], NULL, 0);
-	struct kms_guest_layout layout;
-	int rc = kms_guest_layout_make(&layout, kms_guest_machine_find(argv[3]), bytes, 0, err);
-
-	if (rc)
-		return rc;
-	if (!strncmp(argv[1], "ram:", 4)) {
-		int fd = open(argv[1] + 4, O_RDWR | O_CLOEXEC);
-
-		return fd < 0 ? kms_err_sys(err, -errno, "open", argv[1])
-			      : kms_guest_memory_open_file(fd, &layout, &look->memory, err);
-	}
-	if (!strncmp(argv[1], "pid:", 4)) {
-		pid_t pid = (pid_t)strtol(argv[1] + 4, NULL, 10);
-		int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-		rc = pidfd < 0 ? kms_err_sys(err, -errno, "pidfd_open", NULL)
-			       : kms_guest_layout_shift(&layout, find_mapping(pid, bytes), err);
-		if (!rc)
-			rc = kms_guest_memory_open_process(pid, pidfd, &layout, &look->memory, err);
-		return rc;
-	}
-	return kms_err_set(err, -EINVAL, "ram:FILE or pid:N");
+	if (!rc)
+		rc = kms_guest_open(&target, KMS_GUEST_NO_QMP, &look->guest, err);
+	return rc;
 }
 
 static int show_about(struct look *look, const char *argument, struct kms_err *err)
@@ -246,22 +202,22 @@ static void answer(struct look *look, char *line)
 
 int main(int argc, char **argv)
 {
-	struct kms_linux_options options = {.cache_folder = argc > 4 ? argv[4] : NULL};
+	struct kms_linux_options options = {.cache_folder = argc > 2 ? argv[2] : NULL};
 	struct kms_err err = KMS_ERR_INIT;
 	struct look look = {0};
 	uint64_t begin;
 	char line[256];
 
-	if (argc < 4)
+	if (argc < 2)
 		return 2;
-	if (open_memory(&look, argv, &err)) {
+	if (open_memory(&look, argv[1], &err)) {
 		printf("error %d %s\n==\n", err.code, err.text);
 		return 1;
 	}
 	begin = now_ns(CLOCK_MONOTONIC);
-	if (kms_linux_open(look.memory, &options, &look.kernel, &err)) {
+	if (kms_linux_open(look.guest->memory, &options, &look.kernel, &err)) {
 		printf("error %d %s\n==\n", err.code, err.text);
-		kms_guest_memory_close(look.memory);
+		kms_guest_close(look.guest);
 		return 1;
 	}
 	look.open_ns = now_ns(CLOCK_MONOTONIC) - begin;
@@ -270,6 +226,6 @@ int main(int argc, char **argv)
 		answer(&look, line);
 	}
 	kms_linux_close(look.kernel);
-	kms_guest_memory_close(look.memory);
+	kms_guest_close(look.guest);
 	return 0;
 }

@@ -20,53 +20,33 @@ static void sample_build(struct sample *sample)
 {
 	struct fake_btf *btf = &sample->btf;
 	uint32_t u32 = fake_int(btf, "unsigned int", 4), u64 = fake_int(btf, "unsigned long", 8);
-	uint32_t list = fake_struct(
-		btf, "list_head", 16,
-		(struct fake_member[]){
-			{"next", fake_pointer(btf), 0,  0},
-                        {"prev", fake_pointer(btf), 64, 0}
-        },
-		2);
-	uint32_t bits = fake_struct(
-		btf, "", 4,
-		(struct fake_member[]){
-			{"inuse",   u32, 0,  16},
-                        {"objects", u32, 16, 15},
-                        {"frozen",  u32, 31, 1 }
-        },
-		3);
-	uint32_t either = fake_union(btf, "", 8,
-				     (struct fake_member[]){
-					     {"counters", u64,  0, 0},
-                                             {"",         bits, 0, 0}
-        },
-				     2);
-	uint32_t counter = fake_typedef(btf, "atomic_long_t",
-					fake_struct(btf, "", 8,
-						    (struct fake_member[]){
-							    {"counter", u64, 0, 0}
-        },
-						    1));
+	uint32_t list =
+		fake_struct(btf, "list_head", 16,
+			    (struct fake_member[]){fake_at("next", fake_pointer(btf), 0, 0),
+						   fake_at("prev", fake_pointer(btf), 64, 0)},
+			    2);
+	uint32_t bits = fake_struct(btf, "", 4,
+				    (struct fake_member[]){fake_at("inuse", u32, 0, 16),
+							   fake_at("objects", u32, 16, 15),
+							   fake_at("frozen", u32, 31, 1)},
+				    3);
+	uint32_t either = fake_union(
+		btf, "", 8,
+		(struct fake_member[]){fake_at("counters", u64, 0, 0), fake_at("", bits, 0, 0)}, 2);
+	uint32_t counter = fake_typedef(
+		btf, "atomic_long_t",
+		fake_struct(btf, "", 8, (struct fake_member[]){fake_at("counter", u64, 0, 0)}, 1));
 
 	fake_struct(btf, "slab", 40,
 		    (struct fake_member[]){
-			    {"flags",     u64,     0,   0},
-			    {"slab_list", list,    64,  0},
-			    {"",          either,  192, 0},
-			    {"refs",      counter, 256, 0}
-        },
+			    fake_at("flags", u64, 0, 0), fake_at("slab_list", list, 64, 0),
+			    fake_at("", either, 192, 0), fake_at("refs", counter, 256, 0)},
 		    4);
-	fake_struct(btf, "twin", 8,
-		    (struct fake_member[]){
-			    {"first", u64, 0, 0}
-        },
-		    1);
-	fake_struct(btf, "twin", 24,
-		    (struct fake_member[]){
-			    {"first",  u64, 0,   0},
-                            {"second", u64, 128, 0}
-        },
-		    2);
+	fake_struct(btf, "twin", 8, (struct fake_member[]){fake_at("first", u64, 0, 0)}, 1);
+	fake_struct(
+		btf, "twin", 24,
+		(struct fake_member[]){fake_at("first", u64, 0, 0), fake_at("second", u64, 128, 0)},
+		2);
 	fake_typedef(btf, "vector", fake_array(btf, u32, 12));
 	fake_enum(btf, "STATE_FREED", 2);
 	sample->bytes = fake_btf_write(btf, sample->text);
@@ -172,11 +152,7 @@ static void a_struct_within_itself_ends_the_search(void **state)
 	assert_true(btf && text);
 	/* two anonymous members each of its own type: 2^16 ways down without a bound */
 	fake_struct(btf, "knot", 8,
-		    (struct fake_member[]){
-			    {"", 1, 0, 0},
-                            {"", 1, 0, 0}
-        },
-		    2);
+		    (struct fake_member[]){fake_at("", 1, 0, 0), fake_at("", 1, 0, 0)}, 2);
 	fake_typedef(btf, "ring", 2);
 	assert_int_equal(kms_btf_open(text, fake_btf_write(btf, text), &open, NULL), 0);
 	assert_int_equal(kms_btf_find_member(open, 1, "x", &member), -EBADMSG);
