@@ -272,6 +272,8 @@ struct kms_heap {
 	uint32_t backed_slots;                   /* the first so many slots have memory; atomic */
 	uint64_t backed_bytes[KMS_MAX_SECTIONS]; /* so has the begin of these tables; atomic */
 	uint64_t start_mono_ns;
+	const uint32_t *tick;   /* when to stamp a record; NULL: when the tracer says so */
+	uint64_t first_beat_ns; /* how long to stand at the start for a tracer; 0: stop.c's */
 	/* control */
 	uint64_t variable[KMS_VARIABLE_COUNT];
 
@@ -300,6 +302,7 @@ struct kms_heap {
 	uint32_t standing; /* futex: not 0 while the others wait at their next call */
 	uint32_t go_on;    /* kmem_continue was written */
 	uint32_t stops;    /* how often somebody stood */
+	bool holds_others; /* the port has the others stand, not the tracer */
 	uint64_t nosleep_count;
 	uint64_t arena_waiters;
 	uint64_t stalled_beat;        /* heartbeat at which somebody gave up waiting */

@@ -5,36 +5,34 @@
 #include <string.h>
 
 #include "allocator/control.h"
+#include "allocator/front.h"
 #include "allocator/heap.h"
 #include "allocator/kmem.h"
 #include "allocator/kmem_front.h"
-#include "allocator/port/process.h"
 #include "allocator/region.h"
 #include "allocator/umem.h"
 #include "allocator/verify.h"
 
 static void *get(size_t size, km_flag_t flags, bool intr, struct kms_request_info *info)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 	void *p;
 
 	if (!t)
 		return NULL;
-	kms_enter(t);
 	p = kms_kmem_alloc(t, size, flags, intr, info);
-	kms_leave(t);
+	kms_front_leave(t);
 	return p;
 }
 
 static void put(void *p, size_t size, bool intr, struct kms_request_info *info)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
 	if (!t)
 		return;
-	kms_enter(t);
 	kms_kmem_free(t, p, size, intr, info);
-	kms_leave(t);
+	kms_front_leave(t);
 }
 
 void *kmem_alloc(size_t size, km_flag_t flags)
@@ -158,104 +156,118 @@ static void set_level(struct kms_local *t, uint32_t level)
 	uint32_t previous = t->level;
 
 	t->level = level;
-	kms_enter(t);
 	kms_umem_level(t->heap, previous, level);
 	if (t->trace)
 		kms_ring_emit_code(t, KMS_REC_CONTEXT, 2, numbers);
-	kms_leave(t);
 }
 
 int kmem_context_enter(int level)
 {
-	struct kms_local *t = kms_front_local();
-	int previous;
+	struct kms_local *t = kms_front_enter();
+	int previous = KMEM_CONTEXT_TASK;
 
-	if (!t || level < 0 || level >= KMS_LEVELS)
-		return KMEM_CONTEXT_TASK;
-	previous = (int)t->level;
-	set_level(t, (uint32_t)level);
+	if (!t)
+		return previous;
+	if (level >= 0 && level < KMS_LEVELS) {
+		previous = (int)t->level;
+		set_level(t, (uint32_t)level);
+	}
+	kms_front_leave(t);
 	return previous;
 }
 
 void kmem_context_leave(int previous_level)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
-	if (t && previous_level >= 0 && previous_level < KMS_LEVELS)
+	if (!t)
+		return;
+	if (previous_level >= 0 && previous_level < KMS_LEVELS)
 		set_level(t, (uint32_t)previous_level);
+	kms_front_leave(t);
 }
 
 void kmem_lock_hold(const void *lock)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
 	(void)lock;
-	if (t)
-		t->locks_held++;
+	if (!t)
+		return;
+	t->locks_held++;
+	kms_front_leave(t);
 }
 
 void kmem_lock_drop(const void *lock)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
 	(void)lock;
-	if (t && t->locks_held)
+	if (!t)
+		return;
+	if (t->locks_held)
 		t->locks_held--;
+	kms_front_leave(t);
 }
 
 void kmem_mark(const char *name)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 	uint64_t numbers[5] = {0};
 
-	if (!t || !t->trace)
+	if (!t)
 		return;
-	numbers[0] = kms_string_add(t->heap, name, 256);
-	if (numbers[0] == KMS_NO_INDEX)
-		return;
-	kms_enter(t);
-	kms_ring_emit_code(t, KMS_REC_MARK, 1, numbers);
-	kms_leave(t);
+	if (t->trace) {
+		numbers[0] = kms_string_add(t->heap, name, 256);
+		if (numbers[0] != KMS_NO_INDEX)
+			kms_ring_emit_code(t, KMS_REC_MARK, 1, numbers);
+	}
+	kms_front_leave(t);
 }
 
 size_t kmem_verify(void)
 {
 	struct kms_request_info info = {0};
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 	size_t damaged;
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (!t)
 		return 0;
-	kms_enter(t);
 	damaged = kms_verify(t, &info.frame);
-	kms_leave(t);
+	kms_front_leave(t);
 	return damaged;
 }
 
 int kmem_variable_get(const char *name, uint64_t *value)
 {
 	unsigned variable = kms_control_find(name, strlen(name));
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t;
 
 	if (variable == KMS_VARIABLE_COUNT)
 		return -ENOENT;
+	t = kms_front_enter();
 	if (!t)
 		return -ENOTSUP;
 	*value = kms_variable(t->heap, variable);
+	kms_front_leave(t);
 	return 0;
 }
 
 int kmem_variable_set(const char *name, uint64_t value)
 {
 	unsigned variable = kms_control_find(name, strlen(name));
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t;
+	uint32_t status;
 
 	if (variable == KMS_VARIABLE_COUNT)
 		return -ENOENT;
+	t = kms_front_enter();
 	if (!t)
 		return -ENOTSUP;
-	switch (kms_control_set(t->heap, variable, value)) {
+	status = kms_control_set(t->heap, variable, value);
+	kms_front_leave(t);
+	switch (status) {
 	case KMS_ACK_RANGE:
 		return -ERANGE;
 	case KMS_ACK_UNSUPPORTED:

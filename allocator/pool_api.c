@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* pool_cache(9) as kmem.h exports it: each function finds its caller's frame and local. */
+#include "allocator/front.h"
 #include "allocator/kmem.h"
 #include "allocator/pool.h"
-#include "allocator/port/process.h"
 
 /* Which one a pool is given is only a question of what it may say: both lead to the same pages. */
 struct pool_allocator {
@@ -30,53 +30,49 @@ pool_cache_t pool_cache_init(size_t size, unsigned int align, unsigned int align
 		.destructor = destructor,
 		.arg = arg,
 	};
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 	struct pool_cache *pool;
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (!t)
 		return NULL;
-	kms_enter(t);
 	pool = kms_pool_create(t, &plan, &info);
-	kms_leave(t);
+	kms_front_leave(t);
 	return pool;
 }
 
 void pool_cache_destroy(pool_cache_t pc)
 {
 	struct kms_request_info info = {0};
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
 	KMS_CALLER_FRAME(&info.frame);
 	if (!t)
 		return;
-	kms_enter(t);
 	(void)kms_pool_destroy(t, pc, &info);
-	kms_leave(t);
+	kms_front_leave(t);
 }
 
 static void *get(pool_cache_t pc, int flags, struct kms_request_info *info)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 	void *object;
 
 	if (!t)
 		return NULL;
-	kms_enter(t);
 	object = kms_pool_get(t, pc, flags, info);
-	kms_leave(t);
+	kms_front_leave(t);
 	return object;
 }
 
 static void put(pool_cache_t pc, void *object, bool destruct, struct kms_request_info *info)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
 	if (!t)
 		return;
-	kms_enter(t);
 	kms_pool_put(t, pc, object, destruct, info);
-	kms_leave(t);
+	kms_front_leave(t);
 }
 
 void *pool_cache_get(pool_cache_t pc, int flags)
@@ -125,14 +121,13 @@ void pool_cache_destruct_object(pool_cache_t pc, void *object)
 /* A pool that lives, between enter and leave; NULL: neither. */
 static struct kms_local *begin(pool_cache_t pc, const struct kms_request_info *info)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
 	if (!t)
 		return NULL;
-	kms_enter(t);
 	if (kms_pool_alive(t, pc, info))
 		return t;
-	kms_leave(t);
+	kms_front_leave(t);
 	return NULL;
 }
 
@@ -146,7 +141,7 @@ void pool_cache_invalidate(pool_cache_t pc)
 	if (!t)
 		return;
 	kms_pool_invalidate(t, pc);
-	kms_leave(t);
+	kms_front_leave(t);
 }
 
 int pool_cache_reclaim(pool_cache_t pc)
@@ -160,7 +155,7 @@ int pool_cache_reclaim(pool_cache_t pc)
 	if (!t)
 		return 0;
 	any = kms_pool_reclaim(t, pc);
-	kms_leave(t);
+	kms_front_leave(t);
 	return any;
 }
 
@@ -177,7 +172,7 @@ static void set(pool_cache_t pc, kms_pool_set *fn, const struct kms_pool_mark *m
 	if (!t)
 		return;
 	fn(t, pc, mark);
-	kms_leave(t);
+	kms_front_leave(t);
 }
 
 void pool_cache_setlowat(pool_cache_t pc, int n)

@@ -134,6 +134,13 @@ void kms_port_allow_tracer(uint32_t pid);
 /** Has the tracer look at our slot now, not at its next poll. */
 void kms_port_tell_tracer(void);
 
+/**
+ * Has everybody else stand still (a guest: the other CPUs), until they are released. False: the tracer
+ * does that, if anybody, and says so.
+ */
+bool kms_port_hold_others(void);
+void kms_port_release_others(void);
+
 struct kms_heap;
 struct kms_fault;
 

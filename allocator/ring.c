@@ -134,7 +134,7 @@ static void block_open(struct kms_local *local)
 	b->slot = heap->slot_index;
 	b->thread = local->thread_index;
 	b->ring = (uint16_t)w->ring;
-	b->level = (uint8_t)w->desc->level;
+	b->level = (uint8_t)local->level;
 	b->checks = w->checks;
 	__builtin_memset(w->site, 0, sizeof(w->site));
 	w->block = b;
@@ -177,7 +177,7 @@ static void writer_begin(struct kms_local *local, struct kms_ring_desc *desc, ui
 	w->mask = heap->region->blocks_per_ring - 1;
 	w->blocks = (struct kms_block *)kms_section_base(heap, KMS_SEC_RING) +
 		    (size_t)index * heap->region->blocks_per_ring;
-	w->tick = (const uint32_t *)&heap->tracer->tick.v;
+	w->tick = heap->tick ? heap->tick : (const uint32_t *)&heap->tracer->tick.v;
 	w->checks = (uint8_t)kms_heap_check_set(heap).checks;
 	w->block_nr = desc->head_block; /* make_room opens the one after it */
 	desc->slot = heap->slot_index;

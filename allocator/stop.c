@@ -74,8 +74,9 @@ static void become_stander(struct kms_local *t)
 bool kms_stop_all_held(const struct kms_heap *heap)
 {
 	return heap->request && __atomic_load_n(&heap->standing, __ATOMIC_RELAXED) &&
-	       __atomic_load_n(&heap->request->held, __ATOMIC_ACQUIRE) ==
-		       __atomic_load_n(&heap->stops, __ATOMIC_RELAXED);
+	       (__atomic_load_n(&heap->holds_others, __ATOMIC_RELAXED) ||
+		__atomic_load_n(&heap->request->held, __ATOMIC_ACQUIRE) ==
+			__atomic_load_n(&heap->stops, __ATOMIC_RELAXED));
 }
 
 static void publish(struct kms_local *t, uint32_t state, uint32_t fault)
@@ -124,13 +125,18 @@ static void answer(struct kms_local *t)
 	}
 }
 
+static uint64_t patience(const struct kms_heap *heap)
+{
+	return heap->first_beat_ns ? heap->first_beat_ns : first_beat_ns;
+}
+
 static void stand(struct kms_local *t, uint32_t state, uint32_t fault)
 {
 	struct kms_heap *heap = t->heap;
 	struct pulse pulse = {
 		.beat = heartbeat(heap),
 		.seen_ns = kms_port_now_ns(),
-		.patience_ns = state == KMS_STOP_START ? first_beat_ns : STALE_NS,
+		.patience_ns = state == KMS_STOP_START ? patience(heap) : STALE_NS,
 	};
 	bool locked;
 
@@ -138,6 +144,7 @@ static void stand(struct kms_local *t, uint32_t state, uint32_t fault)
 	/* Whoever is held from here on holds none of our locks: we have them. */
 	locked = kms_heap_lock_all(heap, kms_port_now_ns() + LOCKS_NS);
 	publish(t, state, fault);
+	__atomic_store_n(&heap->holds_others, kms_port_hold_others(), __ATOMIC_RELAXED);
 	await_held(heap, &pulse);
 	if (locked)
 		kms_heap_unlock_all(heap);
@@ -160,6 +167,8 @@ static void go_on(struct kms_heap *heap)
 	/* pairs with the tracer's acquire load: all that was answered stands before it */
 	__atomic_store_n(&heap->slot->stop_state, KMS_STOP_NONE, __ATOMIC_RELEASE);
 	kms_port_tell_tracer();
+	__atomic_store_n(&heap->holds_others, false, __ATOMIC_RELAXED);
+	kms_port_release_others();
 	__atomic_store_n(&heap->standing, 0, __ATOMIC_RELEASE);
 	kms_port_wake(&heap->standing);
 	__atomic_store_n(&heap->stander, 0, __ATOMIC_RELEASE);
@@ -196,5 +205,6 @@ void kms_stop_join(struct kms_local *t)
 void kms_stop_after_fork(struct kms_heap *heap)
 {
 	heap->stander = heap->standing = heap->go_on = 0;
+	heap->holds_others = false;
 	heap->tracer_pid = 0;
 }

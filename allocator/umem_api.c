@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "allocator/front.h"
 #include "allocator/kmem.h"
-#include "allocator/port/process.h"
 #include "allocator/umem.h"
 
 static void *no_cookie(struct kms_local *t, size_t size, struct kms_request_info *info)
@@ -32,12 +32,11 @@ void *ddi_umem_alloc(size_t size, int flags, ddi_umem_cookie_t *cookiep)
 	KMS_CALLER_FRAME(&info.frame);
 	if (cookiep)
 		*cookiep = NULL;
-	t = kms_front_local();
+	t = kms_front_enter();
 	if (!t)
 		return NULL;
-	kms_enter(t);
 	p = cookiep ? kms_umem_alloc(t, size, flags, &cookie, &info) : no_cookie(t, size, &info);
-	kms_leave(t);
+	kms_front_leave(t);
 	if (cookiep)
 		*cookiep = cookie;
 	return p;
@@ -49,28 +48,29 @@ void ddi_umem_free(ddi_umem_cookie_t cookie)
 	struct kms_local *t;
 
 	KMS_CALLER_FRAME(&info.frame);
-	t = cookie ? kms_front_local() : NULL;
+	t = cookie ? kms_front_enter() : NULL;
 	if (!t)
 		return;
-	kms_enter(t);
 	kms_umem_free(t, cookie, &info);
-	kms_leave(t);
+	kms_front_leave(t);
 }
 
 int ddi_umem_export(ddi_umem_cookie_t cookie, int protection, struct ddi_umem_map *map)
 {
 	struct kms_request_info info = {0};
-	struct kms_local *t = kms_front_local();
 	struct kms_umem *umem;
+	struct kms_local *t;
 	int fd;
 
 	KMS_CALLER_FRAME(&info.frame);
-	if (!t || !cookie || (protection & ~(PROT_READ | PROT_WRITE)) || !(protection & PROT_READ))
+	if (!cookie || (protection & ~(PROT_READ | PROT_WRITE)) || !(protection & PROT_READ))
 		return -EINVAL;
-	kms_enter(t);
+	t = kms_front_enter();
+	if (!t)
+		return -EINVAL;
 	umem = kms_umem_find(t, cookie, KMS_ACCESS_NONE, &info);
 	fd = umem ? kms_port_shared_fd(&umem->shared, protection & PROT_WRITE) : -EINVAL;
-	kms_leave(t);
+	kms_front_leave(t);
 	if (fd < 0)
 		return fd;
 	*map = (struct ddi_umem_map){.fd = fd, .offset = umem->shared.offset, .bytes = umem->bytes};
@@ -79,16 +79,21 @@ int ddi_umem_export(ddi_umem_cookie_t cookie, int protection, struct ddi_umem_ma
 
 void kmem_suspend_enter(void)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
-	if (t)
-		t->suspended++;
+	if (!t)
+		return;
+	t->suspended++;
+	kms_front_leave(t);
 }
 
 void kmem_suspend_leave(void)
 {
-	struct kms_local *t = kms_front_local();
+	struct kms_local *t = kms_front_enter();
 
-	if (t && t->suspended)
+	if (!t)
+		return;
+	if (t->suspended)
 		t->suspended--;
+	kms_front_leave(t);
 }

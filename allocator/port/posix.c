@@ -247,6 +247,15 @@ void kms_port_allow_tracer(uint32_t pid)
 	KEEP_ERRNO(prctl(PR_SET_PTRACER, (unsigned long)pid, 0, 0, 0));
 }
 
+bool kms_port_hold_others(void)
+{
+	return false; /* threads are held from outside */
+}
+
+void kms_port_release_others(void)
+{
+}
+
 void kms_port_thread_name(char name[16])
 {
 	KEEP_ERRNO(prctl(PR_GET_NAME, name));

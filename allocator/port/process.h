@@ -39,6 +39,21 @@ static inline struct kms_local *kms_front_local(void)
 	return KMS_UNLIKELY(kms_gate(t)) ? kms_process_local() : t;
 }
 
+/** The same, entered (kms_enter); kms_front_leave() leads out again. */
+static inline struct kms_local *kms_front_enter(void)
+{
+	struct kms_local *t = kms_front_local();
+
+	if (KMS_LIKELY(t))
+		kms_enter(t);
+	return t;
+}
+
+static inline void kms_front_leave(struct kms_local *t)
+{
+	kms_leave(t);
+}
+
 /** The caller of the function this stands in; that function must keep a frame pointer. */
 #define KMS_CALLER_FRAME(frame_) (*(frame_) = kms_frame_caller(__builtin_frame_address(0)))
 
