@@ -9,13 +9,17 @@
 #include "allocator/demo/kernel.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "allocator/demo/host.h"
 
 enum {
 	LEAK_COUNT_MIN = 80,
 	LEAK_COUNT_MAX = 96,
 	UMEM_LEAK_COUNT_MIN = 24,
 	UMEM_LEAK_COUNT_MAX = 32,
+	JOURNAL_BYTES = 512,
 };
 
 /* What is known of each bug. @blocks_left: one carried out leaves that many blocks allocated that
@@ -157,15 +161,15 @@ static const char *base_name(const char *path)
 void kms_bug_record(struct kms_kernel *kernel, enum kms_bug bug, const struct kms_bug_place *place)
 {
 	const char *file = base_name(place->file);
+	char line[JOURNAL_BYTES];
 
 	kms_kernel_print(kernel, "planted %s in %s, %s:%d: %p, %zu bytes", kms_bug_name(bug),
 			 place->function, file, place->line, place->address, place->bytes);
-	if (!kernel->journal)
-		return;
-	fprintf(kernel->journal,
+	(void)snprintf(
+		line, sizeof(line),
 		"{\"bug\": \"%s\", \"kind\": \"%s\", \"function\": \"%s\", \"file\": \"%s\", "
-		"\"line\": %d, \"address\": \"%p\", \"bytes\": %zu}\n",
+		"\"line\": %d, \"address\": \"%p\", \"bytes\": %zu}",
 		kms_bug_name(bug), kms_bug_kind(bug), place->function, file, place->line,
 		place->address, place->bytes);
-	(void)fflush(kernel->journal); /* what is missing in it is found by its readers */
+	kms_host_journal(kernel, line);
 }

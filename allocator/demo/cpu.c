@@ -2,13 +2,14 @@
 /*
  * The CPU between operations: device interrupts, the clock, soft interrupts, callouts.
  *
- * Like on a real CPU they run on the stack of whatever thread was interrupted. Each level is told
- * to the allocator, so that it can say who may not call it there.
+ * Like on a real CPU they run on the stack of whatever thread was interrupted (and in the guest kernel
+ * on a real one). Each level is told to the allocator, so that it can say who may not call it there.
  */
 #include "allocator/demo/kernel.h"
 
 #include <assert.h>
 
+#include "allocator/demo/host.h"
 #include "allocator/kmem.h"
 
 enum {
@@ -25,15 +26,19 @@ void kms_spin_exit(const void *lock)
 	kmem_lock_drop(lock);
 }
 
-static void device_interrupt(struct kms_driver *driver)
+static void in_interrupt(void *argument)
 {
-	int previous;
+	struct kms_driver *driver = argument;
+	int previous = kmem_context_enter(KMEM_CONTEXT_HARDINT);
 
-	if (!driver->class->interrupt || !driver->softc)
-		return;
-	previous = kmem_context_enter(KMEM_CONTEXT_HARDINT);
 	driver->class->interrupt(driver);
 	kmem_context_leave(previous);
+}
+
+static void device_interrupt(struct kms_driver *driver)
+{
+	if (driver->class->interrupt && driver->softc)
+		kms_host_interrupt(KMEM_CONTEXT_HARDINT, in_interrupt, driver);
 }
 
 void kms_cpu_soft_interrupt(struct kms_driver *driver)
@@ -41,18 +46,24 @@ void kms_cpu_soft_interrupt(struct kms_driver *driver)
 	driver->soft_pending = true;
 }
 
+static void in_soft_interrupt(void *argument)
+{
+	struct kms_driver *driver = argument;
+	int previous = kmem_context_enter(KMEM_CONTEXT_SOFTINT);
+
+	driver->class->soft_interrupt(driver);
+	kmem_context_leave(previous);
+}
+
 static void run_soft_interrupts(struct kms_kernel *kernel)
 {
 	for (int i = 0; i < KMS_DRIVERS; i++) {
 		struct kms_driver *driver = &kernel->driver[i];
-		int previous;
 
 		if (!driver->soft_pending)
 			continue;
 		driver->soft_pending = false;
-		previous = kmem_context_enter(KMEM_CONTEXT_SOFTINT);
-		driver->class->soft_interrupt(driver);
-		kmem_context_leave(previous);
+		kms_host_interrupt(KMEM_CONTEXT_SOFTINT, in_soft_interrupt, driver);
 	}
 }
 
@@ -81,13 +92,11 @@ void kms_callout_stop(struct kms_kernel *kernel, struct kms_callout *callout)
 	callout->pending = false;
 }
 
-static void run_callouts(struct kms_kernel *kernel)
+static void in_callouts(void *argument)
 {
-	int previous;
+	struct kms_kernel *kernel = argument;
+	int previous = kmem_context_enter(KMEM_CONTEXT_CALLOUT);
 
-	if (!kernel->callouts || kernel->callouts->due_tick > kernel->tick)
-		return;
-	previous = kmem_context_enter(KMEM_CONTEXT_CALLOUT);
 	while (kernel->callouts && kernel->callouts->due_tick <= kernel->tick) {
 		struct kms_callout *callout = kernel->callouts;
 
@@ -96,6 +105,12 @@ static void run_callouts(struct kms_kernel *kernel)
 		callout->function(kernel, callout->argument);
 	}
 	kmem_context_leave(previous);
+}
+
+static void run_callouts(struct kms_kernel *kernel)
+{
+	if (kernel->callouts && kernel->callouts->due_tick <= kernel->tick)
+		kms_host_interrupt(KMEM_CONTEXT_CALLOUT, in_callouts, kernel);
 }
 
 void kms_cpu_after_operation(struct kms_kernel *kernel)

@@ -2,11 +2,15 @@
 /* Boot, rounds of work, shutdown. */
 #include "allocator/demo/kernel.h"
 
-#include <errno.h>
 #include <stdarg.h>
-#include <unistd.h>
+#include <stdio.h>
 
+#include "allocator/demo/host.h"
 #include "allocator/kmem.h"
+
+enum {
+	LINE_BYTES = 256,
+};
 
 static const struct kms_driver_class *const driver_classes[KMS_DRIVERS] = {
 	&kms_disk_class, &kms_net_class, &kms_usb_class, &kms_tty_class, &kms_fs_class,
@@ -26,16 +30,17 @@ static const struct {
 
 void kms_kernel_print(struct kms_kernel *kernel, const char *format, ...)
 {
+	char line[LINE_BYTES];
 	va_list arguments;
+	int length;
 
 	if (!kernel->options.verbose)
 		return;
+	length = snprintf(line, sizeof(line), "[%8llu] ", (unsigned long long)kernel->tick);
 	va_start(arguments, format);
-	printf("[%8llu] ", (unsigned long long)kernel->tick);
-	vprintf(format, arguments);
-	putchar('\n');
+	(void)vsnprintf(line + length, sizeof(line) - (size_t)length, format, arguments);
 	va_end(arguments);
-	(void)fflush(stdout); /* a message that nobody sees */
+	kms_host_console(kernel, line);
 }
 
 static void set_boot_variables(struct kms_kernel *kernel)
@@ -46,6 +51,7 @@ static void set_boot_variables(struct kms_kernel *kernel)
 		if (rc)
 			kms_kernel_print(kernel, "%s: not set (%d)", boot_variables[i].name, rc);
 	}
+	kms_host_variables();
 }
 
 static void boot(struct kms_kernel *kernel)
@@ -87,17 +93,6 @@ static void run_round(struct kms_kernel *kernel, unsigned round)
 			 (unsigned long long)kernel->ops_done);
 }
 
-/* Until whoever started the kernel closes its stdin. */
-static void wait_for_end_of_input(void)
-{
-	char byte;
-	ssize_t n;
-
-	do
-		n = read(STDIN_FILENO, &byte, 1);
-	while (n > 0 || (n < 0 && errno == EINTR));
-}
-
 static void shut_down(struct kms_kernel *kernel)
 {
 	kms_cpu_drain(kernel);
@@ -111,21 +106,18 @@ static void shut_down(struct kms_kernel *kernel)
 int kms_kernel_run(struct kms_kernel *kernel)
 {
 	unsigned round = 0;
-	int rc = kms_sched_init(&kernel->sched);
+	int rc;
 
-	if (rc)
-		return rc;
 	boot(kernel);
-	rc = kms_sched_start(kernel);
+	rc = kms_host_start(kernel);
 	if (!rc) {
 		do
 			run_round(kernel, ++round);
 		while (kernel->options.forever);
 		if (kernel->options.wait)
-			wait_for_end_of_input();
+			kms_host_await_end();
 	}
-	kms_sched_stop(kernel);
+	kms_host_stop(kernel);
 	shut_down(kernel);
-	kms_sched_deinit(&kernel->sched);
 	return rc;
 }

@@ -8,17 +8,16 @@
 #ifndef KMS_ALLOCATOR_DEMO_KERNEL_H
 #define KMS_ALLOCATOR_DEMO_KERNEL_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "allocator/demo/rng.h"
 #include "base/keep.h"
 
 struct kms_kernel;
 struct kms_driver;
+struct kms_host; /* what host.h needs to remember */
 
 /** The planted bugs; their names are in bugs.c. */
 enum kms_bug {
@@ -44,7 +43,7 @@ struct kms_demo_options {
 	uint32_t bugs;       /* bit 1 << enum kms_bug: planted */
 	bool wait;           /* at the end wait until stdin is closed */
 	bool forever;        /* round after round */
-	bool verbose;        /* console messages on stdout */
+	bool verbose;        /* console messages */
 	const char *journal; /* file that gets one JSON line for each planted bug, or NULL */
 };
 
@@ -87,7 +86,6 @@ struct kms_driver {
 	uint64_t ops_left;
 	uint64_t ops_done; /* in this round */
 	bool soft_pending;
-	pthread_t thread;
 };
 
 /** A bug has a function of its own that stays one: its name is what a report shows. */
@@ -103,18 +101,10 @@ enum kms_kernel_limits {
 	KMS_RESERVE_REFRESH_TICKS = 64,
 };
 
-/** Who has the CPU. The only host lock of the kernel. */
-struct kms_sched {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct kms_driver *running; /* NULL: the scheduler itself */
-	bool halt;
-};
-
 struct kms_kernel {
 	struct kms_demo_options options;
 	struct kms_driver driver[KMS_DRIVERS];
-	struct kms_sched sched;
+	struct kms_host *host;
 	struct kms_rng rng; /* of interrupts and scheduling */
 	uint64_t ops_done;
 	uint64_t tick;
@@ -122,7 +112,6 @@ struct kms_kernel {
 	struct kms_bug_plan plan[KMS_BUGS];
 	void *reserve[KMS_RESERVE_BLOCKS];
 	struct kms_callout reserve_callout;
-	FILE *journal;
 };
 
 /* kernel.c */
@@ -133,14 +122,10 @@ void kms_kernel_print(struct kms_kernel *kernel, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* sched.c */
-int kms_sched_init(struct kms_sched *sched);
-void kms_sched_deinit(struct kms_sched *sched);
-/** Starts a thread for each driver. 0 or negative errno. */
-int kms_sched_start(struct kms_kernel *kernel);
+/** A turn of a driver on the CPU; on its thread. */
+void kms_sched_turn(struct kms_driver *driver);
 /** Gives the CPU to one driver after another until all have done their operations. */
 void kms_sched_round(struct kms_kernel *kernel);
-/** Ends the driver threads and joins them. */
-void kms_sched_stop(struct kms_kernel *kernel);
 
 /* cpu.c */
 /** What happens after each operation: perhaps interrupts, soft interrupts and callouts. */

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocator/demo/host_posix.h"
 #include "allocator/demo/kernel.h"
 
 enum {
@@ -115,7 +117,10 @@ int kms_demo_kernel_main(int argc, char **argv)
 {
 	/* Static, because a kernel's own structures are no heap blocks. */
 	static struct kms_kernel kernel;
+	static struct kms_host host;
 	int rc;
+
+	kernel.host = &host;
 
 	kernel.options = (struct kms_demo_options){
 		.seed = 1,
@@ -127,8 +132,8 @@ int kms_demo_kernel_main(int argc, char **argv)
 	if (rc)
 		return rc - 1;
 	if (kernel.options.journal) {
-		kernel.journal = fopen(kernel.options.journal, "we");
-		if (!kernel.journal) {
+		host.journal = fopen(kernel.options.journal, "we");
+		if (!host.journal) {
 			/* NOLINTNEXTLINE(concurrency-mt-unsafe): as above */
 			fprintf(stderr, "demo: %s: %s\n", kernel.options.journal, strerror(errno));
 			return EXIT_FAILURE;
@@ -138,7 +143,7 @@ int kms_demo_kernel_main(int argc, char **argv)
 	if (rc)
 		/* NOLINTNEXTLINE(concurrency-mt-unsafe): its threads have ended */
 		fprintf(stderr, "demo: cannot run: %s\n", strerror(-rc));
-	if (kernel.journal)
-		(void)fclose(kernel.journal); /* each line was flushed */
+	if (host.journal)
+		(void)fclose(host.journal); /* each line was flushed */
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -26,6 +26,7 @@ kms_trap_entries:
  * and its return address tells an unwinder that the frame lies there (unwind_fp.c).
  */
 	.balign 16
+	.type trap_common, @function
 trap_common:
 	pushq %rax
 	pushq %rcx
@@ -64,6 +65,7 @@ kms_trap_return:
 	popq %rax
 	addq $16, %rsp
 	iretq
+	.size trap_common, . - trap_common
 
 /* void kms_thread_switch(uint64_t *from_sp, uint64_t to_sp); interrupts are off */
 	.balign 16

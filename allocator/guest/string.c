@@ -48,6 +48,13 @@ int memcmp(const void *a, const void *b, size_t bytes)
 	return 0;
 }
 
+int strcmp(const char *a, const char *b)
+{
+	size_t length = strlen(a);
+
+	return memcmp(a, b, (strnlen(b, length) == length ? length : strnlen(b, length)) + 1);
+}
+
 size_t strnlen(const char *s, size_t max)
 {
 	size_t n = 0;
