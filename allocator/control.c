@@ -6,6 +6,7 @@
 #include "allocator/join.h"
 #include "allocator/port.h"
 #include "allocator/region.h"
+#include "allocator/stop.h"
 #include "allocator/text.h"
 #include "allocator/verify.h"
 
@@ -270,10 +271,20 @@ static uint32_t leave(struct kms_local *t, uint32_t asked, uint64_t *value)
 	return KMS_ACK_OK;
 }
 
+/* Done when everything that was asked for is answered; a tracer of a process needs no help. */
+static uint32_t stop(struct kms_local *t, uint32_t asked, uint64_t *value)
+{
+	*value = asked;
+	if (!t->heap->stops_itself)
+		return KMS_ACK_UNSUPPORTED;
+	__atomic_store_n(&t->heap->stop_wanted, 1, __ATOMIC_RELAXED);
+	return KMS_ACK_OK;
+}
+
 static uint32_t (*const command[COMMANDS])(struct kms_local *t, uint32_t asked, uint64_t *value) = {
 	[KMS_VAR_VERIFY - FIRST_COMMAND] = verify,  [KMS_VAR_MARK - FIRST_COMMAND] = mark,
 	[KMS_VAR_CONTINUE - FIRST_COMMAND] = go_on, [KMS_VAR_LEAVE - FIRST_COMMAND] = leave,
-	[KMS_VAR_RESYNC - FIRST_COMMAND] = resync,
+	[KMS_VAR_RESYNC - FIRST_COMMAND] = resync,  [KMS_VAR_STOP - FIRST_COMMAND] = stop,
 };
 
 static void command_answer(struct kms_local *t, unsigned variable, uint64_t value, uint32_t status,
@@ -346,6 +357,8 @@ void kms_control_poll(struct kms_local *t)
 	kms_port_unlock(&heap->control_lock);
 	if (commands.any)
 		commands_run(t, &commands);
+	if (__atomic_exchange_n(&heap->stop_wanted, 0, __ATOMIC_RELAXED) && !kms_stop_is_mine(t))
+		(void)kms_stop_stand(t, KMS_STOP_REQUEST, 0);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->busy = busy;
 }

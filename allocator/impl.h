@@ -303,6 +303,8 @@ struct kms_heap {
 	uint32_t go_on;    /* kmem_continue was written */
 	uint32_t stops;    /* how often somebody stood */
 	bool holds_others; /* the port has the others stand, not the tracer */
+	bool stops_itself; /* it can: constant; kmem_stop is for us then */
+	uint32_t stop_wanted;
 	uint64_t nosleep_count;
 	uint64_t arena_waiters;
 	uint64_t stalled_beat;        /* heartbeat at which somebody gave up waiting */

@@ -12,7 +12,7 @@
  * Stands until kmem_continue is written or the tracer shows no sign of life any more. Two threads
  * stand one after the other. Requests are taken up meanwhile.
  *
- * Shape:   state KMS_STOP_FAULT or KMS_STOP_START; fault: index in KMS_SEC_FAULT plus 1, 0 none
+ * Shape:   state an enum kms_stop_reason; fault: index in KMS_SEC_FAULT plus 1, 0 none
  * Returns: false if there was nobody to stand still for
  * Locks:   no allocator lock held; between kms_enter and kms_leave
  */

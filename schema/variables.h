@@ -67,7 +67,9 @@
 	X(LEAVE, "kmem_leave", 0, 0, UINT32_MAX,                                                     \
 	  "a write lets a process go on without its tracer")                                         \
 	X(RESYNC, "kmem_resync", 0, 0, UINT32_MAX,                                                   \
-	  "a write begins recording anew, as after an attach")
+	  "a write begins recording anew, as after an attach")                                       \
+	X(STOP, "kmem_stop", 0, 0, UINT32_MAX,                                                       \
+	  "a write has a guest kernel stand still; processes are held from outside")
 
 #define KMS_VARIABLE_ENUM(id, name, def, min, max, help) KMS_VAR_##id,
 

@@ -185,6 +185,10 @@ void kms_cpu_release_others(void)
 {
 	uint64_t flags = kms_irq_save();
 
+	if (kms_cpus.stays_held) {
+		kms_irq_restore(flags);
+		return;
+	}
 	__atomic_store_n(&kms_cpus.hold, 0, __ATOMIC_RELEASE);
 	poke_others(kms_cpu_this());
 	kms_irq_restore(flags);

@@ -49,6 +49,7 @@ struct kms_cpu {
 	uint64_t flushed;        /* atomic: the last flush that it knows of */
 	uint64_t held;           /* atomic: the last stop for which it stands */
 	struct kms_cpu_work device, soft;
+	uint32_t last_fault; /* index + 1 of the last finding of this CPU, 0 none */
 	uint64_t last_tick_ns;
 	uint64_t worst_gap_ns; /* between two ticks */
 };
@@ -60,6 +61,7 @@ struct kms_cpus {
 	uint64_t hold;  /* atomic: number of the stop that the others are to stand for, 0 none */
 	uint64_t hold_count; /* stops so far */
 	uint32_t holder;     /* index of the CPU that stops them */
+	bool stays_held;     /* after a panic they are never released */
 };
 
 /** The one set of CPUs that there is. */

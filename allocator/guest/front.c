@@ -137,6 +137,7 @@ static bool heap_start(struct kms_heap *heap, const char *options)
 	the_epoch = heap->last_epoch = 1;
 	heap->tick = &the_tick;
 	heap->first_beat_ns = UINT64_MAX;
+	heap->stops_itself = true;
 	kms_control_defaults(heap);
 	kms_options_set_variables(heap, options);
 	if (!make_region(heap, options) || !kms_heap_init(heap) || !make_stacks(heap))
@@ -283,28 +284,22 @@ void kms_front_tick(struct kms_cpu *cpu)
 		look(cpu->local);
 }
 
-static bool stand(uint32_t state, uint32_t fault)
-{
-	struct kms_local *t = kms_front_enter();
-	bool stood;
-
-	if (!t)
-		return false;
-	stood = kms_stop_stand(t, state, fault);
-	kms_front_leave(t);
-	return stood;
-}
-
 void kms_front_break(uint32_t state)
 {
-	uint32_t stalled = the_heap.region->stalled;
+	struct kms_local *t = kms_front_enter();
+	struct kms_heap *heap = &the_heap;
+	uint32_t stalled = heap->region->stalled;
 
+	if (!t)
+		return;
+	kms_console_write(state == KMS_STOP_START ? "db> waiting for a host, or for 'c' to go on\n"
+						  : "db> break\n");
 	/* whether or not anybody is there yet: the serial line can let us go on */
-	the_heap.region->stalled = 0;
-	if (!stand(state, 0))
-		kms_console_write("no way to stand still here\n");
-	if (stalled && !the_heap.tracer->heartbeat.v)
-		the_heap.region->stalled = 1;
+	heap->region->stalled = 0;
+	(void)kms_stop_stand(t, state, 0);
+	if (stalled && !heap->tracer->heartbeat.v)
+		heap->region->stalled = 1;
+	kms_front_leave(t);
 }
 
 void kms_front_listen(void)
