@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the allocator core asks of the place it runs in: a process (port/posix.c), a bare guest
- * kernel (guest/), a test (port/fake.c). Nothing else is called by the core but memcpy, memmove,
+ * kernel (guest/port.c). Nothing else is called by the core but memcpy, memmove,
  * memset, memcmp.
  */
 #ifndef KMS_ALLOCATOR_PORT_H

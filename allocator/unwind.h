@@ -2,7 +2,7 @@
 /*
  * What stack capture asks of the place it runs in: how to step out of a frame, which module a pc
  * belongs to, which memory may be read. A process answers from the unwind tables of its modules
- * (port/unwind_posix.c), a guest kernel from frame pointers (port/unwind_fp.c).
+ * (port/unwind_posix.c), a guest kernel from frame pointers (guest/unwind_fp.c).
  *
  * All functions may be called from a signal handler; none blocks, none allocates.
  *

@@ -13,6 +13,10 @@
 
 #include "allocator/guest/layout.h"
 
+enum kms_cpu_flags {
+	KMS_FLAGS_INTERRUPTS = 1 << 9,
+};
+
 struct kms_local;
 struct kms_thread_context;
 
@@ -86,7 +90,8 @@ static inline uint64_t kms_irq_save(void)
 
 static inline void kms_irq_restore(uint64_t flags)
 {
-	__asm__ volatile("pushq %0; popfq" : : "r"(flags) : "memory", "cc");
+	if (flags & KMS_FLAGS_INTERRUPTS) /* cheaper than popfq, the more under an emulator */
+		__asm__ volatile("sti" : : : "memory");
 }
 
 static inline void kms_irq_on(void)

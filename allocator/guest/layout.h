@@ -8,7 +8,7 @@
 /* The image is linked here and loaded 2 GiB lower, from 1 MiB on. */
 #define KMS_GUEST_IMAGE_BASE 0xffffffff80000000
 
-/* All of RAM, byte for byte; 2 MiB pages. */
+/* The first 4 GiB, byte for byte; 2 MiB pages. */
 #define KMS_GUEST_DIRECT_BASE 0xffff800000000000
 
 /* Reservations: 4 KiB pages, mapped as they are opened. */

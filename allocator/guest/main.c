@@ -172,7 +172,7 @@ _Noreturn void kms_guest_main(void)
 	kms_cpu_init(0);
 	kms_thread_adopt("idle", (uintptr_t)kms_guest_boot_stack_end);
 	read_start_info();
-	kms_paging_init(kms_memory_end());
+	kms_paging_init();
 	kms_apic_init();
 	kms_cpu_this()->apic_id = kms_apic_id();
 	apic_hz = kms_clock_start();

@@ -11,6 +11,8 @@ enum {
 };
 
 /* One stretch of RAM: used from its begin up to @next; what came back is a list. */
+#define DIRECT_END (UINT64_C(4) << 30) /* of what the boot's tables map */
+
 static struct {
 	uint32_t lock;
 	uint64_t start, next, end;
@@ -25,6 +27,8 @@ void kms_memory_add(uint64_t start, uint64_t end)
 {
 	start = (start + KMS_GUEST_PAGE - 1) & ~(uint64_t)(KMS_GUEST_PAGE - 1);
 	end &= ~(uint64_t)(KMS_GUEST_PAGE - 1);
+	if (end > DIRECT_END)
+		end = DIRECT_END;
 	if (end <= start || end - start <= memory.end - memory.start)
 		return;
 	memory.start = memory.next = start;
@@ -114,11 +118,6 @@ void kms_memory_page_free(uint64_t physical)
 	memory.free = physical;
 	memory.free_pages++;
 	kms_spin_unlock(&memory.lock, flags);
-}
-
-uint64_t kms_memory_end(void)
-{
-	return memory.end;
 }
 
 uint64_t kms_memory_bytes(void)

@@ -32,7 +32,8 @@ static inline uint64_t kms_physical(const void *p)
 					       : address - KMS_GUEST_DIRECT_BASE;
 }
 
-/** RAM from @start to @end (physical) is free. At boot, once for each stretch; the largest counts. */
+/** RAM from @start to @end (physical) is free. At boot, once for each stretch; of those below
+ * 4 GiB the largest counts. */
 void kms_memory_add(uint64_t start, uint64_t end);
 
 /** Zeroed pages in a row, for ever; NULL if there are not so many. At boot, and for tables. */
@@ -45,9 +46,6 @@ void kms_memory_uncommit(size_t pages);
 /** A zeroed page that was promised. It is only given when there is one: dies otherwise. */
 uint64_t kms_memory_page(void);
 void kms_memory_page_free(uint64_t physical);
-
-/** Where the RAM that we use ends (physical). */
-uint64_t kms_memory_end(void);
 
 /** Bytes of RAM that we know of, and of those that nobody was promised. */
 uint64_t kms_memory_bytes(void);

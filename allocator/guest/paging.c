@@ -21,7 +21,6 @@ enum {
 	INDEX_BITS = 9,
 	INDEX_MASK = 511,
 	TABLE_SHIFT = 12 + INDEX_BITS, /* what a last-level table spans */
-	DIRECT_SLOT = 256,
 	MMIO_FIRST = (int)0xfec00000 >> 21 & 2047,
 	MMIO_LAST = (int)0xfee00000 >> 21 & 2047,
 };
@@ -40,22 +39,11 @@ uint64_t kms_paging_root(void)
 	return kms_physical(kms_guest_pml4);
 }
 
-void kms_paging_init(uint64_t end)
+void kms_paging_init(void)
 {
-	uint64_t *upper = kms_direct(kms_guest_pml4[DIRECT_SLOT] & ENTRY_ADDRESS);
-
 	paging.next = KMS_GUEST_AREA_BASE;
 	for (unsigned i = MMIO_FIRST; i <= MMIO_LAST; i++)
 		kms_guest_pd[i] |= ENTRY_NO_CACHE;
-	for (uint64_t gib = 4; gib << 30 < end && gib < 512; gib++) {
-		uint64_t *table = kms_memory_row(KMS_GUEST_PAGE);
-
-		if (!table)
-			kms_guest_die("no memory for page tables");
-		for (uint64_t i = 0; i < 512; i++)
-			table[i] = gib << 30 | i << 21 | ENTRY_LARGE | ENTRY_WRITE | ENTRY_PRESENT;
-		upper[gib] = kms_physical(table) | ENTRY_WRITE | ENTRY_PRESENT;
-	}
 	paging.zeros = kms_physical(kms_memory_row(KMS_GUEST_PAGE));
 	kms_cpu_flush();
 }

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Maps RAM beyond the first 4 GiB at KMS_GUEST_DIRECT_BASE, up to @end; the APIC uncached. */
-void kms_paging_init(uint64_t end);
+/** Goes on with the boot's tables: makes room for areas, and the APIC uncached. */
+void kms_paging_init(void);
 
 /** Physical address of the root table. */
 uint64_t kms_paging_root(void);
