@@ -92,6 +92,7 @@ static void stand_if_asked(struct kms_cpu *cpu)
 		flush_if_asked(cpu);
 		__atomic_store_n(&cpu->held, hold, __ATOMIC_RELEASE);
 		kms_cpu_halt_quietly();
+		cpu->last_tick_ns = 0; /* a stop is no gap between ticks */
 	}
 }
 
@@ -189,6 +190,7 @@ void kms_cpu_release_others(void)
 		kms_irq_restore(flags);
 		return;
 	}
+	kms_cpu_this()->last_tick_ns = 0;
 	__atomic_store_n(&kms_cpus.hold, 0, __ATOMIC_RELEASE);
 	poke_others(kms_cpu_this());
 	kms_irq_restore(flags);

@@ -266,13 +266,20 @@ bool kms_front_thread(struct kms_thread_context *thread)
 	return true;
 }
 
-void kms_front_switched(struct kms_cpu *cpu)
+void kms_front_switched(struct kms_cpu *cpu, struct kms_thread_context *from)
 {
+	const struct kms_thread_context *to = cpu->thread;
 	struct kms_local *t = cpu->local;
 
-	t->stack = cpu->thread->memory;
-	t->tid = cpu->thread->tid;
-	t->thread_index = cpu->thread->thread_index;
+	from->level = t->level;
+	from->locks_held = t->locks_held;
+	from->suspended = t->suspended;
+	t->level = to->level;
+	t->locks_held = to->locks_held;
+	t->suspended = to->suspended;
+	t->stack = to->memory;
+	t->tid = to->tid;
+	t->thread_index = to->thread_index;
 	emit_context(t);
 }
 

@@ -34,8 +34,8 @@ void kms_front_leave(struct kms_local *t);
 /** Memory of stack capture and an entry in the region for a new thread; false without memory. */
 bool kms_front_thread(struct kms_thread_context *thread);
 
-/** This CPU runs another thread now. Interrupts are off. */
-void kms_front_switched(struct kms_cpu *cpu);
+/** This CPU runs another thread now than @from. Interrupts are off. */
+void kms_front_switched(struct kms_cpu *cpu, struct kms_thread_context *from);
 
 /** The timer interrupt, on each CPU: takes up requests. */
 void kms_front_tick(struct kms_cpu *cpu);

@@ -132,12 +132,14 @@ static bool is_open(uint64_t entry)
 	       (entry & ENTRY_PRESENT && !(entry & ENTRY_ZEROS));
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): one of those that for_pages() calls */
 static size_t count_closed(uint64_t *entry, uintptr_t address)
 {
 	(void)address;
 	return !is_open(*entry);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): likewise */
 static size_t count_zeros(uint64_t *entry, uintptr_t address)
 {
 	(void)address;

@@ -8,6 +8,7 @@
 #include "allocator/guest/cpu.h"
 
 /** Takes the lock, interrupts off from then on. What it returns is for kms_spin_unlock. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): an atomic operation writes there */
 static inline uint64_t kms_spin_lock(uint32_t *lock)
 {
 	uint64_t flags = kms_irq_save();
@@ -17,6 +18,7 @@ static inline uint64_t kms_spin_lock(uint32_t *lock)
 	return flags;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): likewise */
 static inline void kms_spin_unlock(uint32_t *lock, uint64_t flags)
 {
 	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);

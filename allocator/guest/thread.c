@@ -109,7 +109,7 @@ static void switch_to(struct kms_cpu *cpu, struct kms_thread_context *next)
 	if (next == self)
 		return;
 	cpu->thread = next;
-	kms_front_switched(cpu);
+	kms_front_switched(cpu, self);
 	kms_thread_switch(&self->sp, next->sp);
 	cpu->front_flags[0] = front_flags; /* we are back, on the same CPU */
 }

@@ -26,7 +26,9 @@ struct kms_thread_context {
 	uint32_t thread_index; /* KMS_SEC_THREAD */
 	char name[16];
 	uintptr_t stack_end;
-	struct kms_stack *memory; /* of stack capture, 0 until the allocator runs */
+	struct kms_stack *memory; /* of stack capture, NULL until the allocator runs */
+	/* what the CPU's local says of it, while it does not run */
+	uint32_t level, locks_held, suspended;
 	void (*function)(void *argument);
 	void *argument;
 	/* what it waits for: *word to become something else, or the time */

@@ -103,14 +103,14 @@ static void page_fault(struct kms_trap_frame *frame)
 	unexpected(frame);
 }
 
-static void timer(struct kms_cpu *cpu)
+/* A CPU that stood begins anew (cpu.c). */
+static void note_gap(struct kms_cpu *cpu)
 {
 	uint64_t now = kms_clock_ns();
 
 	if (cpu->last_tick_ns && now - cpu->last_tick_ns > cpu->worst_gap_ns)
 		cpu->worst_gap_ns = now - cpu->last_tick_ns;
 	cpu->last_tick_ns = now;
-	kms_front_tick(cpu);
 }
 
 static void work(struct kms_cpu_work *w)
@@ -134,7 +134,8 @@ static void interrupt(struct kms_cpu *cpu, uint64_t vector)
 	kms_apic_end_of_interrupt();
 	switch (vector) {
 	case KMS_VECTOR_TIMER:
-		timer(cpu);
+		note_gap(cpu);
+		kms_front_tick(cpu);
 		break;
 	case KMS_VECTOR_DEVICE:
 		work(&cpu->device);
@@ -155,7 +156,7 @@ static void quiet_interrupt(struct kms_cpu *cpu, uint64_t vector)
 {
 	kms_apic_end_of_interrupt();
 	if (vector == KMS_VECTOR_TIMER)
-		cpu->last_tick_ns = 0; /* a stop is no gap */
+		note_gap(cpu);
 	else if (vector == KMS_VECTOR_DEVICE || vector == KMS_VECTOR_SOFT)
 		cpu->postponed |= 1u << (vector - KMS_VECTOR_TIMER);
 }

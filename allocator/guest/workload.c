@@ -21,6 +21,9 @@ enum {
 	LIST_BYTES = 256,
 	VALUE_BYTES = 16,
 	NS_PER_US = 1000,
+	LATE_BYTES = 120,
+	LATE_FREES = 20000,
+	LATE_POLL_NS = 5 * 1000 * 1000,
 };
 
 #define ALL_BUGS ((UINT32_C(1) << KMS_BUGS) - 1)
@@ -100,6 +103,35 @@ static void flood(void *argument)
 	}
 }
 
+/* For the guard FIFO: a block is freed, others come and go, and then somebody reads it. */
+KMS_BUG_FUNCTION void late_use_after_free(uint64_t frees)
+{
+	volatile char *block = kmem_alloc(LATE_BYTES, KM_SLEEP);
+
+	block[0] = 1;
+	kmem_free((void *)block, LATE_BYTES);
+	for (uint64_t i = 0; i < frees; i++)
+		kmem_free(kmem_alloc(LATE_BYTES, KM_SLEEP), LATE_BYTES);
+	(void)block[0];
+}
+
+/* Waits until somebody has made the FIFO deep enough, perhaps a host while we run. */
+static void late(void)
+{
+	static const uint32_t never;
+	uint64_t frees = kms_options_number(the_options, "frees", LATE_FREES);
+	uint64_t depth = 0;
+
+	kms_console_printf("late: waiting for kmem_guard_depth to be more than %llu\n",
+			   (unsigned long long)frees);
+	while (kmem_variable_get("kmem_guard_depth", &depth) == 0 && depth <= frees)
+		kms_thread_wait(&never, 0, kms_clock_ns() + LATE_POLL_NS);
+	late_use_after_free(frees);
+	kms_console_write("late: done\n");
+	if (kms_options_has(the_options, "once"))
+		kms_guest_power_off(KMS_GUEST_EXIT_DONE);
+}
+
 static void begin(void *argument)
 {
 	char work[VALUE_BYTES] = "demo";
@@ -110,6 +142,8 @@ static void begin(void *argument)
 	(void)kms_options_text(the_options, "work", work, sizeof(work));
 	if (strcmp(work, "demo") == 0)
 		demo();
+	if (strcmp(work, "late") == 0)
+		late();
 	for (uint32_t i = 0; strcmp(work, "flood") == 0 && i < kms_cpus.count; i++)
 		(void)kms_thread_start(i, "flood", flood, NULL);
 	/* anything else: idle */

@@ -104,7 +104,17 @@ def plain(checks, _):
         checks.that(g.process.poll() is None, "it goes on")
 
 
-CASES = {f.__name__: f for f in (machines, switches, stops, plain)}
+def late(checks, _):
+    """Freed and then read, 20,000 frees later."""
+    with guest.Guest("once work=late kmem_guard_depth=20001 kmem_panic=0", cpus=2) as g:
+        checks.equal(g.wait(), guest.POWERED_OFF, "status")
+        found = guest.findings(g.serial)
+        checks.equal([f.kind for f in found], ["use_after_free"], "found once")
+        checks.equal([found and found[0].top(s) for s in ("at", "allocated by", "freed by")],
+                     ["late_use_after_free"] * 3, "three stacks")
+
+
+CASES = {f.__name__: f for f in (machines, switches, stops, plain, late)}
 
 
 def main():
