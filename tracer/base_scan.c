@@ -28,7 +28,7 @@ struct scan {
 	uint64_t sides_read;
 	/* side tables to be read by the next call */
 	struct kms_span span[TABLES_AT_ONCE];
-	struct iovec remote[TABLES_AT_ONCE];
+	struct iovec remote[TABLES_AT_ONCE]; /* addresses there */
 	size_t n_spans, n_sides;
 	struct kms_span *table; /* SPANS_AT_ONCE */
 	struct kms_side *side;  /* SIDES_AT_ONCE */
@@ -145,11 +145,47 @@ static int emit_sides(struct scan *scan, const struct kms_span *span, const stru
 	return result;
 }
 
-/* Reads the side tables that were noted, and gives out what is live in them. */
-static int flush(struct scan *scan)
+static ssize_t copy(const struct kms_base_plan *plan, uint64_t address, void *to, size_t n)
+{
+	return plan->copy ? plan->copy(plan->copy_arg, address, to, n)
+			  : kms_memory_copy(plan->pid, address, to, n);
+}
+
+/* The tables that were noted, one after the other; stops at the first that is not all there. */
+static ssize_t copy_each(struct scan *scan)
+{
+	uint8_t *to = (uint8_t *)scan->side;
+	size_t done = 0;
+
+	for (size_t i = 0; i < scan->n_spans; i++) {
+		size_t n = scan->remote[i].iov_len;
+		ssize_t got = copy(scan->plan, (uint64_t)(uintptr_t)scan->remote[i].iov_base,
+				   to + done, n);
+
+		if (got < 0)
+			return done ? (ssize_t)done : got;
+		done += (size_t)got;
+		if ((size_t)got < n)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+static ssize_t copy_noted(struct scan *scan)
 {
 	struct iovec local = {.iov_base = scan->side,
 			      .iov_len = scan->n_sides * sizeof(*scan->side)};
+	ssize_t got;
+
+	if (scan->plan->copy)
+		return copy_each(scan);
+	got = process_vm_readv(scan->plan->pid, &local, 1, scan->remote, scan->n_spans, 0);
+	return got < 0 ? -errno : got;
+}
+
+/* Reads the side tables that were noted, and gives out what is live in them. */
+static int flush(struct scan *scan)
+{
 	const struct kms_side *side = scan->side;
 	ssize_t got;
 	size_t left;
@@ -157,9 +193,9 @@ static int flush(struct scan *scan)
 
 	if (!scan->n_spans)
 		return 0;
-	got = process_vm_readv(scan->plan->pid, &local, 1, scan->remote, scan->n_spans, 0);
-	if (got < 0 && errno != EFAULT)
-		result = -errno;
+	got = copy_noted(scan);
+	if (got < 0 && got != -EFAULT)
+		result = (int)got;
 	left = got < 0 ? 0 : (size_t)got / sizeof(*side);
 	for (size_t i = 0; !result && i < scan->n_spans; i++) {
 		const struct kms_span *span = &scan->span[i];
@@ -206,9 +242,8 @@ static int scan_table(struct scan *scan)
 
 	for (uint64_t at = 1; !result && at < end;) {
 		size_t want = end - at < SPANS_AT_ONCE ? (size_t)(end - at) : SPANS_AT_ONCE;
-		ssize_t got =
-			kms_memory_copy(plan->pid, plan->span_table + at * sizeof(*scan->table),
-					scan->table, want * sizeof(*scan->table));
+		ssize_t got = copy(plan, plan->span_table + at * sizeof(*scan->table), scan->table,
+				   want * sizeof(*scan->table));
 		size_t n = got < 0 ? 0 : (size_t)got / sizeof(*scan->table);
 
 		if (got < 0 && got != -EFAULT)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reads the live blocks of a process from outside: its span table and side tables (schema/spans.h), by
- * process_vm_readv. The process goes on meanwhile, and what it says is hostile.
+ * process_vm_readv, or as the plan says. The process goes on meanwhile, and what it says is hostile.
  */
 #ifndef KMS_TRACER_BASE_SCAN_H
 #define KMS_TRACER_BASE_SCAN_H
@@ -19,7 +19,10 @@ enum kms_base_limits {
 
 /** What to read. */
 struct kms_base_plan {
-	pid_t pid;
+	pid_t pid; /* the process; not asked where @copy is set */
+	/** Copies memory of another kind of target: as kms_memory_copy(). NULL: it is a process. */
+	ssize_t (*copy)(void *arg, uint64_t address, void *to, size_t n);
+	void *copy_arg;
 	uint64_t span_table;    /* address of struct kms_span[] */
 	uint64_t span_entries;  /* at most; the table may be shorter */
 	uint32_t session;       /* of recording */

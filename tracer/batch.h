@@ -45,6 +45,7 @@ enum kms_batch_what {
 /** State of a target as of this batch. */
 struct kms_batch_target {
 	uint32_t id, image, slot, parent, pid;
+	uint32_t kind;  /* enum kms_target_kind */
 	uint32_t state; /* enum kms_target_state */
 	int32_t exit_status;
 	uint32_t stop_reason; /* enum kms_stop_reason */

@@ -62,7 +62,7 @@ static int image_init(struct kms_image *image, struct kms_err *err)
 	for (uint32_t i = 0; i < head->slots; i++)
 		image->slot[i].pidfd = -1;
 	load_names(image);
-	image->sees_pids = can_see(image);
+	image->sees_pids = !image->mirror && can_see(image);
 	image->is_held = true;
 	image->look_closer = true;
 	if (head->pid == image->env->first_pid)
@@ -70,19 +70,28 @@ static int image_init(struct kms_image *image, struct kms_err *err)
 	return 0;
 }
 
-int kms_image_open(struct kms_image_env *env, int dir_fd, const char *name, struct kms_image **out,
-		   struct kms_err *err)
+static struct kms_image *new_image(struct kms_image_env *env, const char *name)
 {
 	struct kms_image *image = calloc(1, sizeof(*image));
-	int result;
 
 	if (!image)
-		return kms_err_set(err, -ENOMEM, "no memory for an image");
+		return NULL;
 	kms_list_init(&image->link);
 	image->env = env;
 	image->region.fd = -1;
 	(void)snprintf(image->name, sizeof(image->name), "%s", name); /* names are shorter */
 	kms_tables_init(&image->tables);
+	return image;
+}
+
+int kms_image_open(struct kms_image_env *env, int dir_fd, const char *name, struct kms_image **out,
+		   struct kms_err *err)
+{
+	struct kms_image *image = new_image(env, name);
+	int result;
+
+	if (!image)
+		return kms_err_set(err, -ENOMEM, "no memory for an image");
 	result = kms_region_open(dir_fd, name, &image->region, err);
 	if (!result)
 		result = image_init(image, err);
@@ -92,6 +101,37 @@ int kms_image_open(struct kms_image_env *env, int dir_fd, const char *name, stru
 	}
 	*out = image;
 	return 0;
+}
+
+int kms_image_open_guest(struct kms_image_env *env, struct kms_guest_mirror *mirror,
+			 struct kms_image **out, struct kms_err *err)
+{
+	struct kms_image *image = new_image(env, "guest");
+	int result = kms_guest_mirror_fd(mirror);
+
+	if (!image || result < 0) {
+		if (result >= 0)
+			(void)close(result); /* nothing was written through it */
+		free(image);
+		return kms_err_set(err, result < 0 ? result : -ENOMEM, "no room for an image");
+	}
+	image->mirror = mirror;
+	result = kms_region_open_fd(result, &image->region, err);
+	if (!result)
+		result = image_init(image, err);
+	if (result) {
+		image->mirror = NULL;
+		kms_image_close(image);
+		return result;
+	}
+	*out = image;
+	return 0;
+}
+
+void kms_image_leave_guest(struct kms_image *image)
+{
+	kms_guest_mirror_leave(image->mirror);
+	image->look_closer = true;
 }
 
 void kms_image_set_ordinal(struct kms_image *image, uint32_t ordinal)
@@ -113,6 +153,7 @@ void kms_image_close(struct kms_image *image)
 	free(image->slot);
 	kms_tables_deinit(&image->tables);
 	kms_region_close(&image->region);
+	kms_guest_mirror_destroy(image->mirror);
 	free(image);
 }
 
@@ -500,6 +541,14 @@ static bool all_over(const struct kms_image *image)
 	return true;
 }
 
+/* Whether anybody can still write what we have not read. */
+static int is_held(const struct kms_image *image)
+{
+	if (image->mirror)
+		return !kms_guest_mirror_over(image->mirror);
+	return kms_region_is_held(&image->region);
+}
+
 /* Asks who has the region, and ends the image when nobody has and everything was read. */
 static void look_whether_over(struct kms_image *image, uint64_t now_ns, bool more)
 {
@@ -513,7 +562,7 @@ static void look_whether_over(struct kms_image *image, uint64_t now_ns, bool mor
 	if (!image->look_closer && now_ns - image->held_ns < KMS_IMAGE_HELD_NS)
 		return;
 	image->held_ns = now_ns;
-	held = kms_region_is_held(&image->region);
+	held = is_held(image);
 	if (kms_image_slots_left(image))
 		held = 0;
 	if (held > 0 || (held < 0 && kms_image_live(image)))
@@ -544,6 +593,29 @@ void kms_image_beat(struct kms_image *image, uint64_t now_ns, bool busy)
 	/* -EFAULT is met again, and reported, by the next poll */
 	(void)kms_control_beat(&image->control, busy);
 	image->beat_ns = now_ns;
+	kms_image_push(image);
+}
+
+void kms_image_push(struct kms_image *image)
+{
+	if (image->mirror)
+		kms_guest_mirror_push(image->mirror);
+}
+
+/* What a guest did comes into our copy of its region; who waits for this moment gets all of it. */
+static void pull(struct kms_image *image, const struct kms_ring_ask *ask)
+{
+	struct kms_guest_mirror_news news;
+
+	image->mirror_more = false;
+	if (!image->mirror || image->state == KMS_IMAGE_CORRUPT)
+		return;
+	kms_guest_mirror_pull(image->mirror, ask->now_ns, !ask->partial_ns, &news);
+	image->mirror_more = news.more;
+	if (news.any)
+		kms_guest_link_note_active(image->env->guest, ask->now_ns);
+	/* what is in its tables and slots is looked at as soon as it is there */
+	image->look_closer |= news.any && !image->n_slots;
 }
 
 int kms_image_poll(struct kms_image *image, const struct kms_ring_ask *ask, struct kms_batch *batch,
@@ -560,8 +632,10 @@ int kms_image_poll(struct kms_image *image, const struct kms_ring_ask *ask, stru
 			return 0;
 		image->state = KMS_IMAGE_OPEN;
 	}
+	pull(image, ask);
 	if (image->state == KMS_IMAGE_OPEN && !result)
 		result = poll_open(image, ask, batch, news, &err);
+	news->more |= image->mirror_more;
 	if (result == -ENOMEM)
 		return result;
 	if (result)
@@ -570,6 +644,7 @@ int kms_image_poll(struct kms_image *image, const struct kms_ring_ask *ask, stru
 		poll_corrupt(image);
 	news->any = batch->bytes != bytes;
 	kms_image_beat(image, ask->now_ns, news->any);
+	kms_image_push(image);
 	look_whether_over(image, ask->now_ns, news->more);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/list.h"
@@ -20,6 +21,7 @@
 #include "tracer/batch.h"
 #include "tracer/control.h"
 #include "tracer/event.h"
+#include "tracer/guest/link.h"
 #include "tracer/hold.h"
 #include "tracer/ring_reader.h"
 #include "tracer/tables.h"
@@ -69,6 +71,10 @@ struct kms_image_env {
 	/** Wants to know what was live when a session of recording began; may be NULL. */
 	void (*base)(void *arg, const struct kms_base_want *want);
 	void *base_arg;
+	struct kms_guest_link *guest; /* whose boots are images, too; NULL none */
+	/** Memory of that guest by its own addresses, for who holds no lock; bytes or a negative errno. */
+	ssize_t (*guest_memory)(void *arg, uint64_t address, void *to, size_t n);
+	void *guest_arg;
 };
 
 /** What a slot says of its process's standing still. */
@@ -150,6 +156,9 @@ struct kms_image {
 	bool leave_asked; /* whoever has it is to go on without us */
 	struct kms_region region;
 	struct kms_control control;
+	struct kms_guest_mirror
+		*mirror;  /* the region is a copy of a guest's; NULL: it is a process's */
+	bool mirror_more; /* blocks are left there */
 	struct kms_tables tables;
 	struct kms_image_ring *ring; /* n_rings of head.rings */
 	uint32_t n_rings;
@@ -180,6 +189,16 @@ struct kms_image_news {
 int kms_image_open(struct kms_image_env *env, int dir_fd, const char *name, struct kms_image **out,
 		   struct kms_err *err);
 
+/**
+ * Opens the copy of a guest's region as an image. Owner: the image has the mirror from then on.
+ * Errors: as above; then the mirror is the caller's
+ */
+int kms_image_open_guest(struct kms_image_env *env, struct kms_guest_mirror *mirror,
+			 struct kms_image **out, struct kms_err *err);
+
+/** A guest's image goes on without us, or its guest is gone: nothing more is read after the next poll. */
+void kms_image_leave_guest(struct kms_image *image);
+
 /** Its number in the run, from 1. Once, before the first poll. */
 void kms_image_set_ordinal(struct kms_image *image, uint32_t ordinal);
 
@@ -200,6 +219,9 @@ int kms_image_poll(struct kms_image *image, const struct kms_ring_ask *ask, stru
 
 /** Moves heartbeat, and tick if @busy, when it is time to. */
 void kms_image_beat(struct kms_image *image, uint64_t now_ns, bool busy);
+
+/** Has a guest see what was written into the copy of its region; nothing for a process. */
+void kms_image_push(struct kms_image *image);
 
 /** The epoll descriptor reported the end of a process: @key as registered. */
 void kms_image_process_ended(struct kms_image *image, uint32_t slot);

@@ -78,8 +78,11 @@ static void watch(struct kms_image *image, uint32_t index, uint64_t lived_ns, ui
 	struct kms_image_slot *slot = &image->slot[index];
 	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
 				    .data.u64 = kms_image_key(image, index)};
-	int fd = kms_process_watch((pid_t)slot->target->info.pid, lived_ns);
+	int fd;
 
+	if (image->mirror)
+		return; /* there is no such process */
+	fd = kms_process_watch((pid_t)slot->target->info.pid, lived_ns);
 	if (fd == -ESRCH) {
 		/* dead, or in another pid namespace: then its rings may still move */
 		slot->unseen_ns = now_ns;
@@ -98,9 +101,11 @@ static void watch(struct kms_image *image, uint32_t index, uint64_t lived_ns, ui
 static uint32_t executed_by(const struct kms_image *image)
 {
 	const struct kms_region_header *head = &image->region.head;
-	uint32_t pid[3] = {head->pid, head->parent_image_pid,
-			   (uint32_t)kms_process_parent((pid_t)head->pid)};
+	uint32_t pid[3] = {head->pid, head->parent_image_pid, 0};
 
+	if (image->mirror)
+		return 0;
+	pid[2] = (uint32_t)kms_process_parent((pid_t)head->pid);
 	for (int i = 0; i < 3; i++) {
 		const struct kms_target *target =
 			pid[i] ? kms_targets_find(image->env->targets, pid[i]) : NULL;
@@ -130,6 +135,7 @@ static void describe(const struct kms_image *image, struct kms_target *target,
 	const struct kms_region_header *head = &image->region.head;
 	struct kms_batch_target *info = &target->info;
 
+	info->kind = head->target_kind;
 	target->is_ignored = image->env->only_pid && job->pid != image->env->only_pid;
 	if (target->is_ignored)
 		kms_list_remove(&target->changed);
@@ -199,6 +205,22 @@ static bool lives(const struct kms_image_slot *slot)
 	return slot->target && slot->pidfd >= 0 && !kms_process_has_ended(slot->pidfd);
 }
 
+/* How a target that is over has ended. */
+static enum kms_target_state end_state(const struct kms_image *image,
+				       const struct kms_image_slot *slot)
+{
+	enum kms_guest_mirror_over over =
+		image->mirror ? kms_guest_mirror_over(image->mirror) : KMS_MIRROR_LIVES;
+
+	if (slot->has_left || over == KMS_MIRROR_LEFT || over == KMS_MIRROR_TAKEN)
+		return KMS_STATE_DETACHED;
+	/* memory that is gone although its emulator lives */
+	if (over == KMS_MIRROR_GONE && !kms_guest_link_has_ended(image->env->guest) &&
+	    !kms_guest_link_is_saved(image->env->guest))
+		return KMS_STATE_LOST;
+	return KMS_STATE_EXITED;
+}
+
 /* How it ended, as far as it said so itself; its parent knows better. */
 static void end_target(const struct kms_image *image, struct kms_image_slot *slot)
 {
@@ -206,8 +228,7 @@ static void end_target(const struct kms_image *image, struct kms_image_slot *slo
 
 	if (slot->exit_status && !slot->has_left)
 		kms_targets_set_exit(image->env->targets, target, (slot->exit_status & 0xff) << 8);
-	kms_targets_set_state(image->env->targets, target,
-			      slot->has_left ? KMS_STATE_DETACHED : KMS_STATE_EXITED);
+	kms_targets_set_state(image->env->targets, target, end_state(image, slot));
 }
 
 /* A slot changed hands: its former process is dead and read, else it could not have been claimed. */
@@ -266,14 +287,16 @@ static void follow_session(struct kms_image *image, struct kms_image_slot *slot,
 			 .span_entries = job->span_entries,
 			 .session = job->session,
 			 .first_session = job->first_session,
-			 .nodes = (uint32_t)kms_tables_count(&image->tables, KMS_SEC_NODE)},
+			 .nodes = (uint32_t)kms_tables_count(&image->tables, KMS_SEC_NODE),
+			 .copy = image->mirror ? image->env->guest_memory : NULL,
+			 .copy_arg = image->env->guest_arg},
 		.image = image->ordinal,
 		.target = slot->target->info.id,
 		.time_ns = kms_mono_ns() - image->region.head.start_mono_ns,
 	};
 
 	if (job->session == slot->session || slot->is_dead || slot->target->is_ignored ||
-	    slot->pidfd < 0 || job->state != KMS_SLOT_LIVE)
+	    (slot->pidfd < 0 && !image->mirror) || job->state != KMS_SLOT_LIVE)
 		return;
 	slot->session = job->session;
 	if (image->env->base)

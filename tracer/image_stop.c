@@ -44,6 +44,8 @@ static int hold(struct kms_image *image, uint32_t index)
 
 static void let_go(struct kms_image *image, struct kms_image_slot *slot)
 {
+	if (image->mirror && slot->on_request)
+		(void)kms_guest_link_resume(image->env->guest, NULL); /* its state tells */
 	if (slot->is_held)
 		kms_hold_release(image->env->hold, (pid_t)slot->target->info.pid);
 	slot->is_held = false;
@@ -109,6 +111,8 @@ void kms_image_slot_follow_stop(struct kms_image *image, uint32_t index,
 	struct kms_image_slot *slot = &image->slot[index];
 
 	slot->stop = *stop;
+	if (image->mirror)
+		slot->on_request = kms_guest_link_is_paused(image->env->guest);
 	/* without a descriptor we do not know whose number that is: it stands by itself alone */
 	if (stop->state && !slot->is_held && image->env->hold && slot->pidfd >= 0)
 		(void)hold(image, index); /* likewise without memory */
@@ -121,6 +125,7 @@ void kms_image_slot_forget_stop(struct kms_image *image, uint32_t index)
 {
 	struct kms_image_slot *slot = &image->slot[index];
 
+	slot->on_request &= !image->mirror; /* a machine that somebody paused stays so */
 	let_go(image, slot);
 	slot->on_request = false;
 	slot->stop = (struct kms_image_stop){0};
@@ -135,6 +140,12 @@ int kms_image_slot_hold(struct kms_image *image, uint32_t index)
 
 	if (kms_image_slot_stands(slot))
 		return -EALREADY;
+	if (image->mirror) {
+		result = kms_guest_link_stop(image->env->guest, NULL);
+		slot->on_request = result == 0;
+		image->look_closer = true;
+		return result;
+	}
 	if (!image->env->hold || slot->pidfd < 0)
 		return -ENOTSUP;
 	result = hold(image, index);
@@ -147,8 +158,8 @@ void kms_image_slot_let_go(struct kms_image *image, uint32_t index)
 {
 	struct kms_image_slot *slot = &image->slot[index];
 
-	slot->on_request = false;
 	let_go(image, slot);
+	slot->on_request = false;
 	image->look_closer = true;
 	tell(image, index);
 }

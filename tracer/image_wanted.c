@@ -28,7 +28,8 @@ int kms_image_slot_inherit(struct kms_image *image, uint32_t slot, uint32_t pare
 		bool is_asked;
 
 		result = from_parent(image, parent_slot, i, &value, &is_asked);
-		if (!is_asked && wanted->is_set[i]) {
+		/* a guest that was reset is as its own start values have it */
+		if (!is_asked && wanted->is_set[i] && !image->mirror) {
 			value = wanted->value[i];
 			is_asked = true;
 		}

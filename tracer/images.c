@@ -113,6 +113,9 @@ struct kms_images *kms_images_create(const struct kms_images_config *config, str
 	images->env.say_arg = config->say_arg;
 	images->env.base = config->base;
 	images->env.base_arg = config->base_arg;
+	images->env.guest = config->guest;
+	images->env.guest_memory = kms_images_guest_memory;
+	images->env.guest_arg = images;
 	images->rescan_now = true;
 	/* then whoever began the run has said it */
 	images->env.no_room_said = kms_session_room(config->dir) < KMS_SESSION_ROOM_BYTES;
@@ -353,8 +356,35 @@ static void open_pending(struct kms_images *images, uint64_t now_ns)
 	kms_list_append_all(&images->list, &opened);
 }
 
+/* A guest's next boot is an image of its own. */
+static void open_guest(struct kms_images *images, uint64_t now_ns)
+{
+	struct kms_guest_mirror *mirror = kms_guest_link_turn(images->env.guest, now_ns);
+	struct kms_err err = KMS_ERR_INIT;
+	struct kms_image *image;
+
+	if (!mirror)
+		return;
+	if (kms_image_open_guest(&images->env, mirror, &image, &err)) {
+		if (images->env.say)
+			images->env.say(images->env.say_arg, err.text);
+		kms_guest_mirror_destroy(mirror);
+		kms_guest_link_lost(images->env.guest, KMS_MIRROR_GONE);
+		return;
+	}
+	images->state.changed_ns = now_ns;
+	kms_image_set_ordinal(image, ++images->state.opened);
+	kms_list_push_back(&images->list, &image->link);
+}
+
 static void remove_ended(struct kms_images *images, struct kms_image *image, uint64_t now_ns)
 {
+	if (image->mirror) {
+		kms_guest_link_lost(images->env.guest, kms_guest_mirror_over(image->mirror));
+		kms_image_close(image);
+		images->state.changed_ns = now_ns;
+		return;
+	}
 	kms_images_note_flights(images, image, now_ns);
 	if (unlinkat(images->dir_fd, image->name, 0) && errno != ENOENT)
 		refuse_name(images, image->name, now_ns); /* else it would be opened again */
@@ -436,6 +466,11 @@ int kms_images_poll(struct kms_images *images, const struct kms_images_ask *ask,
 	if (images->rescan_now || ask->now_ns - images->rescan_ns >= rescan_ns)
 		rescan(images, ask->now_ns);
 	open_pending(images, ask->now_ns);
+	if (images->env.guest) {
+		open_guest(images, ask->now_ns);
+		images->state.guest_over = kms_guest_link_is_gone(images->env.guest);
+		images->state.unfinished += !images->state.guest_over;
+	}
 	result = poll_all(images, &ring_ask, batch, news);
 	kms_images_check_flights(images, ask->now_ns);
 	if (!result)
@@ -454,8 +489,10 @@ void kms_images_beat(struct kms_images *images)
 {
 	(void)pthread_mutex_lock(&images->lock);
 	for (struct kms_list *it = kms_list_first(&images->list); it;
-	     it = kms_list_next(&images->list, it))
+	     it = kms_list_next(&images->list, it)) {
 		kms_image_beat(KMS_CONTAINER_OF(it, struct kms_image, link), kms_mono_ns(), false);
+		kms_image_push(KMS_CONTAINER_OF(it, struct kms_image, link));
+	}
 	(void)pthread_mutex_unlock(&images->lock);
 }
 

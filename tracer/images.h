@@ -18,6 +18,7 @@
 #include "tracer/batch.h"
 
 struct kms_images;
+struct kms_guest_link;
 
 /** Names the run's folder in the environment of its processes. */
 #define KMS_RUN_VARIABLE "KMEMSCOPE_RUN"
@@ -35,6 +36,7 @@ struct kms_images_config {
 	/** See struct kms_image_env. */
 	void (*base)(void *arg, const struct kms_base_want *want);
 	void *base_arg;
+	struct kms_guest_link *guest; /* a guest that is read, too; borrowed; NULL none */
 };
 
 /** Errors: NULL with -ENOENT, -EMFILE, -ENOMEM, ... */
@@ -95,6 +97,7 @@ struct kms_images_state {
 	bool first_seen;      /* a region of first_pid was there */
 	bool first_allocates; /* and it has allocated something */
 	bool first_left;      /* and the process goes on without us */
+	bool guest_over;      /* nothing more comes from the guest; without one, never */
 	uint64_t changed_ns;  /* when an image was last opened or closed */
 };
 

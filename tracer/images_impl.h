@@ -51,6 +51,9 @@ bool kms_images_next_slot(struct kms_images *images, uint32_t target, struct kms
 /** Sets -ESRCH. */
 int kms_images_not_there(uint32_t target, struct kms_err *err);
 
+/** struct kms_image_env.guest_memory; takes the lock. */
+ssize_t kms_images_guest_memory(void *arg, uint64_t address, void *to, size_t n);
+
 /* images_flight.c */
 
 void kms_images_drop_flight(struct in_flight *one);

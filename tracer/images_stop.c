@@ -110,6 +110,7 @@ static unsigned tell_all(struct kms_images *images, uint32_t target, unsigned *n
 		(*n_told)++;
 		if (!one && s->stop.state)
 			one = kms_control_request(&image->control, slot, KMS_VAR_CONTINUE, 0, &seq);
+		kms_image_push(image);
 		if (!one && s->on_request)
 			kms_image_slot_let_go(image, slot);
 		*result = one ? one : *result;

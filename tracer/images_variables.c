@@ -139,6 +139,7 @@ int kms_images_request(struct kms_images *images, uint32_t target, unsigned vari
 			break;
 		}
 		image->slot[slot].counters_ns = 0; /* the next picture shows what was asked for */
+		kms_image_push(image);
 		kms_err_clear(err);
 	}
 	(void)pthread_mutex_unlock(&images->lock);
@@ -160,6 +161,7 @@ void kms_images_want(struct kms_images *images, unsigned variable, uint64_t valu
 	while (kms_images_next_slot(images, 0, &image, &slot)) {
 		(void)kms_control_request(&image->control, slot, variable, value, &seq);
 		image->slot[slot].counters_ns = 0;
+		kms_image_push(image);
 	}
 	(void)pthread_mutex_unlock(&images->lock);
 }
@@ -175,13 +177,18 @@ int kms_images_leave(struct kms_images *images, uint32_t target, struct kms_err 
 	while (kms_images_next_slot(images, target, &image, &slot)) {
 		uint64_t seq;
 
-		result = kms_control_request(&image->control, slot, KMS_VAR_LEAVE, 1, &seq);
+		/* a guest knows from our heart alone whether we are there */
+		result = image->mirror ? 0
+				       : kms_control_request(&image->control, slot, KMS_VAR_LEAVE,
+							     1, &seq);
 		/* one that stands is not left so */
 		if (!result && image->slot[slot].stop.state)
 			result = kms_control_request(&image->control, slot, KMS_VAR_CONTINUE, 0,
 						     &seq);
 		if (image->slot[slot].on_request)
 			kms_image_slot_let_go(image, slot);
+		if (!result && image->mirror)
+			kms_image_leave_guest(image);
 		if (result) {
 			(void)kms_err_set(err, result, "the memory of target %u is gone", target);
 			break;
@@ -197,11 +204,25 @@ enum {
 	PIECE_BYTES = 1 << 20,
 };
 
-static ssize_t copy_piece(const struct kms_image_slot *slot, const struct kms_images_piece *piece)
+ssize_t kms_images_guest_memory(void *arg, uint64_t address, void *to, size_t n)
+{
+	struct kms_images *images = arg;
+	ssize_t got;
+
+	(void)pthread_mutex_lock(&images->lock); /* a plain mutex, never locked twice */
+	got = kms_guest_link_read(images->env.guest, address, to, n);
+	(void)pthread_mutex_unlock(&images->lock);
+	return got;
+}
+
+static ssize_t copy_piece(const struct kms_image *image, const struct kms_image_slot *slot,
+			  const struct kms_images_piece *piece)
 {
 	size_t n = piece->bytes < PIECE_BYTES ? piece->bytes : PIECE_BYTES;
 	ssize_t got;
 
+	if (image->mirror)
+		return kms_guest_link_read(image->env->guest, piece->address, piece->to, n);
 	/* without its descriptor nobody knows whose pid that is by now */
 	if (slot->pidfd < 0)
 		return -ESRCH;
@@ -222,7 +243,7 @@ int kms_images_memory(struct kms_images *images, uint32_t target,
 		return 0;
 	(void)pthread_mutex_lock(&images->lock);
 	if (kms_images_next_slot(images, target, &image, &slot))
-		got = copy_piece(&image->slot[slot], piece);
+		got = copy_piece(image, &image->slot[slot], piece);
 	(void)pthread_mutex_unlock(&images->lock);
 	if (got == -ESRCH)
 		return kms_images_not_there(target, err);

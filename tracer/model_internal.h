@@ -141,7 +141,7 @@ struct kms_model_clock {
 
 struct kms_model_target {
 	uint32_t id; /* 0: this element is not in use */
-	uint32_t image, slot, parent, pid, state;
+	uint32_t image, slot, parent, pid, state, kind;
 	int32_t exit_status;
 	uint32_t stop_reason, stop_fault; /* as of struct kms_batch_target */
 	uint64_t start_wall_ns, end_wall_ns;

@@ -158,6 +158,7 @@ int kms_model_target_announce(struct kms_model *model, const struct kms_batch_ta
 	target->slot = news->slot;
 	target->parent = news->parent;
 	target->pid = news->pid;
+	target->kind = news->kind ? news->kind : KMS_TARGET_PROCESS;
 	target->exit_status = news->exit_status;
 	target->stop_reason = news->stop_reason;
 	target->stop_fault = news->stop_fault;

@@ -184,15 +184,12 @@ static void copy_header(void *arg)
 				 sizeof(*copy->to) - offsetof(struct kms_region_header, version));
 }
 
-static int open_file(int dir_fd, const char *name, struct kms_region *region, struct kms_err *err)
+static int look_at_file(struct kms_region *region, struct kms_err *err)
 {
 	struct stat st;
 
-	region->fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (region->fd < 0)
-		return kms_err_sys(err, -errno, "open", name);
 	if (fstat(region->fd, &st))
-		return kms_err_sys(err, -errno, "stat", name);
+		return kms_err_sys(err, -errno, "stat", NULL);
 	if (!S_ISREG(st.st_mode))
 		return kms_err_set(err, -EINVAL, "no regular file");
 	if (st.st_uid != geteuid())
@@ -256,19 +253,32 @@ static int map_all(struct kms_region *region, struct kms_err *err)
 	return 0;
 }
 
-int kms_region_open(int dir_fd, const char *name, struct kms_region *region, struct kms_err *err)
+int kms_region_open_fd(int fd, struct kms_region *region, struct kms_err *err)
 {
 	int result;
 
 	memset(region, 0, sizeof(*region));
-	region->fd = -1;
+	region->fd = fd;
 	kms_region_guard_install();
-	result = open_file(dir_fd, name, region, err);
+	result = look_at_file(region, err);
 	if (!result)
 		result = map_all(region, err);
 	if (result)
 		kms_region_close(region);
 	return result;
+}
+
+int kms_region_open(int dir_fd, const char *name, struct kms_region *region, struct kms_err *err)
+{
+	int fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int result = -errno;
+
+	if (fd < 0) {
+		memset(region, 0, sizeof(*region));
+		region->fd = -1;
+		return kms_err_sys(err, result, "open", name);
+	}
+	return kms_region_open_fd(fd, region, err);
 }
 
 void kms_region_close(struct kms_region *region)

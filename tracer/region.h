@@ -63,6 +63,12 @@ struct kms_region {
  */
 int kms_region_open(int dir_fd, const char *name, struct kms_region *region, struct kms_err *err);
 
+/**
+ * The same of a descriptor, opened for reading and writing. Owner: the region's, also on failure.
+ * Errors: as above
+ */
+int kms_region_open_fd(int fd, struct kms_region *region, struct kms_err *err);
+
 /** Unmaps and closes. */
 void kms_region_close(struct kms_region *region);
 

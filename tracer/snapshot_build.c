@@ -95,7 +95,7 @@ static void build_targets(struct kms_snapshot_build *build)
 			.parent = target->parent,
 			.pid = target->pid,
 			.state = target->state,
-			.kind = KMS_TARGET_PROCESS,
+			.kind = target->kind ? target->kind : KMS_TARGET_PROCESS,
 			.exit_status = target->exit_status,
 			.name = kms_build_string(build, target->name, sizeof(target->name)),
 			.command =

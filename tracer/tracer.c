@@ -334,6 +334,7 @@ static int make_parts(struct kms_tracer *tracer, struct kms_err *err)
 					   .first_only = config->first_only,
 					   .say = say_line,
 					   .say_arg = tracer,
+					   .guest = config->guest,
 					   .base = want_base,
 					   .base_arg = tracer};
 	int result = kms_store_create(&store, &tracer->store, err);
@@ -503,7 +504,8 @@ static enum kms_tracer_wait look(struct kms_tracer *tracer, uint64_t now_ns, uin
 
 	kms_images_state(tracer->images, &s);
 	since_ns = s.changed_ns > tracer->exited_ns ? s.changed_ns : tracer->exited_ns;
-	if ((tracer->is_exited || s.first_left) && !s.open && !s.unfinished && !s.in_flight) {
+	if ((tracer->is_exited || s.first_left || s.guest_over) && !s.open && !s.unfinished &&
+	    !s.in_flight) {
 		bool is_quiet = now_ns >= since_ns + quiet_ns;
 
 		if (is_quiet && !kms_images_find_tree(tracer->images))

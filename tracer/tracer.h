@@ -27,6 +27,7 @@
 #include "tracer/symbols.h"
 
 struct kms_tracer;
+struct kms_guest_link;
 
 /** Shape: strings are copied; say may be NULL and is called from any thread of the tracer. */
 struct kms_tracer_config {
@@ -38,6 +39,7 @@ struct kms_tracer_config {
 	pid_t first_pid;    /* the program's process; 0 unknown */
 	bool first_only;    /* leave every other process out */
 	size_t queue_bytes; /* copies held at most; 0: 64 MiB */
+	struct kms_guest_link *guest; /* a guest that is traced; borrowed; NULL none */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
 };

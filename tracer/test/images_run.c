@@ -28,6 +28,7 @@ void run_start(struct run *run, pid_t first_pid, bool first_only)
 	struct kms_images_config config = {.dir = run->dir,
 					   .first_pid = first_pid,
 					   .first_only = first_only,
+					   .guest = run->guest,
 					   .say = say,
 					   .say_arg = run};
 

@@ -21,6 +21,7 @@ struct run {
 	char dir[64];
 	pid_t child[RUN_CHILDREN]; /* of this test; a red one leaves none behind. 0: none */
 	struct kms_images *images;
+	struct kms_guest_link *guest; /* of run_start(), NULL none */
 	struct kms_batch *batch;
 	struct collect collect;
 	char said[512]; /* the last line, of n_said */

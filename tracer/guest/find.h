@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The region (schema/region.h) of a guest that has our allocator inside: where in its RAM it lies.
+ *
+ * By its magic at the begin of a page, or where a symbol of the kernel's file says. What is found is
+ * checked against the RAM that there is and against the guest's own page tables: an old boot's region
+ * and a copy of one (a file in the guest's page cache) are not where their header says they are.
+ */
+#ifndef KMS_TRACER_GUEST_FIND_H
+#define KMS_TRACER_GUEST_FIND_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "schema/region.h"
+#include "tracer/guest/memory.h"
+#include "tracer/region.h"
+
+/** A region in guest RAM. */
+struct kms_guest_region {
+	uint64_t physical;             /* of its header; all of it is contiguous RAM */
+	struct kms_region_header head; /* checked copy */
+	struct kms_region_section section[KMS_REGION_KINDS];
+};
+
+/** How far a search has come. All zero is the begin. */
+struct kms_guest_search {
+	size_t range;    /* of the memory, being searched */
+	uint64_t offset; /* in it */
+	bool has_best;
+	struct kms_guest_region best; /* of this pass, so far */
+	unsigned refused;             /* pages of this pass that had the magic and were no region */
+	char reason[KMS_ERR_TEXT_BYTES]; /* of the last of them */
+};
+
+/**
+ * Looks at one place.
+ *
+ * Errors: -EAGAIN: no magic there (yet); -EBADMSG, -EPROTO: damaged, or of another version; -ESTALE: the
+ *         guest has it elsewhere: a copy, or of an old boot; as kms_guest_read()
+ */
+int kms_guest_region_at(struct kms_guest_memory *memory, uint64_t physical,
+			struct kms_guest_region *out, struct kms_err *err);
+
+/**
+ * Searches on, max_bytes of RAM at most: 64 MiB are 5 ms once they are mapped.
+ *
+ * Returns 1 when *out is the newest region of all RAM, 0 if the pass is not over yet.
+ * Errors: -ENOENT: a whole pass found none (err: why not, where there was the magic); the next call
+ *         begins another one. As kms_guest_read()
+ */
+int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *memory,
+		     uint64_t max_bytes, struct kms_guest_region *out, struct kms_err *err);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A guest that is traced: see link.h. */
+#include "tracer/guest/link.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tracer/guest/space.h"
+#include "tracer/process.h"
+
+enum {
+	COMMAND_BYTES = 4096,
+	WORD_BYTES = 8,
+};
+
+static const uint64_t search_bytes = UINT64_C(64) << 20;
+static const uint64_t again_ns = 100000000;  /* after a pass that found nothing */
+static const uint64_t forget_ns = 100000000; /* translations may have changed */
+
+struct kms_guest_link {
+	struct kms_guest_link_config config; /* strings are in the arrays below */
+	char program[PATH_MAX];
+	char command[COMMAND_BYTES];
+	uint8_t build_id[32];
+	struct kms_guest_search search;
+	struct kms_guest_region region;
+	struct kms_guest_space space;
+	bool is_found;    /* region is one */
+	bool is_mirrored; /* and somebody has a mirror of it */
+	bool is_gone;
+	uint64_t next_search_ns;
+	uint64_t forgotten_ns;
+	atomic_uint boots;
+	atomic_bool is_paused, is_late;
+	_Atomic uint64_t active_ns;
+};
+
+static void say(const struct kms_guest_link *link, const char *line)
+{
+	if (link->config.say)
+		link->config.say(link->config.say_arg, line);
+}
+
+int kms_guest_link_create(const struct kms_guest_link_config *config, struct kms_guest_link **out,
+			  struct kms_err *err)
+{
+	struct kms_guest_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return kms_err_set(err, -ENOMEM, "no memory for a guest");
+	link->config = *config;
+	(void)snprintf(link->program, sizeof(link->program), "%s", config->program); /* fits */
+	(void)snprintf(link->command, sizeof(link->command), "%s", config->command); /* cut */
+	link->config.program = link->program;
+	link->config.command = link->command;
+	if (config->build_id_bytes > sizeof(link->build_id))
+		link->config.build_id_bytes = 0;
+	if (link->config.build_id_bytes)
+		memcpy(link->build_id, config->build_id, config->build_id_bytes);
+	link->config.build_id = link->build_id;
+	*out = link;
+	return 0;
+}
+
+void kms_guest_link_destroy(struct kms_guest_link *link)
+{
+	if (!link)
+		return;
+	kms_guest_memory_close(link->config.memory);
+	free(link);
+}
+
+/* Where the kernel's file says; it may not have got so far yet. */
+static int look_at_symbol(struct kms_guest_link *link)
+{
+	if (link->config.at == UINT64_MAX)
+		return -ENOENT;
+	return kms_guest_region_at(link->config.memory, link->config.at, &link->region, NULL);
+}
+
+/* How the guest translates addresses: by its own root table, if it has one. */
+static void set_space(struct kms_guest_link *link)
+{
+	const struct kms_region_header *head = &link->region.head;
+	enum kms_guest_paging paging =
+		head->word_bytes == 8 ? KMS_GUEST_PAGING_4 : KMS_GUEST_PAGING_PAE;
+	uint64_t physical = 0, contiguous;
+
+	kms_guest_space_init(&link->space, link->config.memory, paging, head->page_table_root);
+	if (!head->page_table_root ||
+	    (!kms_guest_translate(&link->space, head->self_address, &physical, &contiguous, NULL) &&
+	     physical == link->region.physical))
+		return;
+	paging = head->word_bytes == 8 ? KMS_GUEST_PAGING_5 : KMS_GUEST_PAGING_32;
+	kms_guest_space_init(&link->space, link->config.memory, paging, head->page_table_root);
+}
+
+int kms_guest_link_search(struct kms_guest_link *link, struct kms_err *err)
+{
+	int result;
+
+	if (link->is_found)
+		return 1;
+	result = look_at_symbol(link) == 0 ? 1
+					   : kms_guest_search(&link->search, link->config.memory,
+							      search_bytes, &link->region, err);
+	link->is_found = result == 1;
+	if (link->is_found)
+		set_space(link);
+	return result;
+}
+
+const struct kms_guest_region *kms_guest_link_region(const struct kms_guest_link *link)
+{
+	return link->is_found ? &link->region : NULL;
+}
+
+int kms_guest_link_is_owned(struct kms_guest_link *link, struct kms_err *err)
+{
+	if (!link->is_found || link->config.is_saved)
+		return 0;
+	return kms_guest_region_is_owned(link->config.memory, &link->region, err);
+}
+
+static struct kms_guest_mirror *make_mirror(struct kms_guest_link *link)
+{
+	const struct kms_guest_mirror_config config = {
+		.memory = link->config.memory,
+		.region = &link->region,
+		.program = link->program,
+		.command = link->command,
+		.build_id = link->build_id,
+		.build_id_bytes = link->config.build_id_bytes,
+		.is_saved = link->config.is_saved,
+	};
+	struct kms_guest_mirror *mirror = NULL;
+	struct kms_err err = KMS_ERR_INIT;
+
+	if (kms_guest_mirror_create(&config, &mirror, &err)) {
+		say(link, err.text);
+		link->is_found = false; /* it may have been reset right now */
+		return NULL;
+	}
+	link->is_mirrored = true;
+	atomic_store(&link->is_late, kms_guest_mirror_is_late(mirror));
+	kms_guest_link_note_active(link, kms_mono_ns());
+	if (atomic_fetch_add(&link->boots, 1))
+		say(link, "the guest's kernel is there again: a new target");
+	return mirror;
+}
+
+struct kms_guest_mirror *kms_guest_link_turn(struct kms_guest_link *link, uint64_t now_ns)
+{
+	int result;
+
+	if (link->is_mirrored || link->is_gone)
+		return NULL;
+	if (kms_guest_link_has_ended(link)) {
+		link->is_gone = true;
+		return NULL;
+	}
+	if (now_ns < link->next_search_ns)
+		return NULL;
+	result = kms_guest_link_search(link, NULL);
+	if (result == 1)
+		return make_mirror(link);
+	if (result == -ENOENT && link->config.is_saved)
+		link->is_gone = true;
+	if (result == -ENOENT)
+		link->next_search_ns = now_ns + again_ns;
+	else if (result < 0)
+		link->is_gone = true;
+	return NULL;
+}
+
+void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over why)
+{
+	static const char *const line[] = {
+		[KMS_MIRROR_RESET] = "the guest was reset; waiting for its kernel",
+		[KMS_MIRROR_REWOUND] = "the guest went back to an earlier state of itself",
+		[KMS_MIRROR_TAKEN] = "another tracer has taken the guest over",
+		[KMS_MIRROR_GONE] = "the guest's memory is gone",
+		[KMS_MIRROR_LEFT] = NULL,
+	};
+
+	if (line[why] && !(why == KMS_MIRROR_GONE && kms_guest_link_has_ended(link)))
+		say(link, line[why]);
+	link->is_found = link->is_mirrored = false;
+	link->is_gone = why != KMS_MIRROR_RESET && why != KMS_MIRROR_REWOUND;
+	link->next_search_ns = 0;
+	memset(&link->search, 0, sizeof(link->search));
+}
+
+unsigned kms_guest_link_boots(const struct kms_guest_link *link)
+{
+	return atomic_load(&link->boots);
+}
+
+bool kms_guest_link_is_late(const struct kms_guest_link *link)
+{
+	return atomic_load(&link->is_late);
+}
+
+uint64_t kms_guest_link_active_ns(const struct kms_guest_link *link)
+{
+	return atomic_load(&link->active_ns);
+}
+
+void kms_guest_link_note_active(struct kms_guest_link *link, uint64_t now_ns)
+{
+	atomic_store(&link->active_ns, now_ns);
+}
+
+bool kms_guest_link_is_gone(const struct kms_guest_link *link)
+{
+	return link->is_gone;
+}
+
+bool kms_guest_link_has_ended(const struct kms_guest_link *link)
+{
+	return link->config.emulator_fd >= 0 && kms_process_has_ended(link->config.emulator_fd);
+}
+
+bool kms_guest_link_is_saved(const struct kms_guest_link *link)
+{
+	return link->config.is_saved;
+}
+
+void kms_guest_link_set_paused(struct kms_guest_link *link, bool paused)
+{
+	atomic_store(&link->is_paused, paused);
+}
+
+bool kms_guest_link_is_paused(const struct kms_guest_link *link)
+{
+	return atomic_load(&link->is_paused);
+}
+
+int kms_guest_link_stop(struct kms_guest_link *link, struct kms_err *err)
+{
+	int result;
+
+	if (!link->config.stop)
+		return kms_err_set(err, -ENOTSUP,
+				   "the guest cannot be stopped: its emulator has no QMP socket");
+	result = link->config.stop(link->config.arg, err);
+	if (!result)
+		kms_guest_link_set_paused(link, true);
+	return result;
+}
+
+int kms_guest_link_resume(struct kms_guest_link *link, struct kms_err *err)
+{
+	int result;
+
+	if (!link->config.resume)
+		return kms_err_set(err, -ENOTSUP, "the emulator has no QMP socket");
+	result = link->config.resume(link->config.arg, err);
+	if (!result)
+		kms_guest_link_set_paused(link, false);
+	return result;
+}
+
+static void freshen(struct kms_guest_link *link)
+{
+	uint64_t now_ns = kms_mono_ns();
+
+	if (now_ns - link->forgotten_ns < forget_ns)
+		return;
+	link->forgotten_ns = now_ns;
+	kms_guest_space_forget(&link->space);
+}
+
+ssize_t kms_guest_link_read(struct kms_guest_link *link, uint64_t address, void *to, size_t n)
+{
+	size_t done = 0;
+
+	if (!link->is_found)
+		return -ESRCH;
+	freshen(link);
+	while (done < n) {
+		uint64_t physical, contiguous;
+		size_t part = n - done;
+
+		if (kms_guest_translate(&link->space, address + done, &physical, &contiguous, NULL))
+			break;
+		part = contiguous < part ? (size_t)contiguous : part;
+		if (!part ||
+		    kms_guest_read(link->config.memory, physical, (uint8_t *)to + done, part, NULL))
+			break;
+		done += part;
+	}
+	return done ? (ssize_t)done : -EFAULT;
+}
+
+int kms_guest_link_write(struct kms_guest_link *link, uint64_t address, const void *expected,
+			 const void *value, size_t n, struct kms_err *err)
+{
+	uint8_t now[WORD_BYTES];
+	int result;
+
+	if (!link->is_found)
+		return kms_err_set(err, -ESRCH, "no kernel is there");
+	if (!link->config.allow_write)
+		return kms_err_set(err, -EPERM,
+				   "memory of the guest is written only after `attach "
+				   "--allow-write`");
+	if (n > WORD_BYTES || (n & (n - 1)) || !n || address % n)
+		return kms_err_set(err, -EINVAL, "1, 2, 4 or 8 bytes, aligned");
+	kms_guest_space_forget(&link->space);
+	result = kms_guest_read_virtual(&link->space, address, now, n, err);
+	if (!result && memcmp(now, expected, n) != 0)
+		result = kms_err_set(err, -EAGAIN, "0x%llx holds another value by now",
+				     (unsigned long long)address);
+	if (!result)
+		result = kms_guest_write_virtual(&link->space, address, value, n, err);
+	if (!result)
+		result = kms_guest_read_virtual(&link->space, address, now, n, err);
+	if (!result && memcmp(now, value, n) != 0)
+		result = kms_err_set(err, -EIO, "0x%llx was changed again at once",
+				     (unsigned long long)address);
+	return result;
+}
