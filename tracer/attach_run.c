@@ -2,19 +2,16 @@
 #include "tracer/attach_run.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "schema/attach.h"
 #include "tracer/attach.h"
+#include "tracer/attach_front.h"
 #include "tracer/process.h"
 #include "tracer/tracer.h"
 
@@ -24,7 +21,6 @@ enum {
 	LEAVE_MS = 1000, /* an idle process leaves when it calls again; we do not wait for that */
 	OLD_MS = 3000,   /* a former owner of its memory counts as dead after a second */
 	DYING_MS = 500,  /* a tracer that was killed has its locks until its last thread is gone */
-	MAX_FILES = 1000,
 };
 
 struct state {
@@ -36,26 +32,12 @@ struct state {
 	char who[64]; /* for the audit */
 	char options[KMS_ATTACH_OPTIONS_BYTES];
 	struct kms_options set;
-	char command[4096];
-	struct kms_session session;
-	struct kms_tracer *tracer;
-	struct kms_view view;
-	void *server;
+	struct kms_attach_front front;
 	int process_fd;
-	int signal_fd;
-	sigset_t old_mask;
 	bool process_over;
 	bool waiting; /* it was asked and has not answered */
 	bool to_stop;
 };
-
-static void say(void *arg, const char *line)
-{
-	const struct kms_attach_config *config = arg;
-
-	if (config->say)
-		config->say(config->say_arg, line);
-}
 
 static void say_process(const struct state *s, const char *what)
 {
@@ -63,7 +45,7 @@ static void say_process(const struct state *s, const char *what)
 
 	(void)snprintf(line, sizeof(line), "pid %d (%s) %s", (int)s->config->pid, s->info.program,
 		       what);
-	say((void *)s->config, line);
+	kms_attach_front_say((void *)s->config, line);
 }
 
 /* Start values: those that suit a process that was not ours, then what the user says. */
@@ -88,94 +70,6 @@ static int make_options(struct state *s, struct kms_err *err)
 	return result ? kms_err_set(err, result, "too many settings") : 0;
 }
 
-static void read_command(struct state *s)
-{
-	char path[64];
-	ssize_t n;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)s->config->pid); /* fits */
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? 0 : read(fd, s->command, sizeof(s->command) - 1);
-	if (fd >= 0)
-		(void)close(fd); /* only read from */
-	for (ssize_t i = 0; i + 1 < n; i++)
-		if (!s->command[i])
-			s->command[i] = ' ';
-}
-
-/* A name that is not there yet: an earlier trace of the process is not to be lost by coming again. */
-static void default_name(const struct state *s, char *name, size_t bytes)
-{
-	struct stat st;
-
-	(void)snprintf(name, bytes, "kmemscope.%s.%d.kms", s->info.program, (int)s->config->pid);
-	for (int i = 2; i < MAX_FILES && lstat(name, &st) == 0; i++)
-		(void)snprintf(name, bytes, "kmemscope.%s.%d.%d.kms", s->info.program,
-			       (int)s->config->pid, i);
-}
-
-static int output_path(struct state *s, struct kms_err *err)
-{
-	char folder[PATH_MAX], name[NAME_MAX + 1];
-	const char *output = s->config->output;
-	int n;
-
-	if (!output) {
-		default_name(s, name, sizeof(name));
-		output = name;
-	}
-	if (output[0] == '/')
-		n = snprintf(s->result->file, PATH_MAX, "%s", output);
-	else if (getcwd(folder, sizeof(folder)))
-		n = snprintf(s->result->file, PATH_MAX, "%s/%s", folder, output);
-	else
-		return kms_err_sys(err, -errno, "current folder", NULL);
-	return n < PATH_MAX ? 0 : kms_err_set(err, -ENAMETOOLONG, "-o: path too long");
-}
-
-static int start_tracer(struct state *s, struct kms_err *err)
-{
-	const struct kms_attach_config *config = s->config;
-	const struct kms_tracer_config tracer = {.run_dir = s->session.run_dir,
-						 .output = s->result->file,
-						 .command = s->command,
-						 .first_pid = config->pid,
-						 .say = say,
-						 .say_arg = (void *)config}; /* only read */
-	const struct kms_session_info info = {.pid = getpid(),
-					      .program_pid = config->pid,
-					      .program = s->info.program,
-					      .command = s->command,
-					      .file = s->result->file,
-					      .started_wall_ns = kms_wall_ns()};
-
-	s->tracer = kms_tracer_start(&tracer, err);
-	if (!s->tracer)
-		return err->code;
-	s->view = kms_tracer_view(s->tracer);
-	if (config->serve_start) {
-		s->server =
-			config->serve_start(config->serve_arg, &s->view, s->session.socket, err);
-		if (!s->server)
-			return err->code;
-	}
-	return kms_session_publish(&s->session, &info, err);
-}
-
-static int stop_tracer(struct state *s, struct kms_err *err)
-{
-	int result = 0;
-
-	if (s->server && s->config->serve_stop)
-		s->config->serve_stop(s->server);
-	if (s->tracer)
-		result = kms_tracer_stop(s->tracer, err);
-	s->server = s->tracer = NULL;
-	kms_session_destroy(&s->session);
-	return result;
-}
-
 /* A region that was read by another tracer: our values, and a beginning from which all is known. */
 static int begin_again(struct state *s, struct kms_err *err)
 {
@@ -185,7 +79,7 @@ static int begin_again(struct state *s, struct kms_err *err)
 	while (result == -ESRCH && kms_mono_ns() < end_ns &&
 	       !kms_process_has_ended(s->process_fd)) {
 		kms_err_clear(err);
-		result = kms_tracer_resync(s->tracer, &s->set, err);
+		result = kms_tracer_resync(s->front.tracer, &s->set, err);
 		if (result == -ESRCH)
 			(void)poll(NULL, 0, STEP_MS);
 	}
@@ -211,7 +105,7 @@ static int join(struct state *s, struct kms_err *err)
 	int result;
 
 	s->request = (struct kms_attach_request){.pid = s->config->pid,
-						 .run_dir = s->session.run_dir,
+						 .run_dir = s->front.session.run_dir,
 						 .options = s->options,
 						 .timeout_ms = ASK_MS};
 	result = kms_attach_process(&s->request, &s->how, err);
@@ -224,7 +118,7 @@ static int join(struct state *s, struct kms_err *err)
 		result = begin_again(s, err);
 	s->waiting = !result && s->how == KMS_ATTACH_HOW_ASKED;
 	if (!result)
-		kms_tracer_attached(s->tracer, s->who, s->config->pid, &s->set);
+		kms_tracer_attached(s->front.tracer, s->who, s->config->pid, &s->set);
 	return result;
 }
 
@@ -250,7 +144,7 @@ static void process_over(struct state *s)
 	if (s->process_over)
 		return;
 	s->process_over = true;
-	kms_tracer_exited(s->tracer, s->config->pid, -1); /* how, only its parent knows */
+	kms_tracer_exited(s->front.tracer, s->config->pid, -1); /* how, only its parent knows */
 }
 
 static void leave(struct state *s)
@@ -263,9 +157,9 @@ static void leave(struct state *s)
 		return;
 	}
 	/* fails where nobody is there any more */
-	(void)s->view.ops->detach(s->view.ctx, s->who, 0, NULL);
+	(void)s->front.view.ops->detach(s->front.view.ctx, s->who, 0, NULL);
 	while (kms_mono_ns() < end_ns) {
-		if (kms_tracer_wait(s->tracer, STEP_MS) == KMS_TRACER_OVER)
+		if (kms_tracer_wait(s->front.tracer, STEP_MS) == KMS_TRACER_OVER)
 			return;
 	}
 	say_process(s, "has not allocated anything since: it leaves when it does");
@@ -274,7 +168,7 @@ static void leave(struct state *s)
 /* -d: as soon as it is there. */
 static int stop_process(struct state *s, struct kms_err *err)
 {
-	int result = s->view.ops->stop(s->view.ctx, s->who, 0, err);
+	int result = s->front.view.ops->stop(s->front.view.ctx, s->who, 0, err);
 
 	s->to_stop = result == -ESRCH;
 	if (s->to_stop)
@@ -286,17 +180,16 @@ static int stop_process(struct state *s, struct kms_err *err)
 static int stay(struct state *s, struct kms_err *err)
 {
 	struct pollfd p[2] = {
-		{.fd = s->process_fd, .events = POLLIN},
-		{.fd = s->signal_fd,  .events = POLLIN},
+		{.fd = s->process_fd,      .events = POLLIN},
+		{.fd = s->front.signal_fd, .events = POLLIN},
 	};
-	struct signalfd_siginfo signal;
 	int result = 0;
 
 	while (!result) {
 		p[0].fd = s->process_over ? -1 : s->process_fd;
 		p[0].revents = p[1].revents = 0;
 		(void)poll(p, 2, STEP_MS);
-		if (p[1].revents && read(s->signal_fd, &signal, sizeof(signal)) > 0) {
+		if (p[1].revents && kms_attach_front_is_enough(&s->front)) {
 			leave(s);
 			return 0;
 		}
@@ -306,26 +199,13 @@ static int stay(struct state *s, struct kms_err *err)
 			result = stop_process(s, err);
 		if (!result && s->waiting && !s->process_over)
 			result = look_for_answer(s, err);
-		if (!s->waiting && kms_tracer_wait(s->tracer, 0) == KMS_TRACER_OVER)
+		if (!s->waiting && kms_tracer_wait(s->front.tracer, 0) == KMS_TRACER_OVER)
 			break;
 		if (s->waiting && s->process_over)
 			break;
 	}
 	s->result->background = !s->process_over;
 	return result;
-}
-
-static int block_signals(struct state *s, struct kms_err *err)
-{
-	sigset_t mask;
-
-	(void)sigemptyset(&mask); /* these cannot fail */
-	(void)sigaddset(&mask, SIGINT);
-	(void)sigaddset(&mask, SIGTERM);
-	(void)sigaddset(&mask, SIGHUP);
-	(void)pthread_sigmask(SIG_BLOCK, &mask, &s->old_mask);
-	s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-	return s->signal_fd < 0 ? kms_err_sys(err, -errno, "signalfd", NULL) : 0;
 }
 
 static int prepare(struct state *s, struct kms_err *err)
@@ -341,23 +221,23 @@ static int prepare(struct state *s, struct kms_err *err)
 	if (!result && s->info.session[0])
 		result = kms_err_set(err, -EBUSY, "process %d (%s) is traced already: session %s",
 				     (int)s->config->pid, s->info.program, s->info.session);
+	memcpy(s->front.program, s->info.program, sizeof(s->front.program));
 	if (!result)
 		result = make_options(s, err);
 	if (!result)
-		result = output_path(s, err);
+		result = kms_attach_front_output(&s->front, err);
 	if (result)
 		return result;
-	read_command(s);
+	kms_attach_front_read_command(&s->front);
 	s->process_fd = kms_process_watch(s->config->pid, 0);
 	if (s->process_fd < 0)
 		return kms_err_set(err, s->process_fd, "process %d has ended", (int)s->config->pid);
-	result = kms_session_create(&s->session, s->info.program, s->config->pid, err);
+	result = kms_attach_front_session(&s->front, err);
 	if (result)
 		return result;
-	(void)snprintf(s->result->socket, PATH_MAX, "%s", s->session.socket);
 	/* programs that a process under `run` executes find the library there */
 	if (kms_launch_library(library, NULL) == 0)
-		(void)kms_launch_link(library, s->session.run_dir, NULL);
+		(void)kms_launch_link(library, s->front.session.run_dir, NULL);
 	return 0;
 }
 
@@ -368,17 +248,11 @@ static int run(struct state *s, struct kms_err *err)
 
 	if (result)
 		return result;
-	result = start_tracer(s, err);
+	result = kms_attach_front_start(&s->front, err);
 	if (!result)
 		result = join(s, err);
 	if (result) {
-		if (s->tracer) {
-			(void)kms_tracer_leave(s->tracer, 0, NULL);
-			(void)stop_tracer(s, &ignored);
-			(void)unlink(s->result->file); /* we made it, and nothing is in it */
-		} else {
-			kms_session_destroy(&s->session);
-		}
+		kms_attach_front_abandon(&s->front);
 		return result;
 	}
 	if (s->config->started)
@@ -386,10 +260,10 @@ static int run(struct state *s, struct kms_err *err)
 	if (s->waiting)
 		say_process(s, "has not allocated anything since: it is traced when it does");
 	result = stay(s, err);
-	later = stop_tracer(s, &ignored);
+	later = kms_attach_front_stop(&s->front, &ignored);
 	s->result->store_failed = later < 0;
 	if (later < 0)
-		say((void *)s->config, ignored.text);
+		kms_attach_front_say((void *)s->config, ignored.text);
 	return result;
 }
 
@@ -408,16 +282,15 @@ int kms_attach_run(const struct kms_attach_config *config, struct kms_run_result
 	s->to_stop = config->stopped;
 	(void)snprintf(s->who, sizeof(s->who), "uid %u pid %d attach", (unsigned)getuid(),
 		       (int)getpid()); /* fits */
-	s->process_fd = s->signal_fd = -1;
-	s->session.dir_fd = s->session.run_fd = -1;
-	code = block_signals(s, err);
+	s->process_fd = -1;
+	kms_attach_front_init(&s->front, config, result);
+	s->front.pid = config->pid;
+	code = kms_attach_front_signals(&s->front, err);
 	if (!code)
 		code = run(s, err);
 	if (s->process_fd >= 0)
 		(void)close(s->process_fd); /* nothing was written */
-	if (s->signal_fd >= 0)
-		(void)close(s->signal_fd);
-	(void)pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
+	kms_attach_front_deinit(&s->front);
 	free(s);
 	return code;
 }
