@@ -313,6 +313,15 @@ struct kms_view_audit {
 	const char *result;
 };
 
+/** A write into a guest's memory. */
+struct kms_memory_write {
+	uint32_t target;
+	uint32_t bytes; /* 1, 2, 4 or 8 */
+	uint64_t address;
+	uint64_t expected; /* what it holds as far as the writer knows */
+	uint64_t value;
+};
+
 /**
  * What a source of data (live tracer or file) offers to server and command line. All functions
  * may be called from any thread. 0 or negative errno. A function that is NULL is not offered.
@@ -347,6 +356,13 @@ struct kms_view_ops {
 	/** The target's memory as it is; *n_read may be short. -EFAULT: nothing is there. */
 	int (*memory)(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
 		      size_t *n_read, struct kms_err *err);
+	/**
+	 * Writes memory of a guest where it still holds @expected, and reads it back; 1, 2, 4 or 8
+	 * bytes, aligned. -EPERM: not allowed when it was attached to, or a process; -EAGAIN: it holds
+	 * another value by now.
+	 */
+	int (*memory_write)(void *ctx, const char *who, const struct kms_memory_write *write,
+			    struct kms_err *err);
 	/** The block that holds an address, or held it last. -ESRCH: no target. */
 	int (*whatis)(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
 		      struct kms_err *err);

@@ -234,15 +234,56 @@ static bool may_write(struct kms_ddb *db, const struct kms_ddb_variable *v, uint
 	return false;
 }
 
+/* The guest whose memory is meant; 0: none, it is for the variables to say what is wrong. */
+static uint32_t guest_of(struct kms_ddb *db, uint64_t addr)
+{
+	const struct kms_view_target *target;
+	uint64_t offset;
+	long index = -1;
+
+	if (!db->view->ops->memory_write || kms_ddb_variable_at(addr, &offset))
+		return 0;
+	target = kms_ddb_next_target(db, &index);
+	return target && target->kind == KMS_TARGET_GUEST ? target->id : 0;
+}
+
+/* Memory of a guest that is no variable of ours; what it held is compared, so nothing is overwritten unseen. */
+static void write_memory(struct kms_ddb *db, uint32_t target, uint64_t addr, uint64_t value)
+{
+	const struct kms_view *view = db->view;
+	struct kms_err err = KMS_ERR_INIT;
+	bool shows_old;
+	unsigned int size = write_size(db, &shows_old);
+	struct kms_memory_write write = {
+		.target = target, .bytes = size, .address = addr, .value = value};
+
+	if (!size || !kms_ddb_read(db, addr, size, &write.expected))
+		return;
+	db->page.valid = false;
+	if (view->ops->memory_write(view->ctx, db->who, &write, &err) < 0) {
+		kms_ddb_fail_err(db, kms_ddb_number(db, addr).text, &err);
+		return;
+	}
+	kms_buf_addf(db->out, "%s\t\t", kms_ddb_place(db, addr).text);
+	if (shows_old || !db->modif[0])
+		kms_buf_addf(db->out, "%s ", kms_ddb_number(db, write.expected).text);
+	kms_buf_addf(db->out, "= %s\n", kms_ddb_number(db, value).text);
+}
+
 static void write_one(struct kms_ddb *db, uint64_t addr, uint64_t value)
 {
 	const struct kms_view *view = db->view;
-	const struct kms_ddb_variable *variable = writable(db, addr);
+	uint32_t guest = guest_of(db, addr);
+	const struct kms_ddb_variable *variable = guest ? NULL : writable(db, addr);
 	struct kms_err err = KMS_ERR_INIT;
 	struct answers answers;
 	bool shows_old;
 	unsigned int size = write_size(db, &shows_old);
 
+	if (guest) {
+		write_memory(db, guest, addr, value);
+		return;
+	}
 	if (!variable || !size || !may_write(db, variable, value, size))
 		return;
 	look_before(db, variable->index, &answers);

@@ -18,6 +18,7 @@
 #include "tracer/batch.h"
 
 struct kms_images;
+struct kms_memory_write;
 struct kms_guest_link;
 
 /** Names the run's folder in the environment of its processes. */
@@ -140,6 +141,13 @@ struct kms_images_piece {
  */
 int kms_images_memory(struct kms_images *images, uint32_t target,
 		      const struct kms_images_piece *piece, size_t *n_read, struct kms_err *err);
+
+/**
+ * Writes memory of a guest: see kms_view_ops.memory_write. Any thread.
+ * Errors: -ESRCH; -EPERM; -EAGAIN, ... as kms_guest_link_write()
+ */
+int kms_images_memory_write(struct kms_images *images, const struct kms_memory_write *write,
+			    struct kms_err *err);
 
 /**
  * Asks one target, or with target 0 all that live, to go on without us: at its next allocator call.

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "schema/snapshot.h"
 #include "schema/variables.h"
 #include "tracer/attach_look.h"
 #include "tracer/images_impl.h"
@@ -253,4 +254,23 @@ int kms_images_memory(struct kms_images *images, uint32_t target,
 				   strerrordesc_np(got ? (int)-got : EFAULT));
 	*n_read = (size_t)got;
 	return 0;
+}
+
+int kms_images_memory_write(struct kms_images *images, const struct kms_memory_write *write,
+			    struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	int result;
+
+	(void)pthread_mutex_lock(&images->lock); /* a plain mutex, never locked twice */
+	if (!kms_images_next_slot(images, write->target, &image, &slot))
+		result = kms_images_not_there(write->target, err);
+	else if (!image->mirror)
+		result = kms_err_set(err, -EPERM, "memory of a process is its own");
+	else
+		result = kms_guest_link_write(image->env->guest, write->address, &write->expected,
+					      &write->value, write->bytes, err);
+	(void)pthread_mutex_unlock(&images->lock);
+	return result;
 }

@@ -3,6 +3,7 @@
  * The audit: whatever is asked of a target is noted with who asked and what came of it, here around
  * the view's functions, so that none of them can be forgotten. The notes go to the store's thread.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -167,6 +168,23 @@ void kms_tracer_attached(struct kms_tracer *tracer, const char *who, pid_t pid,
 	}
 }
 
+static int audited_memory_write(void *ctx, const char *who, const struct kms_memory_write *write,
+				struct kms_err *err)
+{
+	struct kms_tracer *tracer = ctx;
+	struct kms_err own = KMS_ERR_INIT;
+	int result = tracer->plain.memory_write(ctx, who, write, &own);
+	char address[24];
+
+	(void)snprintf(address, sizeof(address), "0x%llx", (unsigned long long)write->address);
+	return noted(tracer,
+		     (struct kms_store_audit){.who = who,
+					      .target = write->target,
+					      .variable = address,
+					      .value = write->value},
+		     result, &own, err);
+}
+
 void tracer_audit_init(struct kms_tracer *tracer)
 {
 	struct kms_view_ops *ops = &tracer->ops;
@@ -174,6 +192,7 @@ void tracer_audit_init(struct kms_tracer *tracer)
 	tracer->notes_end = &tracer->notes;
 	tracer->plain = *ops;
 	ops->variable_set = audited_variable_set;
+	ops->memory_write = audited_memory_write;
 	ops->mark = audited_mark;
 	ops->stop = ops->stop ? audited_stop : NULL;
 	ops->resume = ops->resume ? audited_resume : NULL;

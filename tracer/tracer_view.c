@@ -182,6 +182,15 @@ static int view_memory(void *ctx, uint32_t target, uint64_t address, void *to, s
 				 n_read, err);
 }
 
+static int view_memory_write(void *ctx, const char *who, const struct kms_memory_write *write,
+			     struct kms_err *err)
+{
+	const struct kms_tracer *tracer = ctx;
+
+	(void)who;
+	return kms_images_memory_write(tracer->images, write, err);
+}
+
 void tracer_view_init(struct kms_tracer *tracer)
 {
 	tracer->ops = (struct kms_view_ops){
@@ -196,6 +205,7 @@ void tracer_view_init(struct kms_tracer *tracer)
 		.resume = view_resume,
 		.detach = view_detach,
 		.memory = view_memory,
+		.memory_write = view_memory_write,
 	};
 	tracer_query_init(tracer);
 }
