@@ -607,11 +607,17 @@ static void pull(struct kms_image *image, const struct kms_ring_ask *ask)
 {
 	struct kms_guest_mirror_news news;
 
+	bool has_ended;
+
 	image->mirror_more = false;
 	if (!image->mirror || image->state == KMS_IMAGE_CORRUPT)
 		return;
-	kms_guest_mirror_pull(image->mirror, ask->now_ns, !ask->partial_ns, &news);
+	/* its RAM may outlive it: all that is there by then is read */
+	has_ended = kms_guest_link_has_ended(image->env->guest);
+	kms_guest_mirror_pull(image->mirror, ask->now_ns, !ask->partial_ns || has_ended, &news);
 	image->mirror_more = news.more;
+	if (has_ended && !news.more)
+		kms_guest_mirror_end(image->mirror);
 	if (news.any)
 		kms_guest_link_note_active(image->env->guest, ask->now_ns);
 	/* what is in its tables and slots is looked at as soon as it is there */

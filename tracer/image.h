@@ -79,7 +79,8 @@ struct kms_image_env {
 
 /** What a slot says of its process's standing still. */
 struct kms_image_stop {
-	uint32_t state; /* enum kms_stop_reason: FAULT or START; NONE: it says nothing */
+	uint32_t
+		state; /* enum kms_stop_reason: FAULT or START, of a guest REQUEST; NONE: it says nothing */
 	uint32_t fault;
 	uint32_t tid;
 	uint32_t nr;

@@ -26,6 +26,12 @@ void kms_image_slots_deinit(struct kms_image *image);
 
 /* image_stop.c: standing still */
 
+/** The highest reason that a slot may give: a guest stands by itself also because we asked. */
+static inline uint32_t kms_image_stop_max(const struct kms_image *image)
+{
+	return image->mirror ? KMS_STOP_REQUEST : KMS_STOP_START;
+}
+
 /** What a slot says; for kms_region_access(). */
 void kms_image_copy_stop(const struct kms_slot *slot, struct kms_image_stop *out);
 /** Follows what the slot says: its process is held or let go, and its target's state is set. */

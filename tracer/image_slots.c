@@ -215,7 +215,7 @@ static enum kms_target_state end_state(const struct kms_image *image,
 	if (slot->has_left || over == KMS_MIRROR_LEFT || over == KMS_MIRROR_TAKEN)
 		return KMS_STATE_DETACHED;
 	/* memory that is gone although its emulator lives */
-	if (over == KMS_MIRROR_GONE && !kms_guest_link_has_ended(image->env->guest) &&
+	if (over == KMS_MIRROR_GONE && !kms_guest_link_is_ending(image->env->guest) &&
 	    !kms_guest_link_is_saved(image->env->guest))
 		return KMS_STATE_LOST;
 	return KMS_STATE_EXITED;
@@ -311,7 +311,7 @@ int kms_image_slot_look(struct kms_image *image, uint32_t slot, uint64_t now_ns,
 
 	if (result)
 		return kms_err_set(err, result, "the file was cut short");
-	if (job.state > KMS_SLOT_LEFT || job.stop.state > KMS_STOP_START ||
+	if (job.state > KMS_SLOT_LEFT || job.stop.state > kms_image_stop_max(image) ||
 	    (job.parent_slot >= image->region.head.slots && job.parent_slot != KMS_NO_INDEX))
 		return kms_err_set(err, -EBADMSG, "slot %u: impossible state", slot);
 	image->slot[slot].looked_at = image->look_nr;

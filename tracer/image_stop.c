@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "schema/variables.h"
 #include "tracer/image_impl.h"
 
 void kms_image_copy_stop(const struct kms_slot *slot, struct kms_image_stop *out)
@@ -141,9 +142,10 @@ int kms_image_slot_hold(struct kms_image *image, uint32_t index)
 	if (kms_image_slot_stands(slot))
 		return -EALREADY;
 	if (image->mirror) {
-		result = kms_guest_link_stop(image->env->guest, NULL);
-		slot->on_request = result == 0;
-		image->look_closer = true;
+		uint64_t seq;
+
+		result = kms_control_request(&image->control, index, KMS_VAR_STOP, 1, &seq);
+		kms_image_push(image);
 		return result;
 	}
 	if (!image->env->hold || slot->pidfd < 0)
@@ -183,7 +185,7 @@ int kms_image_slot_look_stop(struct kms_image *image, uint32_t index)
 	struct stop_job job = {.region = &image->region, .slot = index};
 	int result = kms_region_access(&image->region, copy_stop, &job);
 
-	if (!result && job.stop.state <= KMS_STOP_START)
+	if (!result && job.stop.state <= kms_image_stop_max(image))
 		kms_image_slot_follow_stop(image, index, &job.stop);
 	return result;
 }

@@ -13,6 +13,7 @@ enum {
 
 /* A thread that stands takes a request up within 10 ms. */
 static const uint64_t answer_ns = 2000000000;
+static const uint64_t stand_ns = 1000000000; /* a guest whose interrupts are on stands sooner */
 
 /* What the system did not permit, of one of the processes that were asked for. */
 struct refusal {
@@ -61,6 +62,47 @@ static bool drop_refused(struct kms_images *images, uint32_t target, struct refu
 	return any;
 }
 
+/* A guest's machine is stopped as a whole where its kernel does not answer. */
+static int stop_machines(struct kms_images *images, uint32_t target, bool force, bool *all_stand,
+			 struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+	int result = 0;
+
+	*all_stand = true;
+	while (!result && kms_images_next_slot(images, target, &image, &slot)) {
+		if (!image->mirror || kms_image_slot_look_stop(image, slot) ||
+		    kms_image_slot_stands(&image->slot[slot]))
+			continue;
+		*all_stand = false;
+		if (force)
+			result = kms_guest_link_stop(image->env->guest, err);
+	}
+	return result;
+}
+
+/* Guests stand by themselves, within a tick of their clock. */
+static int await_guests(struct kms_images *images, uint32_t target, struct kms_err *err)
+{
+	const struct timespec look = {.tv_nsec = LOOK_NS};
+	uint64_t end_ns = kms_mono_ns() + stand_ns;
+	bool is_late, all_stand;
+	int result;
+
+	do {
+		is_late = kms_mono_ns() >= end_ns;
+		(void)pthread_mutex_lock(&images->lock);
+		result = stop_machines(images, target, is_late, &all_stand, err);
+		(void)pthread_mutex_unlock(&images->lock);
+		if (!all_stand && !is_late) {
+			kms_images_wake(images); /* what it says is seen with the next poll */
+			(void)nanosleep(&look, NULL);
+		}
+	} while (!all_stand && !is_late);
+	return result;
+}
+
 int kms_images_stop(struct kms_images *images, uint32_t target, struct kms_err *err)
 {
 	struct refusal refusal;
@@ -80,6 +122,10 @@ int kms_images_stop(struct kms_images *images, uint32_t target, struct kms_err *
 		return kms_err_sys(err, result, "hold a process", NULL);
 	if (!n_asked)
 		return kms_err_set(err, -EALREADY, "it stands still already");
+	if (images->env.guest)
+		result = await_guests(images, target, err);
+	if (result)
+		return result;
 	(void)kms_hold_await(images->env.hold, HELD_MS); /* late: the state tells when it is so */
 	(void)pthread_mutex_lock(&images->lock);
 	refused = drop_refused(images, target, &refusal);

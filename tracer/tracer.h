@@ -19,6 +19,8 @@
 #include "tracer/attach_run.h"
 #include "tracer/daemon.h"
 #include "tracer/file.h"
+#include "tracer/guest/qemu.h"
+#include "tracer/guest/run.h"
 #include "tracer/launch.h"
 #include "tracer/options.h"
 #include "tracer/run.h"

@@ -26,6 +26,8 @@ struct attach_values {
 	bool json;
 	bool stopped;
 	bool daemon;
+	bool allow_write;
+	const char *kernel;
 	struct kms_opt_list set;
 	int on_full; /* index of drop|wait */
 	struct kms_http_options http;
@@ -34,7 +36,7 @@ struct attach_values {
 #define AT(member) offsetof(struct attach_values, member)
 
 static const struct kms_opt options[] = {
-	KMS_ROW_FLAG("list", 0, AT(list), "the processes that can be attached to"),
+	KMS_ROW_FLAG("list", 0, AT(list), "the processes and guests that can be attached to"),
 	KMS_ROW_FLAG("json", 0, AT(json), "with --list: as JSON"),
 	KMS_ROW_FLAG("debug", 'd', AT(stopped), "stop it at once; `c` at the prompt lets it go on"),
 	KMS_ROW_FLAG("daemon", 0, AT(daemon), "the running `kmemscope daemon` is the tracer"),
@@ -45,9 +47,11 @@ static const struct kms_opt options[] = {
 		       "what the program does when the tracer is behind (drop)"),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
 	KMS_HTTP_OPTIONS(struct attach_values),
+	KMS_ROW_TEXT("kernel", 0, AT(kernel), "ELF",
+		     "of a guest: file with its symbols (qemu's -kernel)"),
+	KMS_ROW_FLAG("allow-write", 0, AT(allow_write),
+		     "of a guest: `w` may write all of its memory, not our variables alone"),
 	KMS_ROW_LATER("boot", 0, "0.4"),
-	KMS_ROW_LATER("allow-write", 0, "0.4"),
-	KMS_ROW_LATER("kernel", 0, "0.4"),
 	KMS_ROW_END,
 };
 
@@ -56,6 +60,7 @@ struct attach {
 	struct kms_cli *cli;
 	const struct attach_values *values;
 	struct kms_run_info info;
+	const char *guest; /* as it was named; NULL: a process */
 	const char **settings;
 	size_t n_settings;
 	char on_full[32];
@@ -80,8 +85,13 @@ static void say_started(void *arg)
 	struct attach *attach = arg;
 	char line[2 * PATH_MAX + 64];
 
-	(void)snprintf(line, sizeof(line), "attached to pid %d, tracing into %s",
-		       (int)attach->info.pid, attach->info.file);
+	if (attach->guest)
+		(void)snprintf(line, sizeof(line),
+			       "attached to the guest of %.128s, tracing into %s", attach->guest,
+			       attach->info.file);
+	else
+		(void)snprintf(line, sizeof(line), "attached to pid %d, tracing into %s",
+			       (int)attach->info.pid, attach->info.file);
 	say_line(attach, line);
 	if (attach->info.socket[0]) {
 		(void)snprintf(line, sizeof(line), "API socket %s", attach->info.socket);
@@ -93,6 +103,21 @@ static void say_started(void *arg)
 	}
 }
 
+static bool is_guest(const char *target)
+{
+	return !strncmp(target, "qemu:", 5) || !strncmp(target, "ram:", 4) ||
+	       !strncmp(target, "gdb:", 4);
+}
+
+/* What only guests have. */
+static bool is_for_processes(struct kms_cli *cli, const struct attach_values *values)
+{
+	if (!values->kernel && !values->allow_write)
+		return true;
+	kms_cli_error(cli, "--kernel and --allow-write are for guests: qemu:pid:N");
+	return false;
+}
+
 /* "pid:N"; 0 if it is none. */
 static pid_t parse_target(struct kms_cli *cli, const char *target)
 {
@@ -100,16 +125,12 @@ static pid_t parse_target(struct kms_cli *cli, const char *target)
 	char *end = NULL;
 	unsigned long pid;
 
-	if (!strncmp(target, "qemu:", 5) || !strncmp(target, "ram:", 4) ||
-	    !strncmp(target, "gdb:", 4)) {
-		kms_cli_error(cli, "%s: kernels in QEMU come with a later version", target);
-		return 0;
-	}
 	errno = 0;
 	pid = number && number[0] >= '0' && number[0] <= '9' ? strtoul(number, &end, 10) : 0;
 	if (errno || !pid || pid > INT_MAX || *end) {
 		kms_cli_error(cli,
-			      "'%s' is no target: write pid:N, as `kmemscope attach --list` does",
+			      "'%s' is no target: write pid:N or qemu:pid:N, as `kmemscope attach "
+			      "--list` does",
 			      target);
 		return 0;
 	}
@@ -146,11 +167,14 @@ static void conclude(struct attach *attach)
 	kms_summary_deinit(&summary);
 }
 
-static int execute(struct attach *attach, pid_t pid)
+static int execute(struct attach *attach)
 {
 	struct kms_err err = KMS_ERR_INIT;
 	const struct kms_attach_ask request = {
-		.pid = pid,
+		.pid = attach->info.pid,
+		.guest = attach->guest,
+		.kernel = attach->values->kernel,
+		.allow_write = attach->values->allow_write,
 		.output = attach->values->output,
 		.settings = attach->settings,
 		.n_settings = attach->n_settings,
@@ -183,24 +207,65 @@ static void list_text(void *arg, const struct kms_attachable *process)
 	kms_buf_deinit(&program);
 }
 
+/* One guest of --list. */
+static void list_guest_text(void *arg, const struct kms_attachable_guest *guest)
+{
+	struct kms_cli *cli = arg;
+	const char *words[] = {guest->name[0] ? guest->name : guest->program, guest->kernel,
+			       guest->why_not};
+	struct kms_buf text[3];
+
+	for (size_t i = 0; i < 3; i++) {
+		kms_buf_init(&text[i], 1 << 12);
+		if (words[i])
+			kms_buf_add_printable(&text[i], words[i], strlen(words[i]));
+	}
+	fprintf(cli->out, "qemu:pid:%-8d %-20s %s%s%s%s%s\n", (int)guest->pid,
+		kms_buf_text(&text[0]), kms_fmt_bytes(guest->ram_bytes).text,
+		guest->kernel[0] ? ", kernel " : "", kms_buf_text(&text[1]),
+		guest->why_not ? "; " : "", kms_buf_text(&text[2]));
+	for (size_t i = 0; i < 3; i++)
+		kms_buf_deinit(&text[i]);
+}
+
 struct json_list {
 	struct kms_buf text;
 	bool any;
 };
 
+static void add_text(struct kms_buf *json, const char *member, const char *text)
+{
+	kms_buf_addf(json, ",\"%s\":", member);
+	if (text && text[0])
+		kms_buf_add_json(json, text, strlen(text));
+	else
+		kms_buf_add_str(json, "null");
+}
+
 static void list_json(void *arg, const struct kms_attachable *process)
 {
 	struct json_list *list = arg;
 
-	kms_buf_addf(&list->text,
-		     "%s{\"target\":\"pid:%d\",\"pid\":%d,\"program\":", list->any ? "," : "",
-		     (int)process->pid, (int)process->pid);
-	kms_buf_add_json(&list->text, process->program, strlen(process->program));
-	kms_buf_add_str(&list->text, ",\"session\":");
-	if (process->session[0])
-		kms_buf_add_json(&list->text, process->session, strlen(process->session));
-	else
-		kms_buf_add_str(&list->text, "null");
+	kms_buf_addf(&list->text, "%s{\"target\":\"pid:%d\",\"kind\":\"process\",\"pid\":%d",
+		     list->any ? "," : "", (int)process->pid, (int)process->pid);
+	add_text(&list->text, "program", process->program);
+	add_text(&list->text, "session", process->session);
+	kms_buf_add_str(&list->text, "}");
+	list->any = true;
+}
+
+static void list_guest_json(void *arg, const struct kms_attachable_guest *guest)
+{
+	struct json_list *list = arg;
+
+	kms_buf_addf(
+		&list->text,
+		"%s{\"target\":\"qemu:pid:%d\",\"kind\":\"guest\",\"pid\":%d,\"ram_bytes\":%" PRIu64,
+		list->any ? "," : "", (int)guest->pid, (int)guest->pid, guest->ram_bytes);
+	add_text(&list->text, "program", guest->program);
+	add_text(&list->text, "name", guest->name);
+	add_text(&list->text, "kernel", guest->kernel);
+	add_text(&list->text, "why_not", guest->why_not);
 	kms_buf_add_str(&list->text, "}");
 	list->any = true;
 }
@@ -211,11 +276,13 @@ static int list(struct kms_cli *cli, const struct attach_values *values)
 
 	if (!values->json) {
 		cli->hooks->attach_each(list_text, cli);
+		cli->hooks->guest_each(list_guest_text, cli);
 		return KMS_EXIT_OK;
 	}
 	kms_buf_init(&json.text, 1 << 22);
 	kms_buf_add_str(&json.text, "{\"items\":[");
 	cli->hooks->attach_each(list_json, &json);
+	cli->hooks->guest_each(list_guest_json, &json);
 	kms_buf_add_str(&json.text, "]}");
 	fprintf(cli->out, "%s\n", kms_buf_text(&json.text));
 	kms_buf_deinit(&json.text);
@@ -271,7 +338,8 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 	const struct attach_values *values = v;
 	struct attach *attach;
 	int status = KMS_EXIT_FAILED;
-	pid_t pid;
+	const char *guest = NULL;
+	pid_t pid = 0;
 
 	if (values->list && !n_args)
 		return list(cli, values);
@@ -279,9 +347,16 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 		kms_cli_error(cli, "attach takes one target, or --list and none");
 		return KMS_EXIT_USAGE;
 	}
-	pid = parse_target(cli, args[0]);
-	if (!pid)
+	if (is_guest(args[0]))
+		guest = args[0];
+	else
+		pid = parse_target(cli, args[0]);
+	if (!guest && (!pid || !is_for_processes(cli, values)))
 		return KMS_EXIT_USAGE;
+	if (guest && values->daemon) {
+		kms_cli_error(cli, "guests are not the daemon's yet: leave --daemon out");
+		return KMS_EXIT_USAGE;
+	}
 	if (values->daemon)
 		return is_for_the_daemon(cli, values) ? attach_by_daemon(cli, values, pid)
 						      : KMS_EXIT_USAGE;
@@ -293,10 +368,11 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 	attach->cli = cli;
 	attach->values = values;
 	attach->info.pid = pid;
+	attach->guest = guest;
 	attach->info.wait_status = -1;
 	cli->color &= !values->no_color;
 	if (make_settings(attach) == 0)
-		status = execute(attach, pid);
+		status = execute(attach);
 	else
 		kms_cli_error(cli, "out of memory");
 	free(attach->settings);
@@ -308,16 +384,20 @@ static const char help[] =
 	"The process needs our allocator: started with LD_PRELOAD=libkmem_malloc.so or linked with\n"
 	"libkmem; it may have run for days. It goes on all the time. What it allocated before has\n"
 	"sizes, but no stacks. ^C lets it go on without us; so does killing us. Then attach again.\n"
+	"A guest is a kernel in QEMU with our allocator inside (kmem_guest.elf). It is read from outside and\n"
+	"goes on; nothing is needed on QEMU's command line. A kernel that is not there yet is waited for.\n"
+	"With a QMP socket the machine can be stopped as a whole, and pauses are seen at once.\n"
 	"Examples:\n"
 	"  kmemscope attach --list\n"
+	"  kmemscope attach qemu:pid:4712\n"
 	"  kmemscope attach pid:4711\n"
 	"  kmemscope attach --daemon pid:4711\n"
 	"  kmemscope attach --set kmem_guard_depth=30000 -o late.kms pid:4711\n";
 
 const struct kms_command kms_command_attach = {
 	.name = "attach",
-	.summary = "trace a process that runs already",
-	.args = "pid:N | --list",
+	.summary = "trace a process, or a guest kernel in QEMU, that runs already",
+	.args = "pid:N | qemu:pid:N | qemu:SOCKET | ram:FILE[+OFFSET] | gdb:ADDR | --list",
 	.more = help,
 	.min_args = 0,
 	.max_args = 1,

@@ -86,7 +86,11 @@ struct kms_run_info {
 /** What to attach to. Borrowed for the call. */
 struct kms_attach_ask {
 	pid_t pid;
-	const char *output;          /* NULL: the default name */
+	const char *guest;  /* instead of a process: "qemu:...", "ram:...", "gdb:..."; or NULL */
+	const char *kernel; /* of the guest: file with its symbols; NULL none */
+	bool allow_write;   /* all of the guest's memory */
+	bool go;            /* a guest's kernel that waits at its start is let go on */
+	const char *output; /* NULL: the default name */
 	const char *const *settings; /* NAME=VALUE */
 	size_t n_settings;
 	bool stopped;
@@ -102,6 +106,16 @@ struct kms_attachable {
 	pid_t pid;
 	const char *program;
 	const char *session; /* that traces it, "" none */
+};
+
+/** A guest: an emulated kernel on this machine. */
+struct kms_attachable_guest {
+	pid_t pid; /* of its emulator */
+	const char *program;
+	const char *name;    /* of the machine, "" none */
+	const char *kernel;  /* file that the emulator was given, "" none */
+	uint64_t ram_bytes;  /* 0 unknown */
+	const char *why_not; /* cannot be attached to: why; NULL: it can */
 };
 
 /** Receives the result of a query, row by row; non-zero ends it. A value is NULL for SQL's NULL. */
@@ -143,6 +157,9 @@ struct kms_hooks {
 	int (*attach)(const struct kms_attach_ask *ask, struct kms_err *err);
 	/* Calls fn for each process that could be attached to. */
 	void (*attach_each)(void (*fn)(void *arg, const struct kms_attachable *process), void *arg);
+
+	void (*guest_each)(void (*fn)(void *arg, const struct kms_attachable_guest *guest),
+			   void *arg);
 
 	/* Path of libkmem_malloc.so as `run` would load it; NULL: not found. Static. */
 	const char *(*library_path)(void);

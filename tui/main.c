@@ -326,6 +326,10 @@ static int attach_and_serve(struct attaching *attaching, struct kms_run_result *
 			    struct kms_err *err)
 {
 	const struct kms_attach_ask *ask = attaching->ask;
+	struct kms_guest_run_config guest = {.target = ask->guest,
+					     .kernel = ask->kernel,
+					     .go = ask->go,
+					     .allow_write = ask->allow_write};
 	const struct kms_attach_config config = {
 		.pid = ask->pid,
 		.output = ask->output,
@@ -340,7 +344,9 @@ static int attach_and_serve(struct attaching *attaching, struct kms_run_result *
 		.say_arg = attaching,
 	};
 
-	return kms_attach_run(&config, result, err);
+	guest.attach = config;
+	return ask->guest ? kms_guest_run(&guest, result, err)
+			  : kms_attach_run(&config, result, err);
 }
 
 static int attach(const struct kms_attach_ask *ask, struct kms_err *err)
@@ -383,6 +389,36 @@ static void attach_each(void (*fn)(void *arg, const struct kms_attachable *proce
 	kms_attach_each(each_info, &each);
 }
 
+struct each_guest {
+	void (*fn)(void *arg, const struct kms_attachable_guest *guest);
+	void *arg;
+};
+
+static bool each_qemu(void *arg, const struct kms_qemu *qemu, int result, const struct kms_err *err)
+{
+	const struct each_guest *each = arg;
+	const struct kms_attachable_guest guest = {
+		.pid = qemu->pid,
+		.program = qemu->program,
+		.name = qemu->options.name,
+		.kernel = qemu->options.kernel,
+		.ram_bytes = qemu->options.ram_bytes,
+		.why_not = result ? err->text : NULL,
+	};
+
+	if (result != -EINVAL && result != -ESRCH) /* no QEMU after all, or gone */
+		each->fn(each->arg, &guest);
+	return false;
+}
+
+static void guest_each(void (*fn)(void *arg, const struct kms_attachable_guest *guest), void *arg)
+{
+	struct each_guest each = {fn, arg};
+
+	(void)kms_qemu_each(each_qemu, &each,
+			    NULL); /* those that were found are all there is to tell */
+}
+
 static const char *library_path(void)
 {
 	static char path[PATH_MAX];
@@ -403,6 +439,7 @@ static const struct kms_hooks hooks = {
 	.daemon = run_daemon,
 	.attach = attach,
 	.attach_each = attach_each,
+	.guest_each = guest_each,
 	.library_path = library_path,
 #ifdef KMS_HAVE_DEMO
 	.demo_kernel = kms_demo_kernel_main,

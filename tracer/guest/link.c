@@ -3,18 +3,24 @@
 #include "tracer/guest/link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "tracer/guest/space.h"
 #include "tracer/process.h"
 
 enum {
 	COMMAND_BYTES = 4096,
 	WORD_BYTES = 8,
+	BLOB_BYTES_MAX = 32 << 20,
+	ENDING_MS = 300, /* a process that is ending loses its memory first */
 };
 
 static const uint64_t search_bytes = UINT64_C(64) << 20;
@@ -25,6 +31,7 @@ struct kms_guest_link {
 	struct kms_guest_link_config config; /* strings are in the arrays below */
 	char program[PATH_MAX];
 	char command[COMMAND_BYTES];
+	char blob[PATH_MAX]; /* file of the guest's own symbols, "" none */
 	uint8_t build_id[32];
 	struct kms_guest_search search;
 	struct kms_guest_region region;
@@ -35,7 +42,7 @@ struct kms_guest_link {
 	uint64_t next_search_ns;
 	uint64_t forgotten_ns;
 	atomic_uint boots;
-	atomic_bool is_paused, is_late;
+	atomic_bool is_paused, is_late, is_over;
 	_Atomic uint64_t active_ns;
 };
 
@@ -68,9 +75,6 @@ int kms_guest_link_create(const struct kms_guest_link_config *config, struct kms
 
 void kms_guest_link_destroy(struct kms_guest_link *link)
 {
-	if (!link)
-		return;
-	kms_guest_memory_close(link->config.memory);
 	free(link);
 }
 
@@ -126,12 +130,39 @@ int kms_guest_link_is_owned(struct kms_guest_link *link, struct kms_err *err)
 	return kms_guest_region_is_owned(link->config.memory, &link->region, err);
 }
 
+/* What the kernel carries along: an ELF file with its symbols, which the symbol helper reads. */
+static int save_blob(struct kms_guest_link *link)
+{
+	const struct kms_region_header *head = &link->region.head;
+	size_t bytes = (size_t)head->symbols_bytes;
+	KMS_AUTO_FREE uint8_t *blob = NULL;
+	KMS_AUTO_CLOSE int fd = -1;
+
+	link->blob[0] = '\0';
+	if (link->program[0] || !link->config.folder || !bytes ||
+	    head->symbols_bytes > BLOB_BYTES_MAX)
+		return -ENOENT;
+	blob = malloc(bytes);
+	if (!blob ||
+	    kms_guest_link_read(link, head->symbols_address, blob, bytes) != (ssize_t)bytes)
+		return -ENOENT;
+	if (snprintf(link->blob, sizeof(link->blob), "%s/kernel.%u.elf", link->config.folder,
+		     atomic_load(&link->boots)) < (int)sizeof(link->blob))
+		fd = open(link->blob, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && kms_write_full(fd, blob, bytes) == 0)
+		return 0;
+	link->blob[0] = '\0';
+	return -EIO;
+}
+
 static struct kms_guest_mirror *make_mirror(struct kms_guest_link *link)
 {
+	bool is_blob = save_blob(link) == 0; /* else addresses stay as they are */
 	const struct kms_guest_mirror_config config = {
 		.memory = link->config.memory,
 		.region = &link->region,
-		.program = link->program,
+		.program = is_blob ? link->blob : link->program,
+		.is_blob = is_blob,
 		.command = link->command,
 		.build_id = link->build_id,
 		.build_id_bytes = link->config.build_id_bytes,
@@ -157,6 +188,8 @@ struct kms_guest_mirror *kms_guest_link_turn(struct kms_guest_link *link, uint64
 {
 	int result;
 
+	if (link->config.turn)
+		link->config.turn(link->config.arg, link, now_ns);
 	if (link->is_mirrored || link->is_gone)
 		return NULL;
 	if (kms_guest_link_has_ended(link)) {
@@ -187,7 +220,8 @@ void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over
 		[KMS_MIRROR_LEFT] = NULL,
 	};
 
-	if (line[why] && !(why == KMS_MIRROR_GONE && kms_guest_link_has_ended(link)))
+	if (line[why] &&
+	    !(why == KMS_MIRROR_GONE && (link->config.is_saved || kms_guest_link_is_ending(link))))
 		say(link, line[why]);
 	link->is_found = link->is_mirrored = false;
 	link->is_gone = why != KMS_MIRROR_RESET && why != KMS_MIRROR_REWOUND;
@@ -222,7 +256,20 @@ bool kms_guest_link_is_gone(const struct kms_guest_link *link)
 
 bool kms_guest_link_has_ended(const struct kms_guest_link *link)
 {
-	return link->config.emulator_fd >= 0 && kms_process_has_ended(link->config.emulator_fd);
+	return atomic_load(&link->is_over) ||
+	       (link->config.emulator_fd >= 0 && kms_process_has_ended(link->config.emulator_fd));
+}
+
+void kms_guest_link_end(struct kms_guest_link *link)
+{
+	atomic_store(&link->is_over, true);
+}
+
+bool kms_guest_link_is_ending(const struct kms_guest_link *link)
+{
+	struct pollfd ended = {.fd = link->config.emulator_fd, .events = POLLIN};
+
+	return kms_guest_link_has_ended(link) || (ended.fd >= 0 && poll(&ended, 1, ENDING_MS) > 0);
 }
 
 bool kms_guest_link_is_saved(const struct kms_guest_link *link)

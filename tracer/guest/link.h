@@ -18,31 +18,35 @@
 #include "tracer/guest/memory.h"
 #include "tracer/guest/mirror.h"
 
-/** Shape: strings and build id are copied; functions may be NULL. */
+struct kms_guest_link;
+
+/** Shape: program, command and build id are copied; functions may be NULL. */
 struct kms_guest_link_config {
-	struct kms_guest_memory *memory; /* the link's on success */
+	struct kms_guest_memory *memory; /* borrowed, like all that is not said to be copied */
 	const char *program;             /* path of the kernel's file, "" unknown */
 	const char *command;             /* of the emulator */
 	const uint8_t *build_id;         /* of the kernel's file */
 	uint32_t build_id_bytes;
 	uint64_t at; /* physical address of the region by the kernel's symbol; UINT64_MAX unknown */
-	int emulator_fd;  /* pidfd of the emulator, borrowed; -1 none */
-	bool is_saved;    /* nothing runs there: what is in it is all that comes */
+	int emulator_fd; /* pidfd of the emulator, borrowed; -1 none */
+	bool is_saved;   /* nothing runs there: what is in it is all that comes */
+	const char *
+		folder; /* for the guest's own symbols, if there is no file; borrowed; NULL nowhere */
 	bool allow_write; /* memory that is no variable of ours, too */
 	/** Have the machine stand, or go on. Errors: -ENOTSUP: no way to; others */
 	int (*stop)(void *arg, struct kms_err *err);
 	int (*resume)(void *arg, struct kms_err *err);
+	/** Called at each poll: looks what the emulator says. */
+	void (*turn)(void *arg, struct kms_guest_link *link, uint64_t now_ns);
 	void *arg;
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
 };
 
-struct kms_guest_link;
-
 /** Errors: -ENOMEM */
 int kms_guest_link_create(const struct kms_guest_link_config *config, struct kms_guest_link **out,
 			  struct kms_err *err);
-/** Closes the memory, too. NULL is allowed. */
+/** NULL is allowed. */
 void kms_guest_link_destroy(struct kms_guest_link *link);
 
 /**
@@ -83,8 +87,12 @@ void kms_guest_link_note_active(struct kms_guest_link *link, uint64_t now_ns);
 /** Nothing will ever come from this guest. */
 bool kms_guest_link_is_gone(const struct kms_guest_link *link);
 
-/** Its emulator has ended. */
+/** Its emulator has ended, or it was told that it is as good as that. */
 bool kms_guest_link_has_ended(const struct kms_guest_link *link);
+void kms_guest_link_end(struct kms_guest_link *link);
+
+/** The same, for who was told by its memory: the emulator is given a moment to end. */
+bool kms_guest_link_is_ending(const struct kms_guest_link *link);
 
 /** Nothing runs there: once it is read there is nothing more. */
 bool kms_guest_link_is_saved(const struct kms_guest_link *link);

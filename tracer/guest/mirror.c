@@ -166,6 +166,12 @@ void kms_guest_mirror_pull(struct kms_guest_mirror *m, uint64_t now_ns, bool all
 		m->over = KMS_MIRROR_GONE;
 }
 
+void kms_guest_mirror_end(struct kms_guest_mirror *m)
+{
+	if (!m->over)
+		m->over = KMS_MIRROR_GONE;
+}
+
 enum kms_guest_mirror_over kms_guest_mirror_over(const struct kms_guest_mirror *m)
 {
 	return m->over;

@@ -40,8 +40,9 @@ enum kms_guest_mirror_over {
 struct kms_guest_mirror_config {
 	struct kms_guest_memory *memory;
 	const struct kms_guest_region *region;
-	const char *program;     /* path of the kernel's file, "" unknown */
-	const char *command;     /* of the emulator, "" unknown */
+	const char *program; /* path of the kernel's file, "" unknown */
+	bool is_blob;        /* that is the guest's own symbols: their build id is another one */
+	const char *command; /* of the emulator, "" unknown */
 	const uint8_t *build_id; /* of the kernel's file */
 	uint32_t build_id_bytes; /* 0 none */
 	bool is_saved;           /* nothing runs there: one pull has all; nothing is written */
@@ -79,6 +80,9 @@ void kms_guest_mirror_pull(struct kms_guest_mirror *mirror, uint64_t now_ns, boo
 
 /** Writes to the guest what the tracer has changed in the copy: heart, positions, requests. */
 void kms_guest_mirror_push(struct kms_guest_mirror *mirror);
+
+/** Nothing runs there any more; what a last pull has brought is all. */
+void kms_guest_mirror_end(struct kms_guest_mirror *mirror);
 
 /** Gives the guest back: nobody owns it then, and its producers do not wait for us. */
 void kms_guest_mirror_leave(struct kms_guest_mirror *mirror);

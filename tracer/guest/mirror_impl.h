@@ -50,6 +50,7 @@ struct kms_guest_mirror {
 	uint64_t bytes;
 	bool read_only;
 	bool is_saved;
+	bool is_blob;
 	bool other_build;
 	bool is_late;
 	enum kms_guest_mirror_over over;

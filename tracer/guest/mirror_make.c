@@ -124,6 +124,7 @@ static uint64_t newest_time(struct kms_guest_mirror *m)
 	if (!desc || !slot || !mirror_flush(m))
 		return 0;
 	newest = slot->claim_ns;
+	m->is_late |= slot->lost_unringed || slot->dropped_stalled;
 	for (uint32_t i = 0; i < m->head.rings; i++) {
 		uint64_t index = (uint64_t)i * blocks + (desc[i].head_block & (blocks - 1));
 		struct kms_block *block;
@@ -147,7 +148,6 @@ static void set_clock(struct kms_guest_mirror *m)
 {
 	uint64_t newest = newest_time(m), wall = kms_wall_ns(), mono = kms_mono_ns();
 
-	m->is_late |= m->guest.head.stalled != 0;
 	m->head.start_wall_ns = newest < wall ? wall - newest : 1;
 	m->head.start_mono_ns = newest < mono ? mono - newest : 1;
 }
@@ -174,6 +174,7 @@ int mirror_make(struct kms_guest_mirror *m, const struct kms_guest_mirror_config
 	m->memory = config->memory;
 	m->guest = *config->region;
 	m->is_saved = m->read_only = config->is_saved;
+	m->is_blob = config->is_blob;
 	m->build_id_bytes =
 		config->build_id_bytes <= sizeof(m->build_id) ? config->build_id_bytes : 0;
 	if (m->build_id_bytes)

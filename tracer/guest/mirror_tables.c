@@ -72,6 +72,8 @@ static void name_module(struct kms_guest_mirror *m, uint8_t *entry)
 		return;
 	}
 	module.path_string = m->kernel_string;
+	if (m->is_blob)
+		module.build_id_bytes = 0;
 	memcpy(entry, &module, sizeof(module));
 }
 

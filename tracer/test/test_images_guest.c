@@ -28,6 +28,7 @@ struct machine {
 	struct synth s;
 	char path[128];
 	char said[256];
+	struct kms_guest_memory *memory;
 };
 
 static void note(void *arg, const char *line)
@@ -94,7 +95,7 @@ static void ram_close(struct kms_guest_memory *memory)
 	free(memory);
 }
 
-static struct kms_guest_memory *open_ram(const struct machine *machine)
+static struct kms_guest_memory *open_ram(struct machine *machine)
 {
 	static const struct kms_guest_memory_ops ops = {
 		.name = "test", .read = ram_read, .write = ram_write, .close = ram_close};
@@ -106,7 +107,8 @@ static struct kms_guest_memory *open_ram(const struct machine *machine)
 		(struct kms_guest_range){.address = RAM_AT, .bytes = machine->s.bytes};
 	ram->memory.ranges = 1;
 	ram->map = machine->s.map;
-	return &ram->memory;
+	machine->memory = &ram->memory;
+	return machine->memory;
 }
 
 static void power_on(struct run *run, struct machine *machine)
@@ -136,6 +138,7 @@ static void power_off(struct run *run, struct machine *machine)
 	kms_images_destroy(run->images);
 	run->images = NULL;
 	kms_guest_link_destroy(run->guest);
+	kms_guest_memory_close(machine->memory);
 	synth_close(&machine->s);
 	unlink(machine->path);
 }
@@ -437,6 +440,8 @@ static void flipped_bits_do_no_harm(void **state)
 		kms_images_destroy(run->images);
 		run->images = NULL;
 		kms_guest_link_destroy(run->guest);
+		kms_guest_memory_close(machine.memory);
+		machine.memory = NULL;
 		collect_deinit(&run->collect);
 		collect_init(&run->collect);
 		run->collect.is_hostile = true;

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tracer/guest/opened.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tracer/process.h"
+
+static const uint64_t look_ns = 10000000; /* between looks for what the emulator says */
+
+/* A name without anything that a file's name must not have. */
+static void set_name(struct kms_guest_opened *opened)
+{
+	const struct kms_guest *guest = opened->guest;
+	const char *name = guest->emulator.pid ? guest->emulator.program : guest->target.path;
+	const char *slash = strrchr(name, '/');
+
+	if (guest->emulator.options.name[0])
+		name = guest->emulator.options.name;
+	else if (slash)
+		name = slash + 1;
+	(void)snprintf(opened->name, sizeof(opened->name), "%.63s", name[0] ? name : "guest");
+	for (char *at = opened->name; *at; at++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+.",
+			    *at))
+			*at = '_';
+	if (opened->name[0] == '.')
+		opened->name[0] = '_';
+}
+
+int kms_guest_opened_open(const char *text, struct kms_guest_opened *opened, struct kms_err *err)
+{
+	struct kms_guest_target target;
+	int result = kms_guest_target_parse(text, &target, err);
+
+	opened->pidfd = -1;
+	opened->guest = NULL;
+	if (!result)
+		result = kms_guest_open(&target, 0, &opened->guest, err);
+	if (result)
+		return result;
+	/* of our own: that one is closed when the emulator's end was told */
+	if (opened->guest->pidfd >= 0)
+		opened->pidfd = fcntl(opened->guest->pidfd, F_DUPFD_CLOEXEC, 0);
+	opened->is_saved = !opened->guest->memory->ops->write && !opened->guest->emulator.pid;
+	set_name(opened);
+	if (opened->guest->note[0] && opened->say)
+		opened->say(opened->say_arg, opened->guest->note);
+	return 0;
+}
+
+void kms_guest_opened_close(struct kms_guest_opened *opened)
+{
+	kms_guest_close(opened->guest);
+	if (opened->pidfd >= 0)
+		(void)close(opened->pidfd); /* nothing to lose */
+	opened->guest = NULL;
+	opened->pidfd = -1;
+}
+
+static void say(const struct kms_guest_opened *opened, const char *what,
+		const struct kms_guest_event *event)
+{
+	char line[160];
+
+	if (!opened->say)
+		return;
+	(void)snprintf(line, sizeof(line), "%s%s%s%s", what, event->reason[0] ? " (" : "",
+		       event->reason, event->reason[0] ? ")" : "");
+	opened->say(opened->say_arg, line);
+}
+
+/* Resets are seen in the memory, where the next boot is. */
+static void take(struct kms_guest_opened *opened, struct kms_guest_link *link,
+		 const struct kms_guest_event *event)
+{
+	switch (event->kind) {
+	case KMS_GUEST_PAUSED:
+	case KMS_GUEST_RESUMED:
+		kms_guest_link_set_paused(link, event->kind == KMS_GUEST_PAUSED);
+		break;
+	case KMS_GUEST_CRASHED:
+		say(opened, "the guest's kernel has crashed", event);
+		break;
+	case KMS_GUEST_MIGRATED:
+		say(opened, "the guest runs elsewhere now: attach to its new emulator", event);
+		kms_guest_link_end(link);
+		break;
+	case KMS_GUEST_QMP_LOST:
+		say(opened, "the emulator has closed its control channel", event);
+		break;
+	default:
+		break;
+	}
+}
+
+static void turn(void *arg, struct kms_guest_link *link, uint64_t now_ns)
+{
+	struct kms_guest_opened *opened = arg;
+	struct kms_guest_event event;
+
+	if (now_ns - opened->looked_ns < look_ns)
+		return;
+	opened->looked_ns = now_ns;
+	while (kms_guest_next_event(opened->guest, 0, &event) == 1)
+		take(opened, link, &event);
+}
+
+static int stop(void *arg, struct kms_err *err)
+{
+	const struct kms_guest_opened *opened = arg;
+
+	return kms_guest_stop(opened->guest, err);
+}
+
+static int resume(void *arg, struct kms_err *err)
+{
+	const struct kms_guest_opened *opened = arg;
+
+	return kms_guest_continue(opened->guest, err);
+}
+
+void kms_guest_opened_describe(struct kms_guest_opened *opened,
+			       struct kms_guest_link_config *config)
+{
+	config->memory = opened->guest->memory;
+	config->emulator_fd = opened->pidfd;
+	config->is_saved = opened->is_saved;
+	config->stop = stop;
+	config->resume = resume;
+	config->turn = turn;
+	config->arg = opened;
+}
