@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fmt.h"
 #include "tui/beside.h"
 #include "tui/cmd.h"
+#include "tui/demo_qemu.h"
 #include "tui/http_options.h"
 #include "tui/term.h"
 #include "tui/view.h"
@@ -22,6 +24,7 @@ enum {
 struct demo_values {
 	bool json;
 	bool kernel_only;
+	bool qemu;
 	bool no_color;
 	bool wait, forever, verbose;
 	struct kms_opt_number seed, seconds, ops;
@@ -50,7 +53,8 @@ static const struct kms_opt options[] = {
 	KMS_ROW_FLAG("kernel-only", 0, AT(kernel_only), "the kernel alone, not traced"),
 	KMS_HTTP_OPTIONS(struct demo_values),
 	KMS_ROW_FLAG("no-color", 0, AT(no_color), "no colours (NO_COLOR does the same)"),
-	KMS_ROW_LATER("qemu", 0, "0.3"),
+	KMS_ROW_FLAG("qemu", 0, AT(qemu),
+		     "the kernel in an emulated machine, attached to from outside"),
 	KMS_ROW_END,
 };
 
@@ -65,6 +69,7 @@ struct demo {
 	char output[64];
 	struct kms_run_info info;
 	struct kms_beside beside;
+	struct kms_demo_qemu machine;
 	bool screen; /* a terminal is there */
 };
 
@@ -122,8 +127,8 @@ static void say_started(void *arg)
 	const struct demo *demo = arg;
 
 	fprintf(demo->cli->err,
-		"kmemscope demo: an emulated kernel runs as pid %d, traced into %s\n",
-		(int)demo->info.pid, demo->info.file);
+		"kmemscope demo: an emulated kernel runs as pid %d%s, traced into %s\n",
+		(int)demo->info.pid, demo->values->qemu ? " (QEMU)" : "", demo->info.file);
 	if (demo->info.socket[0])
 		fprintf(demo->cli->err, "kmemscope demo: API socket %s\n", demo->info.socket);
 	if (demo->info.url[0])
@@ -137,13 +142,105 @@ static void start_screen(void *arg)
 	kms_beside_started(&demo->beside, &demo->info);
 }
 
+/* The name of the trace, unless it was given. */
+static const char *output_of(struct demo *demo)
+{
+	if (demo->values->output)
+		return demo->values->output;
+	snprintf(demo->output, sizeof(demo->output), "kmemscope.demo.%d.kms", (int)getpid());
+	return demo->output;
+}
+
+static void add_word(struct demo *demo, const char *name, const struct kms_opt_number *number)
+{
+	char *words = demo->machine.words;
+	size_t n = strlen(words);
+
+	if (number->given) /* cut only after hundreds of digits */
+		snprintf(words + n, sizeof(demo->machine.words) - n, "%s=%" PRIu64 " ", name,
+			 number->value);
+}
+
+/* The guest kernel's command line: what it has in common with the process. */
+static int make_words(struct demo *demo, struct kms_err *err)
+{
+	const struct demo_values *values = demo->values;
+	char *words = demo->machine.words;
+	const char *bugs = values->bugs ? values->bugs : "all";
+	size_t n;
+
+	if (values->wait)
+		return kms_err_set(err, -EINVAL, "--wait and --qemu do not go together");
+	add_word(demo, "seed", &values->seed);
+	add_word(demo, "ops", &values->ops);
+	add_word(demo, "seconds", &values->seconds);
+	n = strlen(words);
+	if (strpbrk(bugs, " \t\n") || strlen(bugs) > sizeof(demo->machine.words) - n - 64)
+		return kms_err_set(err, -EINVAL, "--bugs: no list of bugs");
+	if (strcmp(bugs, "all") != 0)
+		n += (size_t)snprintf(words + n, sizeof(demo->machine.words) - n, "bugs=%s ", bugs);
+	/* as with the process: who looks at it says when it is enough */
+	snprintf(words + n, sizeof(demo->machine.words) - n, "%s%s%s",
+		 values->forever || (demo->screen && !values->seconds.given) ? "" : "once ",
+		 values->verbose ? "verbose " : "", values->journal ? "journal" : "");
+	return 0;
+}
+
+static int attach_to_machine(struct demo *demo, struct kms_err *err)
+{
+	const struct demo_values *values = demo->values;
+	char target[40];
+	const struct kms_attach_ask ask = {
+		.guest = target,
+		.kernel = demo->machine.kernel,
+		.go = true,
+		.output = output_of(demo),
+		.settings = &(const char *){"kmem_on_full=1"},
+		.n_settings = 1,
+		.http = values->http,
+		.info = &demo->info,
+		.started = demo->screen ? start_screen : (values->json ? NULL : say_started),
+		.arg = demo,
+	};
+
+	snprintf(target, sizeof(target), "qemu:pid:%d", (int)demo->machine.pid);
+	return demo->cli->hooks->attach(&ask, err);
+}
+
+static int trace_machine(struct demo *demo)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	int status = KMS_EXIT_OK, ended;
+	int result;
+
+	demo->machine.console_fd = -1;
+	demo->machine.verbose = demo->values->verbose && !demo->values->journal;
+	result = make_words(demo, &err);
+	if (!result)
+		result = kms_demo_qemu_start(&demo->machine, &err);
+	if (!result)
+		result = attach_to_machine(demo, &err);
+	ended = kms_demo_qemu_end(&demo->machine);
+	if (result < 0)
+		status = kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
+	if (!status && WIFEXITED(ended) && WEXITSTATUS(ended)) {
+		kms_cli_error(demo->cli, "the emulator ended with status %d", WEXITSTATUS(ended));
+		status = KMS_EXIT_FAILED;
+	}
+	if (!status && demo->values->journal &&
+	    kms_demo_qemu_journal(&demo->machine, demo->values->journal, &err) < 0)
+		status = kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
+	if (demo->machine.console_fd >= 0)
+		(void)close(demo->machine.console_fd); /* only read from */
+	return status;
+}
+
 static int trace_kernel(struct demo *demo)
 {
 	const struct demo_values *values = demo->values;
 	struct kms_err err = KMS_ERR_INIT;
 	struct kms_run_request request = {
 		.argv = demo->argv,
-		.output = values->output,
 		.http = values->http,
 		.info = &demo->info,
 		.started = demo->screen ? start_screen : (values->json ? NULL : say_started),
@@ -151,11 +248,9 @@ static int trace_kernel(struct demo *demo)
 	};
 	int status;
 
-	if (!request.output) {
-		snprintf(demo->output, sizeof(demo->output), "kmemscope.demo.%d.kms",
-			 (int)getpid());
-		request.output = demo->output;
-	}
+	if (values->qemu)
+		return trace_machine(demo);
+	request.output = output_of(demo);
 	status = demo->cli->hooks->run(&request, &err);
 	if (err.code)
 		return kms_cli_fail(demo->cli, &err, KMS_EXIT_FAILED);
@@ -301,7 +396,10 @@ static int run_demo(struct kms_cli *cli, void *v, char **args, int n_args)
 	cli->color &= !demo->values->no_color;
 	demo->screen =
 		!demo->values->json && !demo->values->kernel_only && kms_term_check(NULL) == 0;
-	if (!cli->hooks->demo_kernel)
+	if (demo->values->kernel_only && demo->values->qemu)
+		kms_cli_error(cli,
+			      "--kernel-only is without a tracer: start QEMU by hand for that");
+	else if (!cli->hooks->demo_kernel)
 		kms_cli_error(cli, "this kmemscope was built without the demo kernel");
 	else if (make_argv(demo) < 0)
 		kms_cli_error(cli, "cannot find our own program: %m");
@@ -321,7 +419,9 @@ static const char help[] =
 	"In a terminal: the live screen (`kmemscope top`), round after round until it is left, or for\n"
 	"--seconds N. Else, and with --json, the report when the kernel has ended.\n"
 	"Bugs: leak, overflow, underflow, double-free, use-after-free, wrong-size, context.\n"
-	"Each is reported with function, file and line. Examples:\n"
+	"Each is reported with function, file and line. With --qemu the same happens in a kernel of our\n"
+	"own in QEMU, seen from outside; the same seed gives the same findings. Examples:\n"
+	"  kmemscope demo --qemu\n"
 	"  kmemscope demo --bugs none\n"
 	"  kmemscope demo --bugs leak,use-after-free --seed 7 --json\n";
 
