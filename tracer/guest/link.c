@@ -130,6 +130,29 @@ int kms_guest_link_is_owned(struct kms_guest_link *link, struct kms_err *err)
 	return kms_guest_region_is_owned(link->config.memory, &link->region, err);
 }
 
+/* Whether the kernel that runs is of another build than the file: its first module has its build id. */
+static bool is_other_build(struct kms_guest_link *link)
+{
+	const struct kms_guest_region *region = &link->region;
+	struct kms_module module;
+	char line[PATH_MAX + 128];
+
+	if (!link->config.build_id_bytes ||
+	    kms_guest_read(link->config.memory,
+			   region->physical + region->section[KMS_SEC_MODULE].offset, &module,
+			   sizeof(module), NULL) ||
+	    !module.ready || !module.build_id_bytes)
+		return false; /* nothing to compare */
+	if (module.build_id_bytes == link->config.build_id_bytes &&
+	    !memcmp(module.build_id, link->build_id, module.build_id_bytes))
+		return false;
+	(void)snprintf(line, sizeof(line),
+		       "%s is of another build than the kernel that runs: it is not used",
+		       link->program);
+	say(link, line);
+	return true;
+}
+
 /* What the kernel carries along: an ELF file with its symbols, which the symbol helper reads. */
 static int save_blob(struct kms_guest_link *link)
 {
@@ -139,8 +162,7 @@ static int save_blob(struct kms_guest_link *link)
 	KMS_AUTO_CLOSE int fd = -1;
 
 	link->blob[0] = '\0';
-	if (link->program[0] || !link->config.folder || !bytes ||
-	    head->symbols_bytes > BLOB_BYTES_MAX)
+	if (!link->config.folder || !bytes || head->symbols_bytes > BLOB_BYTES_MAX)
 		return -ENOENT;
 	blob = malloc(bytes);
 	if (!blob ||
@@ -157,15 +179,15 @@ static int save_blob(struct kms_guest_link *link)
 
 static struct kms_guest_mirror *make_mirror(struct kms_guest_link *link)
 {
-	bool is_blob = save_blob(link) == 0; /* else addresses stay as they are */
+	bool is_other = link->program[0] && is_other_build(link);
+	bool has_file = link->program[0] && !is_other;
+	bool is_blob = !has_file && save_blob(link) == 0; /* else addresses stay as they are */
 	const struct kms_guest_mirror_config config = {
 		.memory = link->config.memory,
 		.region = &link->region,
-		.program = is_blob ? link->blob : link->program,
+		.program = has_file ? link->program : link->blob,
 		.is_blob = is_blob,
 		.command = link->command,
-		.build_id = link->build_id,
-		.build_id_bytes = link->config.build_id_bytes,
 		.is_saved = link->config.is_saved,
 	};
 	struct kms_guest_mirror *mirror = NULL;

@@ -182,11 +182,6 @@ bool kms_guest_mirror_is_late(const struct kms_guest_mirror *m)
 	return m->is_late;
 }
 
-bool kms_guest_mirror_other_build(const struct kms_guest_mirror *m)
-{
-	return m->other_build;
-}
-
 int kms_guest_mirror_fd(const struct kms_guest_mirror *m)
 {
 	int fd = fcntl(m->fd, F_DUPFD_CLOEXEC, 0);

@@ -43,9 +43,7 @@ struct kms_guest_mirror_config {
 	const char *program; /* path of the kernel's file, "" unknown */
 	bool is_blob;        /* that is the guest's own symbols: their build id is another one */
 	const char *command; /* of the emulator, "" unknown */
-	const uint8_t *build_id; /* of the kernel's file */
-	uint32_t build_id_bytes; /* 0 none */
-	bool is_saved;           /* nothing runs there: one pull has all; nothing is written */
+	bool is_saved;       /* nothing runs there: one pull has all; nothing is written */
 };
 
 struct kms_guest_mirror;
@@ -91,9 +89,6 @@ enum kms_guest_mirror_over kms_guest_mirror_over(const struct kms_guest_mirror *
 
 /** Whether the guest was recording before we came, so that its rings are not all of its history. */
 bool kms_guest_mirror_is_late(const struct kms_guest_mirror *mirror);
-
-/** The module that stands for the kernel has another build id than the file that was given. */
-bool kms_guest_mirror_other_build(const struct kms_guest_mirror *mirror);
 
 /**
  * Whether a tracer that lives has a guest: its heart is looked at for 200 ms at most.

@@ -51,12 +51,9 @@ struct kms_guest_mirror {
 	bool read_only;
 	bool is_saved;
 	bool is_blob;
-	bool other_build;
 	bool is_late;
 	enum kms_guest_mirror_over over;
 	uint32_t kernel_string;
-	uint8_t build_id[32];
-	uint32_t build_id_bytes;
 	struct mirror_ring *ring; /* head.rings */
 	uint32_t n_rings;         /* known */
 	uint32_t n_slots;

@@ -175,10 +175,6 @@ int mirror_make(struct kms_guest_mirror *m, const struct kms_guest_mirror_config
 	m->guest = *config->region;
 	m->is_saved = m->read_only = config->is_saved;
 	m->is_blob = config->is_blob;
-	m->build_id_bytes =
-		config->build_id_bytes <= sizeof(m->build_id) ? config->build_id_bytes : 0;
-	if (m->build_id_bytes)
-		memcpy(m->build_id, config->build_id, m->build_id_bytes);
 	result = lay_out(m, err);
 	if (!result)
 		result = make_memory(m, err);

@@ -65,12 +65,6 @@ static void name_module(struct kms_guest_mirror *m, uint8_t *entry)
 	memcpy(&module, entry, sizeof(module));
 	if (!module.ready || !m->kernel_string || module.slot == KMS_NO_INDEX)
 		return;
-	if (m->build_id_bytes && module.build_id_bytes &&
-	    (m->build_id_bytes != module.build_id_bytes ||
-	     memcmp(m->build_id, module.build_id, module.build_id_bytes) != 0)) {
-		m->other_build = true;
-		return;
-	}
 	module.path_string = m->kernel_string;
 	if (m->is_blob)
 		module.build_id_bytes = 0;

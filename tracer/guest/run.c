@@ -19,7 +19,8 @@ enum {
 	STEP_MS = 50,
 	LOOK_MS = 20, /* between searches for a kernel that boots */
 	LEAVE_MS = 1000,
-	START_MS = 5000,
+	START_MS = 5000, /* for a machine that we have started ourselves */
+	YOUNG_MS = 1000,
 	FIRST_MS = 3000, /* a region that was found is read within a moment */
 };
 
@@ -139,15 +140,17 @@ static int check_owner(struct state *s, struct kms_err *err)
 	return result;
 }
 
-/* An emulator that was started a moment ago has no memory yet. */
+/* An emulator that was started a moment ago has no memory yet, or is not even one. */
 static int open_guest(struct state *s, struct kms_err *err)
 {
-	uint64_t end_ns = kms_mono_ns() + (s->config->go ? START_MS : 0) * UINT64_C(1000000);
+	uint64_t patience_ms = s->config->go ? START_MS : YOUNG_MS;
+	uint64_t end_ns = kms_mono_ns() + patience_ms * UINT64_C(1000000);
 	int result;
 
 	for (;;) {
 		result = kms_guest_opened_open(s->config->target, &s->opened, err);
-		if (!result || result == -ESRCH || kms_mono_ns() >= end_ns)
+		if (!result || result == -ESRCH || kms_mono_ns() >= end_ns ||
+		    (result != -ENOENT && !s->config->go))
 			return result;
 		kms_err_clear(err);
 		(void)poll(NULL, 0, LOOK_MS / 4);
