@@ -64,21 +64,25 @@ int kms_port_populate(void *start, size_t bytes)
 }
 
 /* Another address space would be another guest's. */
-int kms_port_share(void *start, size_t bytes, struct kms_shared *shared)
+int kms_port_share(struct kms_shared_files *files, void *start, size_t bytes,
+		   struct kms_shared *shared)
 {
+	(void)files;
 	(void)start;
 	(void)bytes;
-	shared->fd = -1;
+	*shared = (struct kms_shared){0};
 	return NOT_HERE;
 }
 
-void kms_port_unshare(void *start, size_t bytes, struct kms_shared *shared)
+void kms_port_unshare(struct kms_shared_files *files, void *start, size_t bytes,
+		      struct kms_shared *shared)
 {
+	(void)files;
 	(void)shared;
 	kms_area_discard(start, bytes);
 }
 
-int kms_port_shared_fd(const struct kms_shared *shared, bool writable)
+int kms_port_shared_fd(struct kms_shared *shared, bool writable)
 {
 	(void)shared;
 	(void)writable;
