@@ -135,27 +135,6 @@ static __attribute__((noinline)) uint32_t capture_unusual(struct kms_stack *stac
 	return capture_slow(stack, &at);
 }
 
-static __attribute__((noinline)) uint32_t capture_new(struct kms_stack *stack, uint64_t pc,
-						      uint64_t sp, uint64_t fp)
-{
-	const struct kms_stack_cursor at = {pc, sp, fp, sp - sizeof(pc), pc, 0};
-	const struct kms_stack_memo *memo = kms_stack_follow_memos(stack, at.slot, pc);
-	uint32_t node;
-
-	if (memo) {
-		COUNT(stack, chain_hits, 1);
-		node = memo->node;
-	} else {
-		node = kms_stack_walk_own(stack, &at);
-		memo = kms_stack_memorize(stack, &at, node);
-	}
-	*guess(stack, at.slot, pc) = (uint16_t)(memo - stack->memo);
-	remember_answer(stack, node);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	stack->busy = 0;
-	return node;
-}
-
 uint32_t kms_stack_capture_at(struct kms_stack *stack, uint64_t pc, uint64_t sp, uint64_t fp)
 {
 	uint64_t slot = sp - sizeof(slot);
@@ -170,7 +149,7 @@ uint32_t kms_stack_capture_at(struct kms_stack *stack, uint64_t pc, uint64_t sp,
 	stack->busy = slot;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (UNLIKELY(!holds(stack, memo, slot, pc)))
-		return capture_new(stack, pc, sp, fp);
+		return kms_stack_capture_new(stack, pc, sp, fp);
 	COUNT(stack, memo_hits, 1);
 	node = memo->node;
 	remember_answer(stack, node);

@@ -78,12 +78,10 @@ void kms_stack_set_root(struct kms_stack *stack, uint32_t root);
 
 /* stack_memo.c: whole stacks, by where they begin. */
 
-/** The memo of the same key that holds, NULL if none does. */
-const struct kms_stack_memo *kms_stack_follow_memos(const struct kms_stack *stack, uint64_t slot,
-						    uint64_t pc);
-
-/** Keeps the answer together with all that it depends on, where that fits into a memo. */
-const struct kms_stack_memo *
-kms_stack_memorize(struct kms_stack *stack, const struct kms_stack_cursor *start, uint32_t node);
+/**
+ * A capture on the thread's own stack that the guessed memo does not answer; @busy is set, and reset. By
+ * another memo, or by a walk, which then leaves one.
+ */
+uint32_t kms_stack_capture_new(struct kms_stack *stack, uint64_t pc, uint64_t sp, uint64_t fp);
 
 #endif

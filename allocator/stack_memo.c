@@ -35,8 +35,9 @@ static uint64_t changed_word(const struct kms_stack_memo *memo, uint64_t slot)
 	return 0;
 }
 
-const struct kms_stack_memo *kms_stack_follow_memos(const struct kms_stack *stack, uint64_t slot,
-						    uint64_t pc)
+/* The memo of the same key that holds, NULL if none does. */
+static const struct kms_stack_memo *follow_memos(const struct kms_stack *stack, uint64_t slot,
+						 uint64_t pc)
 {
 	uint32_t place = first_place(slot, pc);
 
@@ -83,8 +84,9 @@ static uint64_t memo_word(const struct kms_stack_entry *entry, uint64_t slot)
 	return entry->value << WORD_SHIFT | (uint16_t)words;
 }
 
-const struct kms_stack_memo *kms_stack_memorize(struct kms_stack *stack,
-						const struct kms_stack_cursor *start, uint32_t node)
+/* Keeps the answer together with all that it depends on, where that fits into a memo. */
+static const struct kms_stack_memo *memorize(struct kms_stack *stack,
+					     const struct kms_stack_cursor *start, uint32_t node)
 {
 	struct kms_stack_memo *memo = place_memo(stack, start->slot, start->pc);
 	uint32_t last = stack->count - 1; /* the start's own slot */
@@ -117,4 +119,24 @@ const struct kms_stack_memo *kms_stack_memorize(struct kms_stack *stack,
 	memo->node = node;
 	memo->slot = start->slot;
 	return memo;
+}
+
+uint32_t kms_stack_capture_new(struct kms_stack *stack, uint64_t pc, uint64_t sp, uint64_t fp)
+{
+	const struct kms_stack_cursor at = {pc, sp, fp, sp - sizeof(pc), pc, 0};
+	const struct kms_stack_memo *memo = follow_memos(stack, at.slot, pc);
+	uint32_t node;
+
+	if (memo) {
+		COUNT(stack, chain_hits, 1);
+		node = memo->node;
+	} else {
+		node = kms_stack_walk_own(stack, &at);
+		memo = memorize(stack, &at, node);
+	}
+	*guess(stack, at.slot, pc) = (uint16_t)(memo - stack->memo);
+	remember_answer(stack, node);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	stack->busy = 0;
+	return node;
 }
