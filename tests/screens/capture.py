@@ -7,6 +7,9 @@
 Look at what it wrote before you commit it.
 """
 
+import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -76,6 +79,36 @@ def large(ws, out):
         t.wait(screens.PROMPT)
 
 
+def several(ws, out):
+    """Three programs of a daemon."""
+    daemon = ws.start([kms.KMEMSCOPE, "daemon", "--dir", ws.path], stderr=subprocess.DEVNULL)
+    kms.wait_for(lambda: (ws.runtime / "kmemscope/daemon/api.sock").exists(), screens.DEADLINE, "a daemon")
+    programs = [ws.start([kms.KMEMSCOPE, "run", "--daemon", "-q", "--", *argv], stderr=subprocess.DEVNULL)
+                for argv in (["sleep", "1001"], ["tail", "-f", "/dev/null"], ["sort", "-m", ws.path / "fifo"])]
+    kms.wait_for(lambda: len(ws.items("targets", "daemon")) == 3, screens.DEADLINE, "the programs")
+    with screens.Terminal(ws, cwd=kms.SOURCE) as t:
+        t.top("daemon")
+        t.wait("^>malloc")
+        t.keys("T")
+        t.wait("sleep 1001$")
+        show(out, t, "80x24: the targets of a daemon",
+             "`T` lists them; Enter shows one alone, `0` all again.")
+        t.type("/tail")
+        t.keys("Enter", "Enter")
+        t.wait("target . +LIVE")
+        t.wait("^>malloc")
+        time.sleep(5)
+        show(out, t, "80x24: one target alone", "The first line says which; everything below is its own.")
+        t.keys("Q")
+        t.wait(screens.PROMPT)
+    for target in ws.items("targets", "daemon"):
+        os.kill(target["pid"], signal.SIGTERM)
+    for program in programs:
+        program.wait(screens.DEADLINE)
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait(screens.DEADLINE)
+
+
 def main():
     kms.need("tmux")
     out = [INTRODUCTION]
@@ -84,6 +117,10 @@ def main():
         with screens.Demo(ws):
             small(ws, out)
             large(ws, out)
+    with kms.Workspace("capture") as ws:
+        ws.env["XDG_STATE_HOME"] = ""
+        os.mkfifo(ws.path / "fifo")
+        several(ws, out)
     (kms.SOURCE / "docs/screens.md").write_text("".join(out))
     return 0
 
