@@ -19,6 +19,7 @@ enum {
 	ADDRESS = 4,
 	ROW_BYTES = 16,
 	BYTE_COLUMNS = 3,
+	ROW_COLUMNS = BYTE_COLUMNS * ROW_BYTES,
 };
 
 /* "    #3  function (folder/file.c:12) [inlined]"; rest is NULL where there is no place. */
@@ -114,8 +115,8 @@ static size_t first_byte(const char *line, size_t bytes)
 		return 0;
 	while (at < bytes && isxdigit((unsigned char)line[at]))
 		at++;
-	if (at - ADDRESS < 14 || at - ADDRESS > 18 ||
-	    bytes < at + 1 + BYTE_COLUMNS * ROW_BYTES + 2 || line[at] != ' ')
+	if (at - ADDRESS < 14 || at - ADDRESS > 18 || bytes < at + 1 + ROW_COLUMNS + 2 ||
+	    line[at] != ' ')
 		return 0;
 	return at + 1;
 }
@@ -132,7 +133,7 @@ static bool has_bytes(const char *field, size_t n)
 static void add_part(struct kms_buf *out, const char *line, size_t bytes, size_t from, size_t n)
 {
 	size_t at = first_byte(line, bytes);
-	size_t text = at + BYTE_COLUMNS * ROW_BYTES + 2;
+	size_t text = at + ROW_COLUMNS + 2;
 	const char *field = line + at + BYTE_COLUMNS * from;
 	const char *behind = field + BYTE_COLUMNS * n;
 	bool here = memchr(field, '[', n * BYTE_COLUMNS) != NULL;
@@ -142,7 +143,7 @@ static void add_part(struct kms_buf *out, const char *line, size_t bytes, size_t
 		return;
 	kms_buf_addf(out, "  %c 0x%0*" PRIx64 " ", here ? '>' : ' ', (int)(at - 3 - ADDRESS),
 		     address);
-	kms_buf_add_char(out, *field == ']' ? ' ' : *field);
+	kms_buf_add(out, *field == ']' ? " " : field, 1);
 	kms_buf_add(out, field + 1, BYTE_COLUMNS * n - 1);
 	kms_buf_add_char(out, *behind == ']' ? ']' : ' ');
 	kms_buf_add_char(out, ' ');
