@@ -37,3 +37,8 @@ kms_test(test_guest_space LABEL unit SOURCES guest/test/test_guest_space.c LIBS 
 kms_library(kms_guest_emulator SOURCES guest/test/emulator.c LIBS kms_tracer)
 kms_test(test_guest_gdb LABEL guest SOURCES guest/test/test_guest_gdb.c LIBS kms_guest_emulator)
 kms_test(test_guest_qemu LABEL guest SOURCES guest/test/test_guest_qemu.c LIBS kms_guest_emulator)
+
+kms_fuzz(fuzz_guest_space SOURCES guest/test/fuzz_guest_space.c LIBS kms_guest_fixture
+	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/guest_space)
+kms_fuzz(fuzz_guest_words SOURCES guest/test/fuzz_guest_words.c LIBS kms_tracer
+	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/guest_words)

@@ -424,6 +424,9 @@ int kms_gdb_open(const char *address, struct kms_gdb **gdb, struct kms_err *err)
 	made->guard = kms_gdb_guard_start(made->fd, err);
 	result = made->guard < 0 ? (int)made->guard : greet(made, address, err);
 	if (result) {
+		/* whoever did not answer is not waited for a second time; a late stub takes this, too */
+		(void)send_text(made, "D;1", deadline(0));
+		made->is_closed = true;
 		kms_gdb_close(made);
 		return result;
 	}

@@ -38,7 +38,10 @@ static void take_data(struct kms_gdb_packet *packet, char c)
 {
 	packet->sum = (uint8_t)(packet->sum + (uint8_t)c);
 	if (packet->is_run) {
-		char last = packet->bytes ? packet->data[packet->bytes - 1] : '\0';
+		char last = 0;
+
+		if (packet->bytes)
+			last = packet->data[packet->bytes - 1];
 
 		for (int n = (uint8_t)c - RUN_BASE; n > 0; n--)
 			put(packet, last);

@@ -197,15 +197,13 @@ static bool listens(void *arg, const struct kms_qemu *qemu, int result, const st
 
 static int find_listener(const char *address, pid_t *pid, struct kms_err *err)
 {
-	KMS_AUTO_FREE struct owner *owner = calloc(1, sizeof(*owner));
+	struct owner owner = {.pid = 0};
 	int result;
 
-	if (!owner)
-		return kms_err_set(err, -ENOMEM, "no memory for a guest");
-	if (!is_path(address) || !realpath(address, owner->address))
-		(void)snprintf(owner->address, sizeof(owner->address), "%s", address); /* fits */
-	result = kms_qemu_each(listens, owner, err);
-	*pid = owner->pid;
+	if (!is_path(address) || !realpath(address, owner.address))
+		(void)snprintf(owner.address, sizeof(owner.address), "%s", address); /* fits */
+	result = kms_qemu_each(listens, &owner, err);
+	*pid = owner.pid;
 	if (result == 0 && *pid == 0)
 		return kms_err_set(err, -ESRCH,
 				   "the QEMU behind %.100s does not run on this machine, so its "
@@ -270,21 +268,20 @@ static int saved_layout(const struct kms_guest_target *target, const struct stat
 
 static int open_file(struct kms_guest *guest, unsigned flags, struct kms_err *err)
 {
-	KMS_AUTO_FREE struct owner *owner = calloc(1, sizeof(*owner));
+	struct owner owner = {.pid = 0};
 	bool is_live, is_written;
 	KMS_AUTO_CLOSE int fd = -1;
 	int result;
 
-	if (!owner)
-		return kms_err_set(err, -ENOMEM, "no memory for a guest");
 	fd = open(guest->target.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &owner->file) != 0)
+	if (fd < 0 || fstat(fd, &owner.file) != 0)
 		return kms_err_sys(err, -errno, "guest memory file", guest->target.path);
-	if (S_ISREG(owner->file.st_mode))
-		(void)kms_qemu_each(has_file, owner, NULL); /* without an owner it is a saved one */
-	is_live = owner->pid && open_emulator(guest, owner->pid, NULL) == 0;
+	if (S_ISREG(owner.file.st_mode))
+		(void)kms_qemu_each(has_file, &owner,
+				    NULL); /* without an owner it is a saved one */
+	is_live = owner.pid && open_emulator(guest, owner.pid, NULL) == 0;
 	if (!is_live)
-		result = saved_layout(&guest->target, &owner->file, &owner->layout, err);
+		result = saved_layout(&guest->target, &owner.file, &owner.layout, err);
 	else
 		result = 0;
 	is_written = is_live && !(flags & KMS_GUEST_NO_WRITE);
@@ -295,10 +292,10 @@ static int open_file(struct kms_guest *guest, unsigned flags, struct kms_err *er
 			return kms_err_sys(err, -errno, "guest memory file", guest->target.path);
 	}
 	if (result == 0)
-		result = is_written ? kms_guest_memory_open_file(fd, &owner->layout, &guest->memory,
+		result = is_written ? kms_guest_memory_open_file(fd, &owner.layout, &guest->memory,
 								 err)
-				    : kms_guest_memory_open_saved(fd, &owner->layout,
-								  &guest->memory, err);
+				    : kms_guest_memory_open_saved(fd, &owner.layout, &guest->memory,
+								  err);
 	if (result)
 		return result;
 	(void)kms_take_fd(&fd); /* the memory's from now on */

@@ -66,7 +66,8 @@ struct kms_qemu {
  *
  * Words that are not known are passed over.
  *
- * Errors: -ENOMEM; -EINVAL: no words, or a size that is none
+ * Shape:  a NUL stands behind the n bytes, too
+ * Errors: -EINVAL: no words, or a size that is none
  */
 int kms_qemu_parse(const char *block, size_t n_bytes, struct kms_qemu_options *options,
 		   struct kms_err *err);

@@ -9,10 +9,8 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/fmt.h"
 #include "tracer/guest/qemu.h"
 #include "tracer/guest/qemu_args.h"
@@ -153,7 +151,7 @@ static void each_json_entry(const char *text, take_fn *take, void *arg)
 
 static void each_entry(const char *list, take_fn *take, void *arg)
 {
-	KMS_AUTO_FREE char *text = malloc(PATH_MAX);
+	char text[PATH_MAX];
 	char *value;
 	bool is_first = true;
 
@@ -161,7 +159,7 @@ static void each_entry(const char *list, take_fn *take, void *arg)
 		each_json_entry(list, take, arg);
 		return;
 	}
-	while (text && (list = next_entry(list, text, PATH_MAX, &value)) != NULL) {
+	while ((list = next_entry(list, text, sizeof(text), &value)) != NULL) {
 		if (!value && is_first)
 			take(arg, "", text);
 		else
@@ -288,12 +286,11 @@ static bool is_any_host(const char *host)
 
 static void join_address(char *to, size_t bytes, const char *host, const char *port)
 {
-	to[0] = '\0';
-	if (strlen(host) + strlen(port) + sizeof("localhost:") > bytes || !*port)
-		return;
-	(void)strcpy(to, is_any_host(host) ? "localhost" : host); /* all of it fits */
-	(void)strcat(to, ":");
-	(void)strcat(to, port);
+	int n = snprintf(to, bytes, "%s:%s", is_any_host(host) ? "localhost" : host, port);
+
+	/* half an address is none */
+	if (!*port || n < 0 || (size_t)n >= bytes)
+		to[0] = '\0';
 }
 
 static void take_chardev(struct parse *parse, const char *value)
@@ -467,29 +464,23 @@ static void find_control(struct parse *parse)
 int kms_qemu_parse(const char *block, size_t n_bytes, struct kms_qemu_options *options,
 		   struct kms_err *err)
 {
-	KMS_AUTO_FREE char *copy = malloc(n_bytes + 1);
-	KMS_AUTO_FREE struct parse *parse = calloc(1, sizeof(*parse));
+	struct parse parse = {.out = options};
 	const char *word;
 
 	memset(options, 0, sizeof(*options));
 	options->qmp_fd = -1;
 	options->ram_bytes = 128 * MIB; /* of a pc, without -m */
-	if (!copy || !parse)
-		return kms_err_set(err, -ENOMEM, "no memory for a command line");
 	if (n_bytes == 0)
 		return kms_err_set(err, -EINVAL, "a command line without words");
-	memcpy(copy, block, n_bytes);
-	copy[n_bytes] = '\0'; /* the last word may have been cut */
-	parse->out = options;
-	word = next_word(copy, copy + n_bytes);
+	word = next_word(block, block + n_bytes);
 	while (word) {
-		const char *value = next_word(word, copy + n_bytes);
+		const char *value = next_word(word, block + n_bytes);
 
-		if (word[0] == '-' && take_option(parse, word, value))
-			value = next_word(value, copy + n_bytes);
+		if (word[0] == '-' && take_option(&parse, word, value))
+			value = next_word(value, block + n_bytes);
 		word = value;
 	}
-	find_control(parse);
-	return parse->is_bad_size ? kms_err_set(err, -EINVAL, "its memory has no size that is one")
-				  : 0;
+	find_control(&parse);
+	return parse.is_bad_size ? kms_err_set(err, -EINVAL, "its memory has no size that is one")
+				 : 0;
 }

@@ -158,13 +158,11 @@ int kms_qemu_each(bool (*fn)(void *arg, const struct kms_qemu *qemu, int result,
 		  void *arg, struct kms_err *err)
 {
 	KMS_AUTO_CLOSEDIR DIR *dir = opendir("/proc");
-	KMS_AUTO_FREE struct kms_qemu *qemu = malloc(sizeof(*qemu));
 	const struct dirent *item;
+	struct kms_qemu qemu;
 
 	if (!dir)
 		return kms_err_sys(err, -errno, "list of processes", "/proc");
-	if (!qemu)
-		return kms_err_set(err, -ENOMEM, "no memory for a list of guests");
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while ((item = readdir(dir)) != NULL) {
 		struct kms_err why = KMS_ERR_INIT;
@@ -173,8 +171,8 @@ int kms_qemu_each(bool (*fn)(void *arg, const struct kms_qemu *qemu, int result,
 		int result;
 
 		if (pid > 0 && pid <= INT_MAX && !*end &&
-		    is_qemu((pid_t)pid, qemu, &result, &why) &&
-		    fn(arg, qemu, result, result ? &why : NULL))
+		    is_qemu((pid_t)pid, &qemu, &result, &why) &&
+		    fn(arg, &qemu, result, result ? &why : NULL))
 			break;
 	}
 	return 0;

@@ -246,18 +246,20 @@ int kms_qmp_monitor(struct kms_qmp *qmp, const char *command, char **text, struc
 /* Address in QEMU of a guest-physical one. */
 static int host_address(struct kms_qmp *qmp, uint64_t address, uint64_t *host, struct kms_err *err)
 {
-	KMS_AUTO_FREE char *text = NULL;
-	char command[48];
+	char command[48], *text = NULL;
 	const char *at;
 	int result;
 
 	(void)snprintf(command, sizeof(command), "gpa2hva 0x%llx",
 		       (unsigned long long)address); /* fits */
 	result = kms_qmp_monitor(qmp, command, &text, err);
-	if (result)
+	if (result) {
+		free(text); /* NULL */
 		return result;
-	at = strstr(text, ") is 0x");
+	}
+	at = text ? strstr(text, ") is 0x") : NULL;
 	*host = at ? strtoull(at + 5, NULL, 16) : 0;
+	free(text);
 	if (*host == 0 || *host > INT64_MAX || *host % 4096)
 		return kms_err_set(err, -EPROTO, "QEMU has no memory of the guest at 0x%llx",
 				   (unsigned long long)address);
@@ -283,14 +285,15 @@ static int block_names(struct kms_qmp *qmp, struct kms_memory_map *map, struct k
 
 int kms_qmp_layout(struct kms_qmp *qmp, struct kms_guest_layout *layout, struct kms_err *err)
 {
-	KMS_AUTO_FREE char *text = NULL;
 	struct kms_memory_map map = {.names = 0};
+	char *text = NULL;
 	int result = block_names(qmp, &map, err);
 
 	if (result == 0)
 		result = kms_qmp_monitor(qmp, "info mtree -f", &text, err);
 	if (result == 0)
 		result = kms_memory_map_parse(&map, text, layout, err);
+	free(text);
 	for (size_t i = 0; result == 0 && i < layout->segments; i++)
 		result = host_address(qmp, layout->segment[i].address, &layout->segment[i].place,
 				      err);

@@ -182,16 +182,19 @@ static void sockets_are_found_in_all_their_spellings(void **state)
 
 static void words_too_long_are_cut(void **state)
 {
-	static char block[20000];
+	static char block[20001];
+	static const char words[] = "unix:";
 	struct kms_qemu_options options;
 
 	(void)state;
-	memcpy(block, "q\0-kernel\0", 10);
-	memset(block + 10, 'k', sizeof(block) - 10); /* without an end, too */
-	assert_int_equal(kms_qemu_parse(block, sizeof(block), &options, NULL), 0);
+	memset(block, 'k', sizeof(block) - 1); /* without an end */
+	memcpy(block, "q\0-kernel", sizeof("q\0-kernel"));
+	assert_int_equal(kms_qemu_parse(block, sizeof(block) - 1, &options, NULL), 0);
 	assert_int_equal(strlen(options.kernel), PATH_MAX - 1);
-	memcpy(block, "q\0-qmp\0unix:", 12);
-	assert_int_equal(kms_qemu_parse(block, sizeof(block), &options, NULL), 0);
+	memset(block, 'k', sizeof(block) - 1);
+	memcpy(block, "q\0-qmp", sizeof("q\0-qmp"));
+	memcpy(block + sizeof("q\0-qmp"), words, sizeof(words) - 1);
+	assert_int_equal(kms_qemu_parse(block, sizeof(block) - 1, &options, NULL), 0);
 	assert_true(strlen(options.qmp) < sizeof(options.qmp));
 }
 
@@ -256,8 +259,7 @@ static void a_map_without_sense_is_refused(void **state)
 		" AS \"memory\", root: system\n  1000-fff (prio 0, ram): pc.ram\n",
 		" AS \"memory\", root: system\n  0-ffffffffffffffff (prio 0, ram): pc.ram\n",
 		" AS \"memory\", root: system\n  0-fff (prio 0, ram): pc.ram @ffffffffffffffff\n",
-		" AS \"memory\", root: system\n  2000-2fff (prio 0, ram): pc.ram\n"
-		"  0-fff (prio 0, ram): pc.ram\n",
+		" AS \"memory\", root: system\n  2000-2fff (prio 0, ram): pc.ram\n  0-fff (prio 0, ram): pc.ram\n",
 	};
 	struct kms_guest_layout layout;
 	char many[4096] = " AS \"memory\", root: system\n";
