@@ -92,6 +92,7 @@ char *kmem_asprintf(const char *format, ...)
 
 	KMS_CALLER_FRAME(&info.frame);
 	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is, one line above */
 	length = vsnprintf(NULL, 0, format, args);
 	va_end(args);
 	if (length < 0)
@@ -99,6 +100,7 @@ char *kmem_asprintf(const char *format, ...)
 	string = get((size_t)length + 1, KM_SLEEP, false, &info);
 	va_start(args, format);
 	if (string)
+		/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): likewise */
 		(void)vsnprintf(string, (size_t)length + 1, format, args);
 	va_end(args);
 	return string;

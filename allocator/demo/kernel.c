@@ -38,6 +38,7 @@ void kms_kernel_print(struct kms_kernel *kernel, const char *format, ...)
 		return;
 	length = snprintf(line, sizeof(line), "[%8llu] ", (unsigned long long)kernel->tick);
 	va_start(arguments, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is, one line above */
 	(void)vsnprintf(line + length, sizeof(line) - (size_t)length, format, arguments);
 	va_end(arguments);
 	kms_host_console(kernel, line);

@@ -165,11 +165,13 @@ void kms_front_cpu_start(void)
 	struct kms_local *t = kms_local_get(&the_heap, KMS_LOCAL_USED);
 
 	cpu->nested = kms_local_get(&the_heap, KMS_LOCAL_NESTED);
-	if (!t || !cpu->nested)
+	if (t && cpu->nested) {
+		cpu->thread->memory = t->stack;
+		cpu->thread->thread_index = t->thread_index;
+		cpu->local = t;
+	} else {
 		kms_guest_die("no memory for a CPU's part of the heap");
-	cpu->thread->memory = t->stack;
-	cpu->thread->thread_index = t->thread_index;
-	cpu->local = t;
+	}
 	kms_irq_restore(flags);
 }
 

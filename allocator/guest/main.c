@@ -120,7 +120,7 @@ static void start_cpus(uint64_t apic_hz)
 	kms_guest_cpu_stack = cpu_stack;
 	kms_guest_cpus_wanted = wanted;
 	memcpy(kms_direct(KMS_GUEST_TRAMPOLINE), kms_guest_trampoline,
-	       (size_t)(kms_guest_trampoline_end - kms_guest_trampoline));
+	       (uintptr_t)kms_guest_trampoline_end - (uintptr_t)kms_guest_trampoline);
 	kms_apic_start_others();
 	until_ns = kms_clock_ns() + ONLINE_NS;
 	for (uint32_t i = 1; i < wanted; i++) {

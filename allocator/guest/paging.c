@@ -21,8 +21,8 @@ enum {
 	INDEX_BITS = 9,
 	INDEX_MASK = 511,
 	TABLE_SHIFT = 12 + INDEX_BITS, /* what a last-level table spans */
-	MMIO_FIRST = (int)0xfec00000 >> 21 & 2047,
-	MMIO_LAST = (int)0xfee00000 >> 21 & 2047,
+	MMIO_FIRST = 0xfec00000u >> 21,
+	MMIO_LAST = 0xfee00000u >> 21,
 };
 
 extern uint64_t kms_guest_pml4[512];

@@ -171,6 +171,7 @@ void kms_port_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 	kms_irq_restore(flags);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): as port.h has it */
 void kms_port_wake(uint32_t *word)
 {
 	(void)word;

@@ -27,7 +27,7 @@ void *memmove(void *to, const void *from, size_t bytes)
 
 void *memset(void *to, int value, size_t bytes)
 {
-	uint64_t word = (uint8_t)value * UINT64_C(0x0101010101010101);
+	uint64_t word = (uint64_t)(uint8_t)value * UINT64_C(0x0101010101010101);
 	void *at = to;
 	size_t words = bytes / 8;
 	size_t rest = bytes % 8;

@@ -10,7 +10,7 @@ extern const uint8_t kms_guest_symbols_end[];
 
 const void *kms_symbols_blob(size_t *bytes)
 {
-	*bytes = (size_t)(kms_guest_symbols_end - kms_guest_symbols);
+	*bytes = (uintptr_t)kms_guest_symbols_end - (uintptr_t)kms_guest_symbols;
 	return kms_guest_symbols;
 }
 

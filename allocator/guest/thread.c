@@ -45,9 +45,10 @@ void kms_thread_adopt(const char *name, uintptr_t stack_end)
 	struct kms_cpu *cpu = kms_cpu_this();
 	struct kms_thread_context *thread = make(cpu->index, name);
 
-	if (!thread)
+	if (thread)
+		thread->stack_end = stack_end;
+	else
 		kms_guest_die("no place for a thread");
-	thread->stack_end = stack_end;
 	cpu->thread = thread;
 	cpu->idle_thread = thread;
 }
