@@ -132,7 +132,12 @@ static int look_at_pages(struct kms_guest_search *search, struct kms_guest_memor
 		piece[i] = (struct kms_guest_piece){.address = physical + i * KMS_PAGE_BYTES,
 						    .to = &word[i],
 						    .bytes = sizeof(word[i])};
-	result = kms_guest_read_pieces(memory, piece, pages, err);
+	result = kms_guest_memory_hold(memory, err);
+	if (!result) {
+		result = kms_guest_read_pieces(memory, piece, pages, err);
+		if (kms_guest_memory_let_go(memory, result ? NULL : err) && !result)
+			result = -EIO;
+	}
 	for (size_t i = 0; !result && i < pages; i++) {
 		if (word[i] == KMS_REGION_MAGIC)
 			result = look_at(search, memory, piece[i].address);
@@ -181,6 +186,9 @@ int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *m
 			return result;
 		search->offset += left / KMS_PAGE_BYTES * KMS_PAGE_BYTES;
 		done += left;
+		/* the guest stands meanwhile: the first one is good enough */
+		if (memory->pauses)
+			return search->has_best ? conclude(search, out, err) : 0;
 	}
 	return 0;
 }

@@ -45,6 +45,9 @@ int kms_guest_region_at(struct kms_guest_memory *memory, uint64_t physical,
 /**
  * Searches on, max_bytes of RAM at most: 64 MiB are 5 ms once they are mapped.
  *
+ * A guest that stands while it is read is not searched to the end: the first region is taken, and a
+ * call looks at 1 MiB.
+ *
  * Returns 1 when *out is the newest region of all RAM, 0 if the pass is not over yet.
  * Errors: -ENOENT: a whole pass found none (err: why not, where there was the magic); the next call
  *         begins another one. As kms_guest_read()

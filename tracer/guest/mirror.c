@@ -136,6 +136,16 @@ static bool pull(struct kms_guest_mirror *m, uint64_t now_ns, bool all,
 	return is_same_boot(m);
 }
 
+/* Each look has the guest stand: it is not looked at without end, whoever asks for it. */
+static bool is_pause_due(struct kms_guest_mirror *m, uint64_t now_ns)
+{
+	if (now_ns - m->paused_at_ns < MIRROR_PAUSE_NS)
+		return false;
+	m->paused_at_ns = now_ns;
+	m->push_is_due = true;
+	return true;
+}
+
 /* A back end that has to stop the guest for a read stops it once for all of them. */
 static bool pull_held(struct kms_guest_mirror *m, uint64_t now_ns, bool all,
 		      struct kms_guest_mirror_news *news)
@@ -152,7 +162,7 @@ void kms_guest_mirror_pull(struct kms_guest_mirror *m, uint64_t now_ns, bool all
 			   struct kms_guest_mirror_news *news)
 {
 	*news = (struct kms_guest_mirror_news){0};
-	if (m->over)
+	if (m->over || (m->memory->pauses && !is_pause_due(m, now_ns)))
 		return;
 	begin_pull(m);
 	if (pull_held(m, now_ns, all, news)) {

@@ -14,6 +14,9 @@
  * ready word is read twice: it counts if it was ready the first time, and what counts is what was read
  * the second time, so no order within one read is asked for.
  *
+ * A guest that has to stand while it is read (a gdb stub) is looked at twice a second, and written to
+ * then, or when somebody asks for something.
+ *
  * What a pull costs is bounded by the region's checked layout, not by what the guest says happened.
  */
 #ifndef KMS_TRACER_GUEST_MIRROR_H

@@ -17,6 +17,7 @@ enum mirror_bounds {
 
 #define MIRROR_SLOTS_NS    UINT64_C(1000000)  /* between looks at slots */
 #define MIRROR_TABLES_NS   UINT64_C(10000000) /* between looks at tables without new blocks */
+#define MIRROR_PAUSE_NS    UINT64_C(500000000) /* between looks that stop the guest */
 #define MIRROR_COUNTERS_NS UINT64_C(50000000)
 
 /** Something that was read and is to be put into the copy when the whole pull is good. */
@@ -51,6 +52,7 @@ struct kms_guest_mirror {
 	bool read_only;
 	bool is_saved;
 	bool is_blob;
+	bool push_is_due; /* of a guest that stands for it */
 	bool is_late;
 	enum kms_guest_mirror_over over;
 	uint32_t kernel_string;
@@ -59,7 +61,7 @@ struct kms_guest_mirror {
 	uint32_t n_slots;
 	struct mirror_table table[KMS_REGION_KINDS];
 	uint64_t used[KMS_REGION_KINDS]; /* of the pull under way, or the last good one */
-	uint64_t slots_ns, tables_ns, counters_ns, owner_ns;
+	uint64_t slots_ns, tables_ns, counters_ns, owner_ns, paused_at_ns;
 	/* a pull under way */
 	struct kms_guest_piece *piece; /* MIRROR_PIECES */
 	size_t n_pieces;

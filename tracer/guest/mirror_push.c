@@ -84,6 +84,19 @@ static void push_request(struct kms_guest_mirror *m, uint32_t slot)
 	*sent = *now;
 }
 
+/* Whether somebody waits for an answer: that is worth a pause. */
+static bool has_request(const struct kms_guest_mirror *m)
+{
+	for (uint32_t i = 0; i < m->n_slots; i++) {
+		const struct kms_request *now =
+			(const void *)(m->map + mirror_here(m, KMS_SEC_REQUEST, i));
+
+		if (now->attention != m->sent_request[i].attention)
+			return true;
+	}
+	return false;
+}
+
 void kms_guest_mirror_push(struct kms_guest_mirror *m)
 {
 	const struct kms_tracer_page *page =
@@ -92,10 +105,19 @@ void kms_guest_mirror_push(struct kms_guest_mirror *m)
 	/* as long as nobody owns the copy, what stands in it is a former tracer's */
 	if (m->over || m->read_only || !page->owner.v)
 		return;
+	if (m->memory->pauses && !m->push_is_due && !has_request(m))
+		return;
+	m->push_is_due = false;
+	if (kms_guest_memory_hold(m->memory, NULL)) {
+		m->over = KMS_MIRROR_GONE;
+		return;
+	}
 	push_page(m);
 	push_positions(m);
 	for (uint32_t i = 0; i < m->n_slots; i++)
 		push_request(m, i);
+	if (kms_guest_memory_let_go(m->memory, NULL))
+		m->over = KMS_MIRROR_GONE;
 }
 
 void kms_guest_mirror_leave(struct kms_guest_mirror *m)

@@ -2,6 +2,7 @@
 #include "tracer/guest/run.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,6 +287,21 @@ static int stay(struct state *s, struct kms_err *err)
 	return result;
 }
 
+/* What reading costs a guest that has to stand for it. */
+static void say_pauses(const struct state *s)
+{
+	const struct kms_guest_memory *memory = s->opened.guest->memory;
+	char line[160];
+
+	if (!memory->pauses)
+		return;
+	(void)snprintf(line, sizeof(line),
+		       "the guest stood still for %" PRIu64 " ms in all while it was read, %" PRIu64
+		       " ms at a time at most",
+		       memory->paused_ns / 1000000, memory->longest_pause_ns / 1000000);
+	say(s, line);
+}
+
 static int run(struct state *s, struct kms_err *err)
 {
 	struct kms_err ignored = KMS_ERR_INIT;
@@ -304,6 +320,7 @@ static int run(struct state *s, struct kms_err *err)
 		s->config->attach.started(s->config->attach.say_arg, s->front.result);
 	result = stay(s, err);
 	later = kms_attach_front_stop(&s->front, &ignored);
+	say_pauses(s);
 	s->front.result->store_failed = later < 0;
 	if (later < 0)
 		say(s, ignored.text);
