@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Attaching to our own kernel in QEMU: found, read, changed while it runs, let go, lost.
 
-usage: attach.py plain|late|killed|reset|memory|demo|refused|symbols ...
+usage: attach.py plain|late|killed|reset|memory|demo|symbols|refused|gdb ...
 """
 
 import json
@@ -321,6 +321,22 @@ def test_refused(checks, workspace):
     nothing.kill()
     _, text = waiting.communicate(timeout=DEADLINE_S)
     checks.equal(waiting.returncode, 1, f"and given up when it ends: {text}")
+
+
+def test_gdb(checks, workspace):
+    """By a gdb stub alone: the guest stands for a moment twice a second, is told so, and goes on."""
+    stub = workspace.path / "gdb.sock"
+    machine = Machine(workspace, "bugs=double-free", ["-gdb", f"unix:{stub},server=on,wait=off"])
+    kms.wait_for(stub.exists, DEADLINE_S, "the stub listens")
+    attached = Attached(workspace, f"gdb:{stub}", "gdb")
+    attached.reaches("faults", 1)
+    checks.equal(attached.items("faults")[0]["kind"], "double_free", "the planted bug")
+    status, text = attached.detach()
+    checks.equal(status, 0, f"detach: {text}")
+    checks.that("the guest stood still for" in text, "how long it stood is said", text)
+    after = Attached(workspace, machine.target, "after")
+    after.reaches("allocs", after.stats()["allocs"] + 100)
+    checks.equal(after.detach()[0], 0, "it goes on")
 
 
 CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}

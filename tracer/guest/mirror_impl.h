@@ -15,8 +15,8 @@ enum mirror_bounds {
 	MIRROR_OWN_STRING_BYTES = 16 << 10,
 };
 
-#define MIRROR_SLOTS_NS    UINT64_C(1000000)  /* between looks at slots */
-#define MIRROR_TABLES_NS   UINT64_C(10000000) /* between looks at tables without new blocks */
+#define MIRROR_SLOTS_NS    UINT64_C(1000000)   /* between looks at slots */
+#define MIRROR_TABLES_NS   UINT64_C(10000000)  /* between looks at tables without new blocks */
 #define MIRROR_PAUSE_NS    UINT64_C(500000000) /* between looks that stop the guest */
 #define MIRROR_COUNTERS_NS UINT64_C(50000000)
 

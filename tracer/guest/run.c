@@ -183,6 +183,19 @@ static int prepare(struct state *s, struct kms_err *err)
 	return result ? result : kms_attach_front_session(&s->front, err);
 }
 
+/* Until its slot has been seen: what is asked of all is asked of it from then on. */
+static void await_target(struct state *s, uint64_t end_ns)
+{
+	const struct kms_view *view = &s->front.view;
+	uint64_t requested, effective;
+	bool pending;
+
+	while (view->ops->variable_get(view->ctx, 0, KMS_VAR_TRACE, &requested, &effective,
+				       &pending, NULL) == -ESRCH &&
+	       kms_mono_ns() < end_ns)
+		(void)poll(NULL, 0, 1); /* the reader is about to */
+}
+
 /* A beginning from which all is known, where the guest was recording before; and our values. */
 static int begin_late(struct state *s, uint64_t end_ns, struct kms_err *err)
 {
@@ -216,10 +229,7 @@ static int begin(struct state *s, struct kms_err *err)
 
 	if (s->opened.is_saved)
 		return 0;
-	while (!kms_guest_link_boots(s->front.guest) && kms_mono_ns() < end_ns)
-		(void)poll(NULL, 0, 1); /* the reader is about to */
-	/* its slot has been seen then: what is asked of all is asked of it */
-	(void)kms_tracer_sync(s->front.tracer, FIRST_MS);
+	await_target(s, end_ns);
 	if (kms_guest_link_is_late(s->front.guest))
 		result = begin_late(s, end_ns, err);
 	for (unsigned i = 0; !result && i < KMS_VARIABLE_COUNT; i++) {
