@@ -222,7 +222,7 @@ static void list_guest_text(void *arg, const struct kms_attachable_guest *guest)
 	}
 	fprintf(cli->out, "qemu:pid:%-8d %-20s %s%s%s%s%s\n", (int)guest->pid,
 		kms_buf_text(&text[0]), kms_fmt_bytes(guest->ram_bytes).text,
-		guest->kernel[0] ? ", kernel " : "", kms_buf_text(&text[1]),
+		*kms_buf_text(&text[1]) ? ", kernel " : "", kms_buf_text(&text[1]),
 		guest->why_not ? "; " : "", kms_buf_text(&text[2]));
 	for (size_t i = 0; i < 3; i++)
 		kms_buf_deinit(&text[i]);

@@ -579,8 +579,8 @@ def test_refused(checks, workspace):
           "traced already")
     listed = json.loads(workspace.run([kms.KMEMSCOPE, "attach", "--list", "--json"]).stdout)["items"]
     mine = [item for item in listed if item["pid"] == steps.pid]
-    checks.equal(mine, [{"target": f"pid:{steps.pid}", "pid": steps.pid, "program": "steps",
-                         "session": f"steps.{steps.pid}"}], "--list names it and its session")
+    checks.equal(mine, [{"target": f"pid:{steps.pid}", "kind": "process", "pid": steps.pid,
+                         "program": "steps", "session": f"steps.{steps.pid}"}], "--list names it and its session")
     attached.detach(steps)
     seen, text = refusal(workspace, [kms.KMEMSCOPE, "attach", "--set", "nonsense=1", f"pid:{steps.pid}"])
     checks.that(seen == 1 and "nonsense" in text, "a variable that is none", text)

@@ -76,6 +76,7 @@ int kms_guest_region_at(struct kms_guest_memory *memory, uint64_t physical,
 	if (magic != KMS_REGION_MAGIC)
 		return kms_err_set(err, -EAGAIN, "no region at 0x%llx",
 				   (unsigned long long)physical);
+	memset(&out->head, 0, sizeof(out->head));
 	/* the magic is stored last: what is read after it is whole */
 	result = kms_guest_read(memory, physical, &out->head, sizeof(out->head), err);
 	if (result)
@@ -103,7 +104,7 @@ static bool is_newer(const struct kms_guest_region *a, const struct kms_guest_re
 static int look_at(struct kms_guest_search *search, struct kms_guest_memory *memory,
 		   uint64_t physical)
 {
-	struct kms_guest_region *found = malloc(sizeof(*found));
+	struct kms_guest_region *found = calloc(1, sizeof(*found));
 	struct kms_err why = KMS_ERR_INIT;
 	int result = found ? kms_guest_region_at(memory, physical, found, &why) : -ENOMEM;
 
@@ -125,7 +126,7 @@ static int look_at_pages(struct kms_guest_search *search, struct kms_guest_memor
 			 uint64_t physical, size_t pages, struct kms_err *err)
 {
 	struct kms_guest_piece piece[WORDS_AT_ONCE];
-	uint64_t word[WORDS_AT_ONCE];
+	uint64_t word[WORDS_AT_ONCE] = {0};
 	int result;
 
 	for (size_t i = 0; i < pages; i++)

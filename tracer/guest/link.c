@@ -153,28 +153,34 @@ static bool is_other_build(struct kms_guest_link *link)
 	return true;
 }
 
+static int write_blob(struct kms_guest_link *link, const uint8_t *blob, size_t bytes)
+{
+	KMS_AUTO_CLOSE int fd = -1;
+
+	if (snprintf(link->blob, sizeof(link->blob), "%s/kernel.%u.elf", link->config.folder,
+		     atomic_load(&link->boots)) < (int)sizeof(link->blob))
+		fd = open(link->blob, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : kms_write_full(fd, blob, bytes);
+}
+
 /* What the kernel carries along: an ELF file with its symbols, which the symbol helper reads. */
 static int save_blob(struct kms_guest_link *link)
 {
 	const struct kms_region_header *head = &link->region.head;
 	size_t bytes = (size_t)head->symbols_bytes;
-	KMS_AUTO_FREE uint8_t *blob = NULL;
-	KMS_AUTO_CLOSE int fd = -1;
+	uint8_t *blob;
+	int result = -ENOENT;
 
 	link->blob[0] = '\0';
 	if (!link->config.folder || !bytes || head->symbols_bytes > BLOB_BYTES_MAX)
-		return -ENOENT;
+		return result;
 	blob = malloc(bytes);
-	if (!blob ||
-	    kms_guest_link_read(link, head->symbols_address, blob, bytes) != (ssize_t)bytes)
-		return -ENOENT;
-	if (snprintf(link->blob, sizeof(link->blob), "%s/kernel.%u.elf", link->config.folder,
-		     atomic_load(&link->boots)) < (int)sizeof(link->blob))
-		fd = open(link->blob, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd >= 0 && kms_write_full(fd, blob, bytes) == 0)
-		return 0;
-	link->blob[0] = '\0';
-	return -EIO;
+	if (blob && kms_guest_link_read(link, head->symbols_address, blob, bytes) == (ssize_t)bytes)
+		result = write_blob(link, blob, bytes);
+	free(blob);
+	if (result)
+		link->blob[0] = '\0';
+	return result;
 }
 
 static struct kms_guest_mirror *make_mirror(struct kms_guest_link *link)

@@ -61,7 +61,6 @@ static void want_row(struct kms_guest_mirror *m, unsigned kind, uint64_t row)
 
 bool mirror_pull_counters(struct kms_guest_mirror *m)
 {
-	/* what was freed is read before what was allocated by who reads the copy: one moment for both */
 	for (uint32_t i = 0; i < m->n_rings; i++)
 		want_row(m, KMS_SEC_COUNTER, i);
 	for (uint32_t i = 0; i < m->n_slots; i++) {

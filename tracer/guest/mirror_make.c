@@ -196,8 +196,10 @@ int kms_guest_region_is_owned(struct kms_guest_memory *memory,
 	uint64_t at = region->physical + region->section[KMS_SEC_TRACER].offset;
 	struct kms_tracer_page *page = malloc(sizeof(*page));
 	uint64_t beat = 0;
-	int result = page ? 0 : kms_err_set(err, -ENOMEM, "no memory");
+	int result = 0;
 
+	if (!page)
+		return kms_err_set(err, -ENOMEM, "no memory");
 	for (int i = 0; !result && i < OWNED_LOOKS; i++) {
 		result = kms_guest_read(memory, at, page, sizeof(*page), err);
 		if (result || !page->owner.v || page->owner.v != ~page->owner.not_v)

@@ -27,7 +27,7 @@ struct kms_guest_opened {
  * Opens it. Shape: opened->say and its argument are the caller's to set before.
  * Errors: as kms_guest_target_parse(), kms_guest_open()
  */
-int kms_guest_opened_open(const char *target, struct kms_guest_opened *opened, struct kms_err *err);
+int kms_guest_opened_open(const char *text, struct kms_guest_opened *opened, struct kms_err *err);
 
 /** NULL of what is not open is nothing. */
 void kms_guest_opened_close(struct kms_guest_opened *opened);
