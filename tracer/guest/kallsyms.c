@@ -14,6 +14,7 @@
 enum {
 	TOKENS = 256,
 	MAX_PROBES = 256, /* names may be chosen to collide */
+	HASH_SHIFT = 32,
 };
 
 /* A symbol while it is sorted. */
@@ -236,18 +237,28 @@ int kms_symbols_decode(struct kms_symbols *symbols, const struct kms_kallsyms_ta
 	return rc;
 }
 
-/* The bucket where a name is or would go; NULL: none within the bound. */
-static uint32_t *bucket_find(const struct kms_symbols *symbols, const char *name)
+/*
+ * The bucket where a name is or would go; NULL: none within the bound. The name itself, somewhere
+ * in megabytes, is looked at only where half of its hash is equal.
+ */
+static uint64_t *bucket_find(const struct kms_symbols *symbols, const char *name, uint64_t hash)
 {
-	uint32_t at = (uint32_t)kms_hash_bytes(name, strlen(name), 0);
+	uint64_t at = hash;
 
 	for (int i = 0; i < MAX_PROBES; i++, at++) {
-		uint32_t *bucket = &symbols->bucket[at & (symbols->buckets - 1)];
+		uint64_t *bucket = &symbols->bucket[at & (symbols->buckets - 1)];
+		uint32_t index = (uint32_t)*bucket - 1;
 
-		if (!*bucket || !strcmp(symbols->names + symbols->name[*bucket - 1], name))
+		if (!*bucket || ((*bucket ^ hash) >> HASH_SHIFT == 0 &&
+				 !strcmp(symbols->names + symbols->name[index], name)))
 			return bucket;
 	}
 	return NULL;
+}
+
+static uint64_t name_hash(const char *name)
+{
+	return kms_hash_bytes(name, strlen(name), 0);
 }
 
 int kms_symbols_index(struct kms_symbols *symbols, struct kms_err *err)
@@ -259,10 +270,12 @@ int kms_symbols_index(struct kms_symbols *symbols, struct kms_err *err)
 	if (!symbols->bucket)
 		return kms_err_set(err, -ENOMEM, "no memory for symbols");
 	for (uint32_t i = 0; i < symbols->count; i++) {
-		uint32_t *bucket = bucket_find(symbols, symbols->names + symbols->name[i]);
+		const char *name = symbols->names + symbols->name[i];
+		uint64_t hash = name_hash(name);
+		uint64_t *bucket = bucket_find(symbols, name, hash);
 
 		if (bucket && !*bucket)
-			*bucket = i + 1;
+			*bucket = (hash >> HASH_SHIFT << HASH_SHIFT) | (i + 1);
 	}
 	return 0;
 }
@@ -278,9 +291,9 @@ void kms_symbols_deinit(struct kms_symbols *symbols)
 
 uint64_t kms_symbols_find(const struct kms_symbols *symbols, const char *name)
 {
-	const uint32_t *bucket = bucket_find(symbols, name);
+	const uint64_t *bucket = bucket_find(symbols, name, name_hash(name));
 
-	return bucket && *bucket ? symbols->address[*bucket - 1] : 0;
+	return bucket && *bucket ? symbols->address[(uint32_t)*bucket - 1] : 0;
 }
 
 /* Symbols at or below an address: an upper bound. */

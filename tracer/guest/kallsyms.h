@@ -46,7 +46,7 @@ struct kms_symbols {
 	uint64_t *address;
 	uint32_t *name;   /* offsets in names */
 	char *names;      /* ends with a NUL */
-	uint32_t *bucket; /* index + 1 by hash of the name, 0 empty */
+	uint64_t *bucket; /* by hash of the name: its upper half, and index + 1; 0 empty */
 	uint32_t buckets; /* a power of two */
 };
 

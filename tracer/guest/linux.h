@@ -164,16 +164,16 @@ int kms_linux_open(struct kms_guest_memory *memory, const struct kms_linux_optio
 		   struct kms_linux **out, struct kms_err *err);
 
 /** Closes; NULL is nothing. The memory stays open. */
-void kms_linux_close(struct kms_linux *linux_guest);
+void kms_linux_close(struct kms_linux *lx);
 
-void kms_linux_about(const struct kms_linux *linux_guest, struct kms_linux_about *about);
+void kms_linux_about(const struct kms_linux *lx, struct kms_linux_about *about);
 
 /**
  * Whether the kernel is still the one that was opened: a reset makes another out of it.
  *
  * Errors: 0: it is; -ESTALE: no longer; as kms_guest_read()
  */
-int kms_linux_check(struct kms_linux *linux_guest, struct kms_err *err);
+int kms_linux_check(struct kms_linux *lx, struct kms_err *err);
 
 /**
  * Reads all caches anew.
@@ -181,10 +181,10 @@ int kms_linux_check(struct kms_linux *linux_guest, struct kms_err *err);
  * Errors: -EBADMSG: the list of caches made no sense three times; as kms_guest_read(). The caches of
  *         before stay then.
  */
-int kms_linux_refresh_caches(struct kms_linux *linux_guest, struct kms_err *err);
+int kms_linux_refresh_caches(struct kms_linux *lx, struct kms_err *err);
 
 /** The caches of the last refresh, in the kernel's order. Borrowed until the next. */
-const struct kms_linux_cache *kms_linux_caches(const struct kms_linux *linux_guest, size_t *n);
+const struct kms_linux_cache *kms_linux_caches(const struct kms_linux *lx, size_t *n);
 
 /**
  * Reads all live objects of the caches that keep owners; call kms_linux_refresh_caches() before.
@@ -192,15 +192,15 @@ const struct kms_linux_cache *kms_linux_caches(const struct kms_linux *linux_gue
  * Units:  now_ns of any clock of the caller's that only goes forward; growth is measured by it
  * Errors: -ENOTSUP: this kernel has no owners; as kms_guest_read()
  */
-int kms_linux_refresh_sites(struct kms_linux *linux_guest, uint64_t now_ns, struct kms_err *err);
+int kms_linux_refresh_sites(struct kms_linux *lx, uint64_t now_ns, struct kms_err *err);
 
 /** The sites of the last refresh, fastest growth first, then by bytes. Borrowed until the next. */
-const struct kms_linux_site *kms_linux_sites(const struct kms_linux *linux_guest, size_t *n);
+const struct kms_linux_site *kms_linux_sites(const struct kms_linux *lx, size_t *n);
 
-void kms_linux_site_stats(const struct kms_linux *linux_guest, struct kms_linux_site_stats *stats);
+void kms_linux_site_stats(const struct kms_linux *lx, struct kms_linux_site_stats *stats);
 
 /** The first broken red zones of the last refresh. Borrowed until the next. */
-const struct kms_linux_damage *kms_linux_damages(const struct kms_linux *linux_guest, size_t *n);
+const struct kms_linux_damage *kms_linux_damages(const struct kms_linux *lx, size_t *n);
 
 /**
  * Frames of a stack in the depot, innermost first.
@@ -208,8 +208,7 @@ const struct kms_linux_damage *kms_linux_damages(const struct kms_linux *linux_g
  * Errors: frames written, at most KMS_LINUX_MAX_FRAMES; -ENOTSUP: no depot; -ENOENT: no such stack;
  *         -EBADMSG: its record is damaged; as kms_guest_read()
  */
-int kms_linux_stack(struct kms_linux *linux_guest, uint32_t handle, uint64_t *frames,
-		    struct kms_err *err);
+int kms_linux_stack(struct kms_linux *lx, uint32_t handle, uint64_t *frames, struct kms_err *err);
 
 /**
  * Name of the function at an address, in the kernel or in one of its modules.
@@ -217,19 +216,19 @@ int kms_linux_stack(struct kms_linux *linux_guest, uint32_t handle, uint64_t *fr
  * Shape:  *module is NULL for the kernel's own; both live until the next call, or the next refresh.
  * Errors: -ENOENT: no symbol is known there; *module is set if the module is
  */
-int kms_linux_name(struct kms_linux *linux_guest, uint64_t address, const char **name,
-		   uint64_t *offset, const char **module);
+int kms_linux_name(struct kms_linux *lx, uint64_t address, const char **name, uint64_t *offset,
+		   const char **module);
 
 /**
  * Kernel memory at a virtual address, as much as is mapped.
  *
  * Errors: -EFAULT: nothing is there
  */
-int kms_linux_memory(struct kms_linux *linux_guest, uint64_t address, void *to, size_t n,
-		     size_t *n_read, struct kms_err *err);
+int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n, size_t *n_read,
+		     struct kms_err *err);
 
 /** Address of a symbol of the kernel, as loaded; 0: none. */
-uint64_t kms_linux_symbol(const struct kms_linux *linux_guest, const char *name);
+uint64_t kms_linux_symbol(const struct kms_linux *lx, const char *name);
 
 /**
  * Gives each new event of the kernel's trace ring to emit, CPU by CPU, in order of each CPU. Nothing
@@ -240,12 +239,11 @@ uint64_t kms_linux_symbol(const struct kms_linux *linux_guest, const char *name)
  *
  * Errors: -ENOTSUP: this kernel has no such ring; as kms_guest_read()
  */
-int kms_linux_events(struct kms_linux *linux_guest,
+int kms_linux_events(struct kms_linux *lx,
 		     int (*emit)(void *arg, const struct kms_linux_event *event), void *arg,
 		     struct kms_err *err);
 
-void kms_linux_event_stats(const struct kms_linux *linux_guest,
-			   struct kms_linux_event_stats *stats);
+void kms_linux_event_stats(const struct kms_linux *lx, struct kms_linux_event_stats *stats);
 
 /**
  * State of KFENCE, and each of its objects that is or was in use.
@@ -253,7 +251,7 @@ void kms_linux_event_stats(const struct kms_linux *linux_guest,
  * Shape:  emit may be NULL: only sums.
  * Errors: -ENOTSUP: this kernel has none; -EBADMSG; as kms_guest_read()
  */
-int kms_linux_kfence(struct kms_linux *linux_guest, struct kms_linux_kfence *state,
+int kms_linux_kfence(struct kms_linux *lx, struct kms_linux_kfence *state,
 		     int (*emit)(void *arg, const struct kms_linux_kfence_object *object),
 		     void *arg, struct kms_err *err);
 

