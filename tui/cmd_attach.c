@@ -85,7 +85,10 @@ static void say_started(void *arg)
 	struct attach *attach = arg;
 	char line[2 * PATH_MAX + 64];
 
-	if (attach->guest)
+	if (attach->guest && !attach->info.file[0])
+		(void)snprintf(line, sizeof(line), "attached to Linux in the guest of %.128s",
+			       attach->guest);
+	else if (attach->guest)
 		(void)snprintf(line, sizeof(line),
 			       "attached to the guest of %.128s, tracing into %s", attach->guest,
 			       attach->info.file);

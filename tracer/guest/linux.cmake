@@ -3,6 +3,7 @@ target_sources(kms_tracer PRIVATE
 	guest/btf.c
 	guest/kallsyms.c
 	guest/linux_depot.c
+	guest/linux_front.c
 	guest/linux_info.c
 	guest/linux_kfence.c
 	guest/linux_layout.c

@@ -13,6 +13,7 @@
 #include "tracer/attach_front.h"
 #include "tracer/guest/kernel_file.h"
 #include "tracer/guest/link.h"
+#include "tracer/guest/linux_front.h"
 #include "tracer/guest/opened.h"
 #include "tracer/process.h"
 
@@ -35,6 +36,7 @@ struct state {
 	struct kms_options set;
 	bool to_stop;
 	bool quiet_said;
+	struct kms_linux_view *linux_view; /* an unmodified Linux is in the guest, not our kernel */
 };
 
 bool kms_guest_run_is_target(const char *target)
@@ -102,6 +104,23 @@ static bool is_enough(const struct state *s, int wait_ms)
 	return poll(p, 2, wait_ms) > 0;
 }
 
+/*
+ * Nobody's kernel of ours: maybe a Linux. 1: it is one; 0: none (yet).
+ * Errors: -ENOTSUP: it is one that is not known
+ */
+static int look_for_linux(struct state *s, struct kms_err *err)
+{
+	int result;
+
+	if (s->config->kernel || s->config->go)
+		return 0; /* the user means a kernel with our allocator */
+	result = kms_linux_front_find(&s->front, &s->opened, &s->linux_view, err);
+	if (!result || result == -ENOTSUP)
+		return result ? result : 1;
+	kms_err_clear(err);
+	return 0;
+}
+
 /* Looks for the kernel as long as it takes. */
 static int await_kernel(struct state *s, struct kms_err *err)
 {
@@ -114,6 +133,15 @@ static int await_kernel(struct state *s, struct kms_err *err)
 		result = kms_guest_link_search(s->front.guest, err);
 		if (result == 1)
 			return 0;
+		if (result == -ENOENT) {
+			struct kms_err other = KMS_ERR_INIT;
+			int found = look_for_linux(s, &other);
+
+			if (found < 0)
+				*err = other;
+			if (found)
+				return found < 0 ? found : 0;
+		}
 		if (result < 0 && (result != -ENOENT || s->opened.is_saved))
 			return result;
 		if (result == -ENOENT && !said && !s->config->go) {
@@ -176,6 +204,8 @@ static int prepare(struct state *s, struct kms_err *err)
 		result = make_link(s, err);
 	if (!result)
 		result = await_kernel(s, err);
+	if (s->linux_view)
+		return result;
 	if (!result)
 		result = check_owner(s, err);
 	if (!result)
@@ -319,6 +349,8 @@ static int run(struct state *s, struct kms_err *err)
 
 	if (result)
 		return result;
+	if (s->linux_view)
+		return kms_linux_front_run(&s->front, &s->opened, s->linux_view, err);
 	result = kms_attach_front_start(&s->front, err);
 	if (!result)
 		result = begin(s, err);
