@@ -73,7 +73,7 @@ int kms_linux_stack(struct kms_linux *lx, uint32_t handle, uint64_t *frames, str
 	uint32_t entries = kms_lx_offset(lx, KMS_LX_RECORD_ENTRIES_AT);
 	uint32_t reach =
 		kms_linux_reach(&lx->layout, KMS_LX_RECORD_SIZE_AT, KMS_LX_RECORD_HANDLE_AT);
-	uint64_t pool, record, offset, size;
+	uint64_t pool, record = 0, offset, size;
 	int rc;
 
 	if (!kms_linux_layout_has(&lx->layout, KMS_LX_FOR_DEPOT) || reach > sizeof(copy))

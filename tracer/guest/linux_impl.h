@@ -101,7 +101,7 @@ static inline uint32_t kms_lx_slab_bytes(const struct kms_linux *lx)
 	return lx->layout.bytes[KMS_LX_SLAB];
 }
 
-void kms_lx_sites_destroy(struct kms_linux_site_table *sites);
+void kms_lx_sites_destroy(struct kms_linux_site_table *table);
 void kms_lx_modules_destroy(struct kms_linux_modules *modules);
 void kms_lx_ring_destroy(struct kms_linux_ring *ring);
 

@@ -28,6 +28,7 @@ enum {
 	DELTA_BITS = 27,
 	EVENT_TYPES = 4,
 	HEAD_BYTES = 4,
+	LONG_HEAD_BYTES = 8,
 };
 
 /* Where the numbers of one kind of event lie. */
@@ -247,7 +248,7 @@ static bool entry_next(struct decode *decode)
 	uint32_t left = decode->bytes - cpu->offset, head, type, delta, length;
 	const uint8_t *at = decode->data + cpu->offset;
 
-	if (left < 2 * HEAD_BYTES)
+	if (left < LONG_HEAD_BYTES)
 		return false;
 	head = word_at(at);
 	type = head & 31;
@@ -259,7 +260,7 @@ static bool entry_next(struct decode *decode)
 		uint64_t time = ((uint64_t)length << DELTA_BITS) + delta;
 
 		cpu->time = type == TYPE_STAMP ? time : cpu->time + time;
-		cpu->offset += 2 * HEAD_BYTES;
+		cpu->offset += LONG_HEAD_BYTES;
 		return true;
 	}
 	cpu->time += delta;
@@ -271,7 +272,7 @@ static bool entry_next(struct decode *decode)
 	if (type && type < TYPE_PADDING)
 		emit_event(decode, at + HEAD_BYTES, length);
 	else if (!type)
-		emit_event(decode, at + 2 * HEAD_BYTES, length - HEAD_BYTES);
+		emit_event(decode, at + LONG_HEAD_BYTES, length - HEAD_BYTES);
 	return true;
 }
 
@@ -344,18 +345,23 @@ static void page_begin(struct ring_cpu *cpu, uint64_t page, uint64_t number)
 	cpu->offset = 0;
 }
 
+/* What the kernel says of a CPU's ring. */
+struct ring_state {
+	uint64_t commit_page, touched, pages;
+};
+
 /* The kernel came around to our page: goes on at the oldest ones, an eighth of the ring away from it. */
 static int skip_lost(struct kms_linux *lx, struct kms_linux_ring *ring, struct ring_cpu *cpu,
-		     uint64_t commit_page, uint64_t touched, uint64_t pages, struct kms_err *err)
+		     const struct ring_state *state, struct kms_err *err)
 {
-	uint64_t hops = 1 + pages / 8, page = commit_page, number;
+	uint64_t hops = 1 + state->pages / 8, page = state->commit_page, number;
 	int rc = 0;
 
 	for (uint64_t i = 0; !rc && i < hops; i++)
 		rc = page_next(lx, page, &page, err);
 	if (rc)
 		return rc;
-	number = touched > pages - hops ? touched - (pages - hops) : 0;
+	number = state->touched + hops > state->pages ? state->touched + hops - state->pages : 0;
 	if (number > cpu->number)
 		ring->stats.lost_pages += number - cpu->number;
 	else
@@ -363,10 +369,6 @@ static int skip_lost(struct kms_linux *lx, struct kms_linux_ring *ring, struct r
 	page_begin(cpu, page, number);
 	return 0;
 }
-
-struct ring_state {
-	uint64_t commit_page, touched, pages;
-};
 
 static int cpu_state(struct kms_linux *lx, const struct ring_cpu *cpu, struct ring_state *state,
 		     struct kms_err *err)
@@ -392,7 +394,7 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 {
 	struct kms_linux *lx = decode->lx;
 	struct ring_cpu *cpu = decode->cpu;
-	struct ring_state state;
+	struct ring_state state = {0};
 	int rc = cpu_state(lx, cpu, &state, err);
 
 	if (!rc &&
@@ -408,8 +410,7 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 		if (rc == -EAGAIN) {
 			rc = cpu_state(lx, cpu, &state, err);
 			if (!rc)
-				rc = skip_lost(lx, decode->ring, cpu, state.commit_page,
-					       state.touched, state.pages, err);
+				rc = skip_lost(lx, decode->ring, cpu, &state, err);
 			continue;
 		}
 		if (rc || decode->ended || is_last)

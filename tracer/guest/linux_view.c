@@ -124,8 +124,8 @@ static void find_kernel(struct kms_linux_view *view)
 		char line[128];
 
 		kms_linux_about(view->kernel, &about);
-		rc = kms_linux_history_begin(&view->history, &about, view->config.pid,
-					     now_ns(CLOCK_REALTIME));
+		(void)kms_linux_history_begin(&view->history, &about, view->config.pid,
+					      now_ns(CLOCK_REALTIME)); /* it makes its room */
 		(void)snprintf(line, sizeof(line), "the guest has booted Linux %s", about.release);
 		say(view, line);
 	} else if (rc == -EFAULT || rc == -EIO) {
@@ -166,7 +166,7 @@ static void *run(void *arg)
 	(void)pthread_mutex_lock(&view->lock);
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	for (unsigned number = 1; !view->stopping; number++) {
-		until.tv_nsec += CACHES_MS * NS_PER_MS;
+		until.tv_nsec += (long)CACHES_MS * NS_PER_MS;
 		until.tv_sec += until.tv_nsec / NS_PER_S;
 		until.tv_nsec %= NS_PER_S;
 		while (!view->stopping &&
@@ -223,6 +223,7 @@ static void view_stack_free(void *ctx, struct kms_view_stack *stack)
 	*stack = (struct kms_view_stack){0};
 }
 
+/* NOLINTNEXTLINE(readability-function-size): kms_view_ops */
 static int view_memory(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
 		       size_t *n_read, struct kms_err *err)
 {

@@ -345,7 +345,7 @@ void fake_linux_write_info(struct fake_linux *fake, uint64_t at_, const char *re
 static void write_kallsyms(struct fake_linux *fake, const struct fake_symbol *symbol, size_t n)
 {
 	struct kallsyms_at tables = kallsyms_at(fake);
-	struct fake_kallsyms *out = malloc(sizeof(*out));
+	struct fake_kallsyms *out = calloc(1, sizeof(*out));
 
 	check(out);
 	fake_kallsyms_make(out, symbol, n, fake->image, !fake->is_new);
@@ -361,7 +361,7 @@ static void write_kallsyms(struct fake_linux *fake, const struct fake_symbol *sy
 static void write_kernel(struct fake_linux *fake)
 {
 	static const char banner[] = "Linux version 6.%d.0-fake (test)";
-	uint8_t *text = malloc(FAKE_TYPE_BYTES + FAKE_STRING_BYTES);
+	uint8_t *text = calloc(1, FAKE_TYPE_BYTES + FAKE_STRING_BYTES);
 	uint64_t variable, types, heads;
 	size_t bytes;
 
