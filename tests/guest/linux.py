@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Unmodified Linux guests, looked at from outside and compared with what they say of themselves.
 
-linux.py LINUX_LOOK FOLDER [all]: a short choice of kernels and machines, or all of them.
+linux.py LINUX_LOOK FOLDER KMEMSCOPE [all]: a short choice of kernels and machines, or all of them.
 """
+import json
+import os
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 
 from linux_kernels import Guest, Look, main
 
-LOOK, FOLDER = sys.argv[1], sys.argv[2]
+LOOK, FOLDER, KMEMSCOPE = sys.argv[1], sys.argv[2], sys.argv[3]
 ALL = [(series, machine, cpus) for series in ("6.1", "6.12") for machine in ("q35", "pc") for cpus in (1, 2)]
 SHORT = [("6.1", "q35", 1), ("6.12", "pc", 2)]
 KMEM = ("kmalloc", "kfree", "kmem_cache_alloc", "kmem_cache_free")
@@ -108,6 +112,27 @@ def kfence_same(guest, look):
     assert ours["interval"] == "10", ours
 
 
+def clients_see_it(guest):
+    """kmemscope attach, asked by its clients: the caches of slabinfo, no trace; the guest goes on."""
+    with subprocess.Popen([KMEMSCOPE, "attach", "qemu:pid:%d" % guest.process.pid], stderr=subprocess.PIPE, text=True,
+                          env=dict(os.environ, XDG_CACHE_HOME=tempfile.gettempdir())) as attach:
+        try:
+            while "API socket" not in (line := attach.stderr.readline()):
+                assert line, "attach ended"
+            session = "qemu-system-x86_64.%d" % guest.process.pid
+            theirs = slabinfo(guest)
+            seen = json.loads(subprocess.run([KMEMSCOPE, "caches", "--json", "--limit", "1000", session], capture_output=True, check=True).stdout)
+            ours = {row["name"]: row for row in seen["items"]}
+            assert set(ours) == set(theirs), set(ours) ^ set(theirs)
+            assert all(ours[name]["slabs"] * row[4] == ours[name]["pages"] for name, row in theirs.items())
+            targets = json.loads(subprocess.run([KMEMSCOPE, "targets", "--json", session], capture_output=True, check=True).stdout)
+            assert [row["kind"] for row in targets["items"]] == ["guest"], targets
+        finally:
+            attach.send_signal(signal.SIGINT)
+            assert attach.wait(timeout=30) == 0
+    assert guest.shell("echo alive").strip() == "alive"
+
+
 def check(series, machine, cpus, symbols):
     append = "slub_debug=U" + (" kfence.sample_interval=10" if series == "6.12" else "")
     with Guest(FOLDER, series, machine, cpus, append) as guest:
@@ -122,6 +147,7 @@ def check(series, machine, cpus, symbols):
             events = events_all_seen(guest, look)
             if about["kfence"] == "1":
                 kfence_same(guest, look)
+            clients_see_it(guest)
             seconds = leak_on_top(guest, look)
     print("%s %s, %d CPUs: %d caches, %d events, leak on top after %.1f s"
           % (about["release"], machine, cpus, caches, events, seconds), flush=True)
@@ -129,7 +155,7 @@ def check(series, machine, cpus, symbols):
 
 def all_of_them():
     with tempfile.TemporaryDirectory() as symbols:
-        for series, machine, cpus in ALL if sys.argv[3:] == ["all"] else SHORT:
+        for series, machine, cpus in ALL if sys.argv[4:] == ["all"] else SHORT:
             check(series, machine, cpus, symbols)
 
 

@@ -26,6 +26,8 @@ enum {
 	FIRST_MS = 3000, /* a region that was found is read within a moment */
 };
 
+static const uint64_t linux_every_ns =
+	500000000; /* while waiting for a kernel: it takes a search of its own */
 static const uint64_t quiet_ns = 3000000000; /* until it is said that nothing happens */
 
 struct state {
@@ -36,6 +38,7 @@ struct state {
 	struct kms_options set;
 	bool to_stop;
 	bool quiet_said;
+	uint64_t linux_ns;                 /* when one was last looked for */
 	struct kms_linux_view *linux_view; /* an unmodified Linux is in the guest, not our kernel */
 };
 
@@ -114,6 +117,9 @@ static int look_for_linux(struct state *s, struct kms_err *err)
 
 	if (s->config->kernel || s->config->go)
 		return 0; /* the user means a kernel with our allocator */
+	if (s->linux_ns && kms_mono_ns() - s->linux_ns < linux_every_ns)
+		return 0;
+	s->linux_ns = kms_mono_ns();
 	result = kms_linux_front_find(&s->front, &s->opened, &s->linux_view, err);
 	if (!result || result == -ENOTSUP)
 		return result ? result : 1;
