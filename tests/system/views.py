@@ -104,16 +104,20 @@ def live_bits(slab):
     return sum(bin(byte).count("1") for byte in bits)
 
 
-def check_blocks(checks, run, kept):
+def check_blocks(checks, run, kept, large):
+    """One leak of two caches: the stack of both sizes is the same."""
     leak = next(row for row in run.get("/api/v1/leaks?limit=1000")["items"] if kms.frame_of(row["stack"], "leaky")
-                and row["count"] == len(kept))
+                and row["count"] == len(kept) + len(large))
+    small, = (row["cache"] for row in leak["caches"] if row["cache"] != leak["cache"])
     for limit in (7, 1000):
-        rows = run.all_items(f"/api/v1/blocks?site={leak['stack_id']}&cache={leak['cache']}&limit={limit}")
-        checks.that(addresses(rows) == hexes(kept), f"blocks of the leak, {limit} a page", len(rows))
+        rows = run.all_items(f"/api/v1/blocks?site={leak['stack_id']}&limit={limit}")
+        checks.that(addresses(rows) == hexes(kept + large), f"blocks of the leak, {limit} a page", len(rows))
+        rows = run.all_items(f"/api/v1/blocks?site={leak['stack_id']}&cache={small}&limit={limit}")
+        checks.that(addresses(rows) == hexes(kept), f"those of one cache, {limit} a page", len(rows))
     checks.that(all(r["size"] == LEAK_BYTES and r["state"] == "live" and r["thread"] == run.target["pid"] and r["age_us"] >= 0
-                    and r["cache"] == leak["cache"] for r in rows), "their members", rows[:2])
+                    and r["cache"] == small for r in rows), "their members", rows[:2])
     checks.equal(len(run.all_items(f"/api/v1/blocks?min_bytes={LARGE_BYTES}")), LARGE, "large blocks by size")
-    return leak
+    return leak, small
 
 
 def check_whatis(checks, run, live, dropped, large):
@@ -213,10 +217,10 @@ def answers(checks):
         run.target = run.get("/api/v1/targets")["items"][0]
         kept = kept[DROPS:]
         checks.that(set(kept).isdisjoint(dropped), "the program's own books")
-        leak = check_blocks(checks, run, kept)
+        leak, small = check_blocks(checks, run, kept, large)
         check_whatis(checks, run, kept[0], dropped[5], large[1])
         check_history(checks, run, cycled)
-        check_slabs(checks, run, leak["cache"])
+        check_slabs(checks, run, small)
         check_slabs(checks, run, run.get(f"/api/v1/whatis/{large[0]}")["items"][0]["cache"])
         check_marks(checks, run)
         check_fork(checks, run, kept[0])
@@ -226,7 +230,7 @@ def answers(checks):
         line = run.get("/api/v1/timeline?series=live_bytes,guard_depth")
         checks.equal(line["series"]["live_bytes"]["last"][-1], run.get("/api/v1/stats")["live_bytes"], "the line ends now")
         questions = [f"blocks?site={leak['stack_id']}&limit=1000", "blocks?limit=5&target=1", f"whatis/{kept[0]}", f"whatis/{dropped[5]}",
-                     f"whatis/{int(large[1], 16) + 7:x}", f"history/{cycled}?limit=1000", f"caches/{leak['cache']}/slabs",
+                     f"whatis/{int(large[1], 16) + 7:x}", f"history/{cycled}?limit=1000", f"caches/{small}/slabs",
                      "caches/malloc-large/slabs", "marks", "diff?a=one&b=two", "diff?a=one", "diff", "audit"]
         live = {q: run.get("/api/v1/" + q) for q in questions}
         checks.equal(run.end(), 0, "the program's end")
