@@ -169,6 +169,16 @@ static void take_place(struct kms_local *t)
 	kms_ring_claim(t);
 }
 
+/*
+ * For who was not there to look. The slot is live, so somebody may have asked for something already:
+ * the attention that stands there now was not answered by anybody.
+ */
+static void begin_unlooked(struct kms_local *t)
+{
+	kms_local_refresh(t);
+	t->attention_seen = ~t->attention_seen;
+}
+
 void kms_local_rejoin(struct kms_local *t)
 {
 	uint32_t busy = t->busy;
@@ -199,7 +209,7 @@ struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 	t->busy = 0;
 	kms_stack_init(t->stack, heap->stacks);
 	take_place(t);
-	kms_local_refresh(t);
+	begin_unlooked(t);
 	announce(t);
 	return t;
 }
@@ -343,7 +353,7 @@ void kms_heap_after_fork(struct kms_heap *heap, struct kms_local *t)
 			kms_stack_init(t->stack, heap->stacks);
 		take_place(t);
 		adopt_orphans(heap, t);
-		kms_local_refresh(t);
+		begin_unlooked(t);
 		numbers[0] = heap->slot_index;
 		if (t->trace)
 			kms_ring_emit_code(t, KMS_REC_FORK, 1, numbers);
