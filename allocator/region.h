@@ -22,7 +22,7 @@ struct kms_region_plan {
 	uint32_t fork_cuts;
 };
 
-/** The plan of a process: KMS_MAX_* rings of 256 KiB, a million stack nodes. */
+/** The plan of a process: rings of 512 KiB, 256 MiB of them, a million stack nodes. */
 void kms_region_plan_process(struct kms_region_plan *plan, uint64_t ring_bytes);
 
 /** Bytes that a region of this plan takes; pages never written cost nothing. */

@@ -28,7 +28,7 @@
 	X(TRACE, "kmem_trace", 2, 0, 2, "0 off, 1 events, 2 events with stacks")                     \
 	X(STACK_DEPTH, "kmem_stack_depth", 16, 0, 64, "frames shown of a stack")                     \
 	X(ON_FULL, "kmem_on_full", 1, 0, 1, "ring full: 0 drop and count, 1 wait")                   \
-	X(RING_BYTES, "kmem_ring_bytes", 256 << 10, 16 << 10, 16 << 20,                              \
+	X(RING_BYTES, "kmem_ring_bytes", 512 << 10, 16 << 10, 16 << 20,                              \
 	  "size of one ring; at start only")                                                         \
 	X(ARENA_LIMIT, "kmem_arena_limit", 0, 0, UINT64_MAX, "bytes the arena may hold; 0 none")     \
 	X(FAIL_NTH, "kmem_fail_nth", 0, 0, UINT64_MAX, "the n-th NOSLEEP allocation fails; 0 off")   \

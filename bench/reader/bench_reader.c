@@ -27,7 +27,7 @@
 enum {
 	N_BLOCKS = 512,
 	N_NODES = 1 << 16,
-	RING_BLOCKS = 64, /* 256 KiB, the default */
+	RING_BLOCKS = 128, /* 512 KiB, the default */
 };
 
 /* What arrived. One thread writes, the main one reads at the end. */

@@ -198,7 +198,7 @@ static void a_first_request_of_zero_counts(struct eye *e)
 	CHECK(ask_running(e, KMS_VAR_REDZONE, 1) == 1);
 	CHECK(ask_running(e, KMS_VAR_PANIC, 7) == 0);
 	CHECK(answer(e, 0, KMS_VAR_PANIC)->status == KMS_ACK_RANGE);
-	CHECK(ask_running(e, KMS_VAR_RING_BYTES, 1 << 20) == 256 << 10);
+	CHECK(ask_running(e, KMS_VAR_RING_BYTES, 1 << 20) == 512 << 10);
 	CHECK(answer(e, 0, KMS_VAR_RING_BYTES)->status == KMS_ACK_UNSUPPORTED);
 }
 
