@@ -43,6 +43,13 @@ int kms_parse_u64(const char *text, uint64_t *value);
 /** kms_parse_u64() with an optional sign, + or -, in front. -ERANGE outside int64_t. */
 int kms_parse_i64(const char *text, int64_t *value);
 
+enum {
+	KMS_NO_DIGIT = 16,
+};
+
+/** Value of a hexadecimal digit, 0 to 15; KMS_NO_DIGIT: it is none. */
+int kms_hex_digit(char c);
+
 /** Reads an address: hexadecimal digits, with or without "0x". Errors as kms_parse_u64(). */
 int kms_parse_addr(const char *text, uint64_t *value);
 

@@ -14,7 +14,7 @@ struct suffix {
 	uint64_t factor;
 };
 
-static int digit_value(char c)
+int kms_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -22,7 +22,7 @@ static int digit_value(char c)
 		return c - 'a' + 10;
 	if (c >= 'A' && c <= 'F')
 		return c - 'A' + 10;
-	return 16;
+	return KMS_NO_DIGIT;
 }
 
 /* Reads digits of a base up to the first other character and moves *text there. */
@@ -32,9 +32,9 @@ static int parse_digits(const char **text, int base, uint64_t *value)
 	uint64_t sum = 0;
 	bool too_large = false;
 
-	for (; digit_value(*p) < base; p++) {
+	for (; kms_hex_digit(*p) < base; p++) {
 		if (__builtin_mul_overflow(sum, (uint64_t)base, &sum) ||
-		    __builtin_add_overflow(sum, (uint64_t)digit_value(*p), &sum))
+		    __builtin_add_overflow(sum, (uint64_t)kms_hex_digit(*p), &sum))
 			too_large = true;
 	}
 	if (p == *text)

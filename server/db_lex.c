@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fmt.h"
+
 /* Characters that are a token by themselves. */
 static const struct {
 	char c;
@@ -57,25 +59,14 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static int digit_of(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return 99;
-}
-
 bool kms_ddb_lex_hex(const char *name, uint64_t *number)
 {
 	uint64_t value = 0;
 
 	for (const char *c = name; *c; c++) {
-		if (digit_of(*c) > 15)
+		if (kms_hex_digit(*c) == KMS_NO_DIGIT)
 			return false;
-		value = value << 4 | (uint64_t)digit_of(*c);
+		value = value << 4 | (uint64_t)kms_hex_digit(*c);
 	}
 	*number = value;
 	return *name != '\0';
@@ -137,8 +128,8 @@ static enum kms_ddb_token read_number(struct kms_ddb_lex *lex)
 	char c;
 
 	lex->number = 0;
-	for (; digit_of(lex->text[lex->at]) < (int)radix; lex->at++)
-		lex->number = lex->number * radix + (uint64_t)digit_of(lex->text[lex->at]);
+	for (; kms_hex_digit(lex->text[lex->at]) < (int)radix; lex->at++)
+		lex->number = lex->number * radix + (uint64_t)kms_hex_digit(lex->text[lex->at]);
 	c = lex->text[lex->at];
 	snprintf(lex->name, sizeof(lex->name), "%.*s",
 		 (int)(lex->at - begin < 60 ? lex->at - begin : 60), lex->text + begin);

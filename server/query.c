@@ -245,24 +245,13 @@ const char *kms_param_name(enum kms_param param)
 	return params[param].name;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Decodes the escape at text, of which n bytes are there; -1 if it is none. */
 static int decode_escape(const char *text, size_t n)
 {
-	int high = n >= 3 ? hex_digit(text[1]) : -1;
-	int low = n >= 3 ? hex_digit(text[2]) : -1;
+	int high = n >= 3 ? kms_hex_digit(text[1]) : KMS_NO_DIGIT;
+	int low = n >= 3 ? kms_hex_digit(text[2]) : KMS_NO_DIGIT;
 
-	if (high < 0 || low < 0)
+	if (high == KMS_NO_DIGIT || low == KMS_NO_DIGIT)
 		return -1;
 	return high << 4 | low;
 }

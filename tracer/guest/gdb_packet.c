@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/fmt.h"
+
 enum {
 	BETWEEN, /* packets */
 	DATA,
@@ -14,17 +16,6 @@ enum {
 };
 
 static const char digits[] = "0123456789abcdef";
-
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 static void put(struct kms_gdb_packet *packet, char c)
 {
@@ -60,8 +51,9 @@ static void take_data(struct kms_gdb_packet *packet, char c)
 
 static enum kms_gdb_packet_step finish(struct kms_gdb_packet *packet, char c)
 {
-	bool is_good = packet->claimed < 16 && digit(c) >= 0 &&
-		       packet->claimed * 16 + digit(c) == packet->sum && !packet->is_too_long;
+	bool is_good = packet->claimed < 16 && kms_hex_digit(c) != KMS_NO_DIGIT &&
+		       packet->claimed * 16 + kms_hex_digit(c) == packet->sum &&
+		       !packet->is_too_long;
 
 	packet->data[packet->bytes] = '\0';
 	packet->state = BETWEEN;
@@ -78,7 +70,7 @@ enum kms_gdb_packet_step kms_gdb_packet_take(struct kms_gdb_packet *packet, char
 			take_data(packet, c);
 		return KMS_GDB_MORE;
 	case FIRST_DIGIT:
-		packet->claimed = (uint8_t)digit(c);
+		packet->claimed = (uint8_t)kms_hex_digit(c);
 		packet->state = SECOND_DIGIT;
 		return KMS_GDB_MORE;
 	case SECOND_DIGIT:
@@ -126,9 +118,9 @@ bool kms_gdb_unhex(const char *text, void *bytes, size_t n)
 	if (strlen(text) != 2 * n)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+		int high = kms_hex_digit(text[2 * i]), low = kms_hex_digit(text[2 * i + 1]);
 
-		if (high < 0 || low < 0)
+		if (high == KMS_NO_DIGIT || low == KMS_NO_DIGIT)
 			return false;
 		to[i] = (uint8_t)(high * 16 + low);
 	}
