@@ -8,7 +8,8 @@ enum {
 	ARENA_MIN_BYTES = 4 << 20,
 	ARENA_DISCARD_PAGES = 64, /* runs from here on go back to the system when freed */
 	META_CHUNK_BYTES = 256 << 10,
-	SPAN_STEP_BYTES = 1 << 20, /* the span table is opened so much at a time */
+	ARENA_SMALL_BYTES = 16 << 20, /* what lies behind them is advised to be huge pages */
+	SPAN_STEP_BYTES = 1 << 20,    /* the span table is opened so much at a time */
 };
 
 /* Free runs: binned by power of two; within a bin first fit. The list goes through side_address. */
@@ -146,6 +147,19 @@ static void run_insert(struct kms_arena *a, struct kms_span *run)
 	bin_insert(a, run);
 }
 
+/*
+ * The arena is used from its begin on, so a process that gets behind the small part is no small one:
+ * it gains from huge pages, and the most that they waste, one of them, is little beside what it has.
+ */
+static void arena_advise(const struct kms_arena *a, size_t open_bytes)
+{
+	size_t begin = a->opened_bytes > ARENA_SMALL_BYTES ? a->opened_bytes : ARENA_SMALL_BYTES;
+	size_t end = a->opened_bytes + open_bytes;
+
+	if (begin < end)
+		kms_port_advise_huge((void *)(a->base + begin), end - begin);
+}
+
 /* Opens the next extent that can hold @pages more. */
 static bool arena_grow(struct kms_arena *a, size_t pages)
 {
@@ -177,6 +191,7 @@ static bool arena_grow(struct kms_arena *a, size_t pages)
 		span_entry_free(a, run);
 		return false;
 	}
+	arena_advise(a, open_bytes);
 	run->base = a->base + a->opened_bytes;
 	run->pages = (uint32_t)(open_bytes >> KMS_PAGE_SHIFT);
 	run->reserved = 1;

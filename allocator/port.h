@@ -26,6 +26,13 @@ void *kms_port_reserve_readable(size_t bytes);
 /** Makes part of a reservation readable and writable. 0 or a negative error. May be repeated. */
 int kms_port_open(void *start, size_t bytes);
 
+/**
+ * Advice: much of this part of a reservation will be used, pages of 2 MiB would do. Spares TLB misses,
+ * which the side entries and redzones of checked blocks make more of. Nothing happens where the system
+ * is told not to.
+ */
+void kms_port_advise_huge(void *start, size_t bytes);
+
 /** Gives the memory of an opened part back; it reads as zero afterwards. */
 void kms_port_discard(void *start, size_t bytes);
 

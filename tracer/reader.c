@@ -260,6 +260,7 @@ struct kms_reader *kms_reader_start(const struct kms_reader_config *config, stru
 		free(reader);
 		return NULL;
 	}
+	(void)pthread_setname_np(reader->thread, "kms-reader"); /* cosmetic */
 	return reader;
 }
 

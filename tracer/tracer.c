@@ -251,11 +251,15 @@ static void *run_model(void *arg)
 	return NULL;
 }
 
-static int start_thread(struct tracer_consumer *consumer, void *(*run)(void *), struct kms_err *err)
+/* The name is for top -H and bench/parts.py: who uses the tracer's time. */
+static int start_thread(struct tracer_consumer *consumer, const char *name, void *(*run)(void *),
+			struct kms_err *err)
 {
 	int result = pthread_create(&consumer->thread, NULL, run, consumer->tracer);
 
 	consumer->is_running = result == 0;
+	if (consumer->is_running)
+		(void)pthread_setname_np(consumer->thread, name); /* cosmetic */
 	return result ? kms_err_sys(err, -result, "start a thread", NULL) : 0;
 }
 
@@ -359,10 +363,10 @@ static int start_threads(struct kms_tracer *tracer, struct kms_err *err)
 					   .emit_arg = tracer,
 					   .changed = notify,
 					   .held_bytes = tracer->config.queue_bytes};
-	int result = start_thread(&tracer->to_store, run_store, err);
+	int result = start_thread(&tracer->to_store, "kms-store", run_store, err);
 
 	if (!result)
-		result = start_thread(&tracer->to_model, run_model, err);
+		result = start_thread(&tracer->to_model, "kms-model", run_model, err);
 	if (result)
 		return result;
 	tracer->reader = kms_reader_start(&reader, err);

@@ -46,6 +46,12 @@ int kms_port_open(void *start, size_t bytes)
 	return kms_area_open(start, bytes, bytes >= LAZY_BYTES) ? 0 : NO_MEMORY;
 }
 
+void kms_port_advise_huge(void *start, size_t bytes)
+{
+	(void)start;
+	(void)bytes;
+}
+
 void kms_port_discard(void *start, size_t bytes)
 {
 	kms_area_discard(start, bytes);

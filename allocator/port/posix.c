@@ -94,6 +94,11 @@ int kms_port_open(void *start, size_t bytes)
 	return result;
 }
 
+void kms_port_advise_huge(void *start, size_t bytes)
+{
+	KEEP_ERRNO((void)madvise(start, bytes, MADV_HUGEPAGE));
+}
+
 void kms_port_discard(void *start, size_t bytes)
 {
 	KEEP_ERRNO({
