@@ -76,7 +76,8 @@ int kms_symbols_link_receive(struct kms_symbols_link *link, struct kms_symbols_w
 
 /**
  * Copies the environment without what would change the helper: preloads, our own and the C library's variables,
- * DEBUGINFOD_* unless they are allowed. For kms_symbols_link_open and its test.
+ * DEBUGINFOD_* unless they are allowed. Last comes a mark by which a program that was started as a helper and is none
+ * is kept from starting another. For kms_symbols_link_open and its test.
  *
  * Owner:  one allocation, freed by the caller; the strings are borrowed from environ. NULL: no memory.
  */

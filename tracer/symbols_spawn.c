@@ -19,6 +19,11 @@ static const char *const hidden_variables[] = {
 	"KMS_",        "MALLOC_",   "GLIBC_",   "ELFUTILS_",  NULL,
 };
 
+/* In the environment of a helper. A program that is none would start one of its own, and that the next. */
+#define HELPER_MARK "KMEMSCOPE_SYMBOL_HELPER"
+
+static char helper_mark[] = HELPER_MARK "=1";
+
 static bool is_hidden(const char *variable, bool allow_debuginfod)
 {
 	for (size_t i = 0; hidden_variables[i]; i++) {
@@ -33,7 +38,7 @@ char **kms_symbols_link_environment(char *const *environment, bool allow_debugin
 	size_t n = 0;
 	while (environment && environment[n])
 		n++;
-	char **kept = calloc(n + 1, sizeof(*kept));
+	char **kept = calloc(n + 2, sizeof(*kept));
 	if (!kept)
 		return NULL;
 	size_t n_kept = 0;
@@ -41,6 +46,7 @@ char **kms_symbols_link_environment(char *const *environment, bool allow_debugin
 		if (!is_hidden(environment[i], allow_debuginfod))
 			kept[n_kept++] = environment[i];
 	}
+	kept[n_kept] = helper_mark;
 	return kept;
 }
 
@@ -99,6 +105,10 @@ static int start_process(struct kms_symbols_link *link, const struct kms_symbols
 			 struct kms_err *err)
 {
 	int sockets[2];
+	if (getenv(HELPER_MARK))
+		return kms_err_set(err, -ELOOP,
+				   "%s was started as a symbol helper, which starts none",
+				   cfg->helper_exec);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
 		return kms_err_sys(err, -errno, "socket of the symbol helper", NULL);
 	char **environment = kms_symbols_link_environment(environ, cfg->wire->allow_debuginfod);

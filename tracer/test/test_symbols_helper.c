@@ -185,14 +185,32 @@ static void environment_of_the_helper_is_cleaned(void **data)
 	assert_non_null(kept);
 	assert_string_equal(kept[0], "PATH=/bin");
 	assert_string_equal(kept[1], "LD_LIBRARY_PATH=/l");
-	assert_null(kept[2]);
+	assert_string_equal(kept[2], "KMEMSCOPE_SYMBOL_HELPER=1");
+	assert_null(kept[3]);
 	free(kept);
 	kept = kms_symbols_link_environment(given, true);
 	assert_non_null(kept);
 	assert_string_equal(kept[1], "DEBUGINFOD_URLS=http");
 	assert_string_equal(kept[2], "LD_LIBRARY_PATH=/l");
-	assert_null(kept[3]);
+	assert_null(kept[4]);
 	free(kept);
+}
+
+/* A program that links the library but does not know the helper's argument would go on for ever. */
+static void helper_starts_no_helper(void **data)
+{
+	(void)data;
+	static struct kms_symbols_wire_config wire = {
+		.memory_bytes = 1 << 30, .modules_open_max = 1, .debug_root = "/nonexistent"};
+	struct kms_symbols_link_config cfg = {.helper_exec = "/proc/self/exe", .wire = &wire};
+	struct kms_symbols_link link;
+	uint64_t end_ns = kms_clock_now(kms_clock_system()) + PATIENCE_MS * 1000000ULL;
+	kms_symbols_link_init(&link);
+	assert_int_equal(setenv("KMEMSCOPE_SYMBOL_HELPER", "1", 1), 0);
+	assert_int_equal(kms_symbols_link_open(&link, &cfg, end_ns, NULL), -ELOOP);
+	assert_int_equal(unsetenv("KMEMSCOPE_SYMBOL_HELPER"), 0);
+	assert_int_equal(kms_symbols_link_open(&link, &cfg, end_ns, NULL), 0);
+	kms_symbols_link_deinit(&link);
 }
 
 /* A line of a file of /proc/PID; the caller frees. */
@@ -481,6 +499,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(helper_ends_with_its_resolver),
 		cmocka_unit_test(helper_inherits_nothing_but_its_socket),
 		cmocka_unit_test(environment_of_the_helper_is_cleaned),
+		cmocka_unit_test(helper_starts_no_helper),
 		cmocka_unit_test(helper_has_given_up_its_rights),
 		cmocka_unit_test(helper_sends_what_it_has_before_it_begins_another_module),
 		cmocka_unit_test(helper_that_sees_the_end_of_the_socket_exits_cleanly),
