@@ -35,6 +35,19 @@ bool kms_local_catch_up(struct kms_local *t);
  */
 void kms_local_rejoin(struct kms_local *t);
 
+/**
+ * The slow way of a call, of either front: what do others want of this local's owner? Joins those who
+ * stand, takes up what a tracer asks, takes a place in a new region, and brings the local up to date.
+ * The gate is opened for what stood there *before* it looked: what comes meanwhile closes it again for
+ * the next call. A nested local interrupts a call that may hold a lock, so it is only brought up to
+ * date; the next ordinary call does the rest.
+ *
+ * @others: what else the front takes up, after the requests and before the local is brought up to
+ *          date; NULL: nothing
+ * Locks:   takes those of what it takes up; the caller holds none, and @t is not busy
+ */
+void kms_local_look(struct kms_local *t, void (*others)(struct kms_heap *heap));
+
 /** Every local takes the slow way at its next call. */
 void kms_heap_attention(struct kms_heap *heap);
 

@@ -192,6 +192,30 @@ void kms_local_rejoin(struct kms_local *t)
 	announce(t);
 }
 
+void kms_local_look(struct kms_local *t, void (*others)(struct kms_heap *heap))
+{
+	struct kms_heap *heap = t->heap;
+	const uint32_t *word = t->attention;
+	uint32_t attention = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	uint32_t epoch = __atomic_load_n(heap->epoch, __ATOMIC_ACQUIRE);
+
+	if (t->state == KMS_LOCAL_USED) {
+		if (KMS_UNLIKELY(__atomic_load_n(&heap->standing, __ATOMIC_ACQUIRE)))
+			kms_stop_join(t);
+		if (attention != t->attention_seen)
+			kms_control_poll(t);
+		if (others)
+			others(heap);
+	}
+	if (t->region_nr != heap->region_nr)
+		kms_local_rejoin(t);
+	else if (kms_gate(t))
+		kms_local_refresh(t);
+	/* another word is one that nobody has looked at yet */
+	t->attention_seen = t->attention == word ? attention : ~t->attention_seen;
+	t->epoch_seen = epoch;
+}
+
 struct kms_local *kms_local_get(struct kms_heap *heap, uint32_t state)
 {
 	struct kms_local *t;

@@ -186,25 +186,6 @@ static void emit_context(struct kms_local *t)
 	kms_leave(t);
 }
 
-/* The slow way of a call: what does the host want of us? As look() of a process. */
-static void look(struct kms_local *t)
-{
-	const uint32_t *word = t->attention;
-	uint32_t attention = __atomic_load_n(word, __ATOMIC_ACQUIRE);
-	uint32_t epoch = __atomic_load_n(the_heap.epoch, __ATOMIC_ACQUIRE);
-
-	/* A nested one interrupts a call that may hold a lock: the next ordinary call does it. */
-	if (t->state == KMS_LOCAL_USED) {
-		if (KMS_UNLIKELY(__atomic_load_n(&the_heap.standing, __ATOMIC_ACQUIRE)))
-			kms_stop_join(t);
-		if (attention != t->attention_seen)
-			kms_control_poll(t);
-	}
-	kms_local_refresh(t);
-	t->attention_seen = t->attention == word ? attention : ~t->attention_seen;
-	t->epoch_seen = epoch;
-}
-
 /* The one for calls that interrupt the allocator: they are of the same thread and level. */
 static struct kms_local *nested(const struct kms_cpu *cpu)
 {
@@ -235,7 +216,7 @@ struct kms_local *kms_front_enter(void)
 		return NULL;
 	}
 	if (KMS_UNLIKELY(kms_gate(t)))
-		look(t);
+		kms_local_look(t, NULL);
 	cpu->front_flags[t->state == KMS_LOCAL_NESTED] = flags;
 	kms_enter(t);
 	return t;
@@ -290,7 +271,7 @@ void kms_front_tick(struct kms_cpu *cpu)
 	if (cpu->index == 0)
 		__atomic_add_fetch(&the_tick, 1, __ATOMIC_RELAXED);
 	if (cpu->local && !cpu->local->busy && kms_gate(cpu->local))
-		look(cpu->local);
+		kms_local_look(cpu->local, NULL);
 }
 
 void kms_front_break(uint32_t state)

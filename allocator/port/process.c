@@ -213,34 +213,6 @@ static struct kms_local *thread_start(void)
 	return t;
 }
 
-/*
- * The slow way of a call: what does others want of us? What comes while we look is for the next call,
- * which must find the gate closed: it is opened for what stood there before.
- */
-static void look(struct kms_local *t)
-{
-	const uint32_t *word = t->attention;
-	uint32_t attention = __atomic_load_n(word, __ATOMIC_ACQUIRE);
-	uint32_t epoch = __atomic_load_n(the_heap.epoch, __ATOMIC_ACQUIRE);
-
-	/* A nested one interrupts a call that may hold a lock: the next ordinary call does it. */
-	if (t->state == KMS_LOCAL_USED) {
-		if (KMS_UNLIKELY(__atomic_load_n(&the_heap.standing, __ATOMIC_ACQUIRE)))
-			kms_stop_join(t);
-		if (attention != t->attention_seen)
-			kms_control_poll(t);
-		kms_attach_poll(&the_heap);
-	}
-	if (t->region_nr != the_heap.region_nr)
-		kms_local_rejoin(t);
-	else if (kms_gate(t))
-		kms_local_refresh(t);
-	t->attention_seen = t->attention == word ? attention : ~t->attention_seen;
-	t->epoch_seen = epoch;
-	if (t->state == KMS_LOCAL_USED)
-		kms_maps_tell(t);
-}
-
 struct kms_local *kms_process_local(void)
 {
 	struct kms_local *t = kms_tls;
@@ -262,7 +234,9 @@ struct kms_local *kms_process_local(void)
 			return NULL;
 		t = t->nested;
 	}
-	look(t);
+	kms_local_look(t, kms_attach_poll);
+	if (t->state == KMS_LOCAL_USED)
+		kms_maps_tell(t);
 	return t;
 }
 
