@@ -50,6 +50,7 @@ kms_test(test_model LABEL model SOURCES test/test_model.c LIBS kms_model_world
 if(TARGET test_model AND TARGET kms::cmocka)
 	kms_script_test(soak_model LABEL soak COMMAND test_model TIMEOUT 3600 ENV KMS_SEED=1001 KMS_ROUNDS=1000)
 endif()
+kms_test(test_park LABEL unit SOURCES test/test_park.c LIBS kms_tracer)
 kms_test(test_leaks LABEL unit SOURCES test/test_leaks.c LIBS kms_tracer)
 kms_test(test_sites LABEL unit SOURCES test/test_sites.c LIBS kms_tracer)
 kms_test(test_model_order LABEL unit SOURCES test/test_model_order.c test/model_script.c LIBS kms_tracer kms_tracer_synth)

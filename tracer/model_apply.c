@@ -59,13 +59,20 @@ static bool slab_is_missing(const struct kms_model_target *target, const struct 
 	       !kms_live_is_before_slab(&target->set, event->address, event->time_ns);
 }
 
+/* May an event of the address have shown itself before older ones, when nothing was known yet? */
+static bool may_be_overtaken(const struct kms_model_target *target, const struct kms_live *live,
+			     uint64_t address)
+{
+	return live && !(live->low_bits & KMS_LIVE_OPEN) &&
+	       kms_live_is_unheard(&target->set, address);
+}
+
 /* Did a younger event of the address show itself first, when nothing was known yet? */
 static bool is_overtaken(const struct kms_model_target *target, const struct kms_live *live,
 			 const struct kms_event *event)
 {
-	return live && !(live->low_bits & KMS_LIVE_OPEN) && event->has_generation &&
-	       (uint8_t)(kms_live_generation(live) - event->generation) < 128 &&
-	       kms_live_is_unheard(&target->set, event->address);
+	return event->has_generation && may_be_overtaken(target, live, event->address) &&
+	       (uint8_t)(kms_live_generation(live) - event->generation) < 128;
 }
 
 /* Is it the free of a block that nothing was known of when the target's session began? */
@@ -119,6 +126,37 @@ static void commit(const struct kms_model_source *source, const struct kms_event
 		kms_model_commit_free(source, event, live);
 }
 
+/* Of two lanes the one whose first event is older; of those that are not, the one that came first. */
+static struct kms_park_lane *older(struct kms_park_lane *a, struct kms_park_lane *b)
+{
+	uint64_t a_ns = a->first->event.time_ns, b_ns = b->first->event.time_ns;
+
+	if (a_ns != b_ns)
+		return a_ns < b_ns ? a : b;
+	return a->order < b->order ? a : b;
+}
+
+/* The oldest lane that is ready, of those with a key and of @oldest. */
+static struct kms_park_lane *ready_of(const struct kms_model_target *target,
+				      const struct kms_park_queue *queue,
+				      const struct kms_live *live, unsigned key,
+				      struct kms_park_lane *oldest)
+{
+	struct kms_park_lane *lane = kms_park_first(queue, key);
+
+	for (; lane; lane = kms_park_next(queue, lane))
+		if (turn_of(target, live, &lane->first->event) != TURN_LATER)
+			oldest = oldest ? older(oldest, lane) : lane;
+	return oldest;
+}
+
+/* Is the address's generation known, and does an event that has one need the next? See turn_of(). */
+static bool is_settled(const struct kms_live *live)
+{
+	return live && !(live->low_bits & KMS_LIVE_OPEN) && !(live->flags & KMS_LIVE_LARGE) &&
+	       !(live->low_bits & KMS_LIVE_LIVE && live->flags & KMS_LIVE_BASE);
+}
+
 /* The lane whose first event has its turn, or had it; of several the oldest. NULL: none. */
 static struct kms_park_lane *lane_ready(const struct kms_model_target *target,
 					const struct kms_park_queue *queue,
@@ -126,12 +164,15 @@ static struct kms_park_lane *lane_ready(const struct kms_model_target *target,
 {
 	struct kms_park_lane *oldest = NULL;
 
-	for (struct kms_park_lane *lane = queue->lane; lane; lane = lane->next) {
-		const struct kms_event *event = &lane->first->event;
+	if (is_settled(live)) {
+		unsigned next = (uint8_t)(kms_live_generation(live) + 1);
 
-		if (turn_of(target, live, event) != TURN_LATER &&
-		    (!oldest || event->time_ns < oldest->first->event.time_ns))
-			oldest = lane;
+		oldest = ready_of(target, queue, live, next, NULL);
+		oldest = ready_of(target, queue, live, KMS_PARK_KEY_ODD, oldest);
+	} else {
+		for (struct kms_park_lane *lane = queue->lane; lane; lane = lane->next)
+			if (turn_of(target, live, &lane->first->event) != TURN_LATER)
+				oldest = oldest ? older(oldest, lane) : lane;
 	}
 	if (oldest)
 		*turn = turn_of(target, live, &oldest->first->event);
@@ -146,18 +187,22 @@ static struct kms_park_lane *lane_passed(const struct kms_model_target *target,
 					 const struct kms_park_queue *queue,
 					 const struct kms_live *live)
 {
-	if (!live || !(live->low_bits & KMS_LIVE_LIVE))
-		return NULL;
-	for (struct kms_park_lane *lane = queue->lane; lane; lane = lane->next) {
+	struct kms_park_lane *lane = NULL;
+	struct kms_park_lane *passed = NULL;
+
+	if (live && live->low_bits & KMS_LIVE_LIVE)
+		lane = kms_park_first(queue, KMS_PARK_KEY_ODD);
+	for (; lane; lane = kms_park_next(queue, lane)) {
 		const struct kms_event *first = &lane->first->event;
 		const struct kms_parked *second = lane->first->next;
 
 		if (first->kind == KMS_EVENT_ALLOC && !first->has_generation && second &&
 		    second->event.kind == KMS_EVENT_FREE && !second->event.has_generation &&
-		    kms_live_is_before_slab(&target->set, queue->address, second->event.time_ns))
-			return lane;
+		    kms_live_is_before_slab(&target->set, queue->address, second->event.time_ns) &&
+		    (!passed || lane->order < passed->order))
+			passed = lane;
 	}
-	return NULL;
+	return passed;
 }
 
 /*
@@ -168,6 +213,8 @@ static struct kms_park_lane *lane_overtaken(const struct kms_model_target *targe
 					    const struct kms_park_queue *queue,
 					    const struct kms_live *live)
 {
+	if (!may_be_overtaken(target, live, queue->address))
+		return NULL;
 	for (struct kms_park_lane *lane = queue->lane; lane; lane = lane->next) {
 		if (!is_overtaken(target, live, &lane->first->event))
 			continue;

@@ -34,6 +34,7 @@ static void queue_free(struct kms_park *park, struct kms_park_queue *queue)
 		next = lane->next;
 		lane_free(park, lane);
 	}
+	kms_memory_free(park->memory, queue->index, sizeof(*queue->index));
 	kms_memory_free(park->memory, queue, sizeof(*queue));
 }
 
@@ -76,6 +77,7 @@ static struct kms_park_queue *queue_new(struct kms_park *park, uint32_t target, 
 	queue->address = address;
 	queue->target = target;
 	queue->since_ns = now_ns;
+	queue->end = &queue->lane;
 	queue->chain = *bucket;
 	*bucket = queue;
 	kms_list_init(&queue->age);
@@ -94,27 +96,131 @@ static void queue_drop(struct kms_park *park, struct kms_park_queue *queue)
 	queue_free(park, queue);
 }
 
-/* The place of a ring's lane, or that behind the last one. */
-static struct kms_park_lane **lane_place(struct kms_park_queue *queue, uint32_t ring)
+static unsigned key_of(const struct kms_event *event)
 {
-	struct kms_park_lane **place = &queue->lane;
+	bool moves = event->kind == KMS_EVENT_ALLOC && event->flags & KMS_ATTR_GUARDED;
 
-	while (*place && (*place)->ring != ring)
-		place = &(*place)->next;
-	return place;
+	return event->has_generation && !moves ? event->generation : KMS_PARK_KEY_ODD;
 }
 
-static struct kms_park_lane *lane_get(struct kms_park *park, struct kms_park_queue *queue,
-				      uint32_t ring)
+static struct kms_park_lane **ring_slot(struct kms_park_index *index, uint32_t ring)
 {
-	struct kms_park_lane **place = lane_place(queue, ring);
+	return &index->ring[ring % KMS_PARK_SLOTS];
+}
 
-	if (*place)
-		return *place;
-	*place = kms_memory_alloc(park->memory, sizeof(**place));
-	if (*place)
-		(*place)->ring = ring;
-	return *place;
+static struct kms_park_lane **key_slot(struct kms_park_index *index, unsigned key)
+{
+	return &index->key[key == KMS_PARK_KEY_ODD ? KMS_PARK_SLOTS : key % KMS_PARK_SLOTS];
+}
+
+static void index_key(struct kms_park_index *index, struct kms_park_lane *lane)
+{
+	struct kms_park_lane **slot = key_slot(index, lane->key);
+
+	lane->same_key = *slot;
+	*slot = lane;
+}
+
+static void unindex_key(struct kms_park_index *index, const struct kms_park_lane *lane)
+{
+	struct kms_park_lane **link = key_slot(index, lane->key);
+
+	while (*link != lane)
+		link = &(*link)->same_key;
+	*link = lane->same_key;
+}
+
+static void index_ring(struct kms_park_index *index, struct kms_park_lane *lane)
+{
+	struct kms_park_lane **slot = ring_slot(index, lane->ring);
+
+	lane->same_ring = *slot;
+	*slot = lane;
+}
+
+static void unindex_ring(struct kms_park_index *index, const struct kms_park_lane *lane)
+{
+	struct kms_park_lane **link = ring_slot(index, lane->ring);
+
+	while (*link != lane)
+		link = &(*link)->same_ring;
+	*link = lane->same_ring;
+}
+
+/* Without memory for an index its lanes are looked through. */
+static void index_make(struct kms_park *park, struct kms_park_queue *queue)
+{
+	queue->index = kms_memory_alloc(park->memory, sizeof(*queue->index));
+	for (struct kms_park_lane *lane = queue->lane; queue->index && lane; lane = lane->next) {
+		index_ring(queue->index, lane);
+		index_key(queue->index, lane);
+	}
+}
+
+static struct kms_park_lane *lane_find(const struct kms_park_queue *queue, uint32_t ring)
+{
+	struct kms_park_lane *lane = queue->index ? *ring_slot(queue->index, ring) : queue->lane;
+
+	while (lane && lane->ring != ring)
+		lane = queue->index ? lane->same_ring : lane->next;
+	return lane;
+}
+
+/* The next lane of this key from @lane on. */
+static struct kms_park_lane *with_key(const struct kms_park_queue *queue,
+				      struct kms_park_lane *lane, unsigned key)
+{
+	while (lane && lane->key != key)
+		lane = queue->index ? lane->same_key : lane->next;
+	return lane;
+}
+
+struct kms_park_lane *kms_park_first(const struct kms_park_queue *queue, unsigned key)
+{
+	return with_key(queue, queue->index ? *key_slot(queue->index, key) : queue->lane, key);
+}
+
+struct kms_park_lane *kms_park_next(const struct kms_park_queue *queue,
+				    const struct kms_park_lane *lane)
+{
+	return with_key(queue, queue->index ? lane->same_key : lane->next, lane->key);
+}
+
+/* A lane with its first event, behind the others. NULL: no memory */
+static struct kms_park_lane *lane_new(struct kms_park *park, struct kms_park_queue *queue,
+				      uint32_t ring, const struct kms_event *first)
+{
+	struct kms_park_lane *lane = kms_memory_alloc(park->memory, sizeof(*lane));
+
+	if (!lane)
+		return NULL;
+	lane->ring = ring;
+	lane->order = queue->next_order++;
+	lane->key = (uint16_t)key_of(first);
+	lane->at = queue->end;
+	*queue->end = lane;
+	queue->end = &lane->next;
+	if (queue->index) {
+		index_ring(queue->index, lane);
+		index_key(queue->index, lane);
+	}
+	if (++queue->n_lanes > KMS_PARK_FEW && !queue->index)
+		index_make(park, queue);
+	return lane;
+}
+
+static void lane_drop(struct kms_park *park, struct kms_park_queue *queue,
+		      struct kms_park_lane *lane)
+{
+	if (queue->index)
+		unindex_ring(queue->index, lane);
+	*lane->at = lane->next;
+	if (lane->next)
+		lane->next->at = lane->at;
+	else
+		queue->end = lane->at;
+	queue->n_lanes--;
+	kms_memory_free(park->memory, lane, sizeof(*lane));
 }
 
 /* An event without a generation comes right after its ring's last one of the address; only guard
@@ -147,7 +253,9 @@ int kms_park_add(struct kms_park *park, const struct kms_park_origin *origin,
 		return -ENOMEM;
 	if (!queue)
 		queue = queue_new(park, origin->target, event->address, now_ns);
-	lane = queue ? lane_get(park, queue, origin->ring) : NULL;
+	lane = queue ? lane_find(queue, origin->ring) : NULL;
+	if (queue && !lane)
+		lane = lane_new(park, queue, origin->ring, event);
 	if (!lane) {
 		kms_memory_free(park->memory, parked, sizeof(*parked));
 		if (queue && !queue->lane)
@@ -165,12 +273,7 @@ int kms_park_add(struct kms_park *park, const struct kms_park_origin *origin,
 
 bool kms_park_has_ring(const struct kms_park_queue *queue, uint32_t ring)
 {
-	if (!queue)
-		return false;
-	for (const struct kms_park_lane *lane = queue->lane; lane; lane = lane->next)
-		if (lane->ring == ring)
-			return true;
-	return false;
+	return queue && lane_find(queue, ring);
 }
 
 bool kms_park_take(struct kms_park *park, struct kms_park_queue *queue, struct kms_park_lane *lane,
@@ -182,10 +285,15 @@ bool kms_park_take(struct kms_park *park, struct kms_park_queue *queue, struct k
 	lane->first = parked->next;
 	kms_memory_free(park->memory, parked, sizeof(*parked));
 	park->count--;
-	if (lane->first)
+	if (queue->index)
+		unindex_key(queue->index, lane);
+	if (lane->first) {
+		lane->key = (uint16_t)key_of(&lane->first->event);
+		if (queue->index)
+			index_key(queue->index, lane);
 		return true;
-	*lane_place(queue, lane->ring) = lane->next;
-	kms_memory_free(park->memory, lane, sizeof(*lane));
+	}
+	lane_drop(park, queue, lane);
 	if (queue->lane)
 		return true;
 	queue_drop(park, queue);
