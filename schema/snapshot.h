@@ -293,11 +293,23 @@ struct kms_view_mark {
 	const char *name;
 };
 
-/** What a site (stack and cache) gained between two marks. */
+/** The part of a gain that lies in one cache. */
+struct kms_view_diff_cache {
+	const char *name; /* NULL unknown */
+	int64_t bytes, count;
+};
+
+/**
+ * What one allocation stack gained between two marks, in blocks of whatever size; without a known
+ * stack what one cache gained.
+ */
 struct kms_view_diff {
 	uint32_t target;
 	uint64_t stack_id;
-	const char *cache;
+	const char *cache; /* the one that changed most, which is caches[0] */
+	size_t n_caches;
+	/* those that changed, most bytes first, gained or lost; they add up to the row */
+	const struct kms_view_diff_cache *caches;
 	int64_t bytes;
 	int64_t count;
 };

@@ -131,6 +131,9 @@ static int say_row(void *arg, const struct kms_view_diff *row)
 	rows->left--;
 	kms_buf_addf(db->out, "%+12" PRId64 " bytes %+8" PRId64 " ", row->bytes, row->count);
 	kms_ddb_add_name(db, row->cache, 0);
+	if (row->n_caches > 1)
+		kms_buf_addf(db->out, " and %zu other cache%s", row->n_caches - 1,
+			     row->n_caches == 2 ? "" : "s");
 	kms_buf_add_str(db->out, " in ");
 	kms_ddb_add_caller(db, row->stack_id);
 	kms_buf_add_char(db->out, '\n');

@@ -213,6 +213,19 @@ static bool is_behind(const struct kms_exchange *x, const uint64_t key[KMS_CURSO
 	return false;
 }
 
+static void write_caches(struct kms_json *json, const struct kms_view_diff *row)
+{
+	kms_json_array_begin(json, "caches");
+	for (size_t i = 0; i < row->n_caches; i++) {
+		kms_json_object_begin(json, NULL);
+		kms_json_string(json, "cache", row->caches[i].name);
+		kms_json_i64(json, "bytes", row->caches[i].bytes);
+		kms_json_i64(json, "count", row->caches[i].count);
+		kms_json_object_end(json);
+	}
+	kms_json_array_end(json);
+}
+
 static void write_gain(struct kms_exchange *x, const struct kms_view_diff *row)
 {
 	struct kms_json *json = &x->json;
@@ -220,6 +233,7 @@ static void write_gain(struct kms_exchange *x, const struct kms_view_diff *row)
 	kms_json_object_begin(json, NULL);
 	kms_json_u64(json, "target", row->target);
 	kms_json_string(json, "cache", row->cache);
+	write_caches(json, row);
 	kms_json_i64(json, "bytes", row->bytes);
 	kms_json_i64(json, "count", row->count);
 	kms_json_u64(json, "stack_id", row->stack_id);

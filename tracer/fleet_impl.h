@@ -213,10 +213,39 @@ int fleet_call_target(struct kms_fleet *fleet, uint32_t target, fleet_call_fn *c
 /** -ENOTSUP, said. */
 int fleet_not_offered(struct kms_err *err);
 
-/* fleet_query.c, fleet_history.c: add their functions to the view. */
+/* fleet_rows.c */
+
+/** Rows of one kind, of all runs. At the start all zero but for @bytes; item is the owner's to free. */
+struct fleet_rows {
+	void *item;
+	size_t n, room, bytes;
+	bool failed; /* no memory, or too many */
+};
+
+/** Room for one more; NULL: there is none. */
+void *fleet_add_row(struct fleet_rows *rows);
+/** Errors: -ENOMEM: some row found no room */
+int fleet_rows_result(const struct fleet_rows *rows, struct kms_err *err);
+void fleet_sort_rows(const struct fleet_rows *rows, int (*order)(const void *a, const void *b));
+
+/** One call in every run, live or not; what follows the fleet is set before each. */
+struct fleet_every {
+	struct kms_fleet *fleet;
+	uint32_t run;
+	int64_t offset_ns;
+	bool is_live;
+	bool is_known; /* something of it was seen, so that offset_ns is right */
+	bool goes_on;  /* in: where it fails, the others are asked nevertheless */
+};
+
+/** Calls in each. Errors: the first */
+int fleet_each_run(struct fleet_every *every, fleet_call_fn *call, void *job, struct kms_err *err);
+
+/* fleet_query.c, fleet_history.c, fleet_marks.c: add their functions to the view. */
 
 void fleet_query_init(struct kms_fleet *fleet);
 void fleet_history_init(struct kms_fleet *fleet);
-void fleet_history_deinit(struct kms_fleet *fleet);
+void fleet_marks_init(struct kms_fleet *fleet);
+void fleet_marks_deinit(struct kms_fleet *fleet);
 
 #endif

@@ -450,4 +450,5 @@ void fleet_ops_init(struct kms_fleet *fleet)
 	};
 	fleet_query_init(fleet);
 	fleet_history_init(fleet);
+	fleet_marks_init(fleet);
 }

@@ -31,11 +31,16 @@ size_t kms_held_order(struct kms_held *held, size_t n);
 int kms_held_of(const struct kms_snapshot *snapshot, struct kms_held **out, size_t *n);
 
 /**
- * Emits what sites gained from @a to @b, both in order: the largest gain in bytes first, ties by
- * stack, target and a hash of the cache's name. Sites without a difference are left out.
+ * Emits what stacks gained from @a to @b, both in order: in the order of kms_held_by_gain(). Where the
+ * stack is not known (0) each cache is a row. Rows in which no cache has a difference are left out.
+ *
+ * Owner:  a row's caches are lent until emit returns
  * Errors: -ENOMEM
  */
 int kms_held_diff(const struct kms_held *a, size_t n_a, const struct kms_held *b, size_t n_b,
 		  int (*emit)(void *arg, const struct kms_view_diff *row), void *arg);
+
+/** Orders rows: the largest gain in bytes first, ties by stack, target and a hash of the cache's name. */
+int kms_held_by_gain(const struct kms_view_diff *a, const struct kms_view_diff *b);
 
 #endif

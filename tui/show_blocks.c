@@ -160,12 +160,16 @@ static int64_t signed_number(const cJSON *object, const char *name)
 static void add_gain(struct kms_table *table, const struct kms_text *text, const cJSON *row)
 {
 	int64_t bytes = signed_number(row, "bytes");
+	int others = cJSON_GetArraySize(kms_json_member(row, "caches")) - 1;
 
 	kms_table_cell(table, "%c%s", bytes < 0 ? '-' : '+',
 		       kms_fmt_bytes((uint64_t)(bytes < 0 ? -bytes : bytes)).text);
 	kms_table_cell(table, "%+" PRId64, signed_number(row, "count"));
 	kms_table_cell(table, "%" PRIu64, kms_json_number(row, "target"));
-	kms_table_cell(table, "%s", kms_json_text(row, "cache"));
+	if (others > 0)
+		kms_table_cell(table, "%s +%d", kms_json_text(row, "cache"), others);
+	else
+		kms_table_cell(table, "%s", kms_json_text(row, "cache"));
 	kms_table_cell(table, "%" PRIu64, kms_json_number(row, "stack_id"));
 	kms_table_frame(table, text, kms_stack_caller(kms_json_member(row, "stack")));
 }

@@ -231,6 +231,9 @@ def figures_are_right():
     diff = json.loads(ask("GET", "/api/v1/diff?a=1")[3])
     gains = [row["bytes"] for row in diff["items"]]
     check(gains == sorted(gains, reverse=True) and sum(gains) == diff["total_bytes"], f"gains by size: {gains}")
+    check(all(sum(c[key] for c in row["caches"]) == row[key] for row in diff["items"] for key in ["bytes", "count"]) and
+          all(row["caches"][0]["cache"] == row["cache"] for row in diff["items"]) and
+          max(len(row["caches"]) for row in diff["items"]) == 2, f"caches add up to the row: {diff['items']}")
     check(diff["a"]["id"] == 1 and diff["b"] is None, "marks of the difference")
     check(json.loads(ask("GET", "/api/v1/diff?a=start")[3])["a"]["id"] == 3, "the newest mark of a name")
 

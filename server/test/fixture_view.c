@@ -358,16 +358,25 @@ static int diff(void *ctx, uint64_t a, uint64_t b,
 	(void)b;
 	(void)err;
 	for (int64_t i = 0; i < FIXTURE_GAINS; i++) {
+		int64_t moved = i == 1 ? 1000 : 0; /* blocks that are in another cache now */
+		struct kms_view_diff_cache caches[] = {
+			{i == 8 ? NULL : "malloc-48", moved,  0    },
+                        {"malloc-64",                 -moved, 2 - i}
+                };
 		struct kms_view_diff row = {
 			.target = 1 + (uint32_t)(i >= 5),
 			.stack_id = i == 3 ? FIXTURE_STACK_MISSING : FIXTURE_STACK_LEAK,
 			.cache = i == 8 ? NULL : "malloc-48",
 			.bytes = (i < 2 || i > 5 ? 100 - i * 20 : 48) * (a == 1 ? 2 : 1),
 			.count = 2 - i,
+			.n_caches = i == 1 ? 2 : 1,
+			.caches = caches,
 		};
 
 		if (i >= 2 && i <= 5) /* ties come by stack and target */
 			row.stack_id = FIXTURE_STACK_LEAK + (uint64_t)i;
+		caches[0].bytes += row.bytes;
+		caches[0].count += moved ? 0 : row.count;
 		if (emit(arg, &row))
 			break;
 	}

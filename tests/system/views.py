@@ -170,7 +170,12 @@ def check_marks(checks, run):
     checks.equal([(row["bytes"], row["count"]) for row in back], [(-MORE * MORE_BYTES, -MORE)], "the other way round")
     now = run.get("/api/v1/diff?a=2")
     checks.equal((now["total_bytes"], now["total_count"], now["b"]), (MORE_BYTES, 1, None), "from a mark to now")
-    begin = run.get("/api/v1/diff?b=one")["total_bytes"]
+    first = run.get("/api/v1/diff?b=one")
+    begin = first["total_bytes"]
+    leaks = [row for row in first["items"] if kms.frame_of(row["stack"], "leaky")]
+    checks.equal([(len(row["caches"]), sum(c["bytes"] for c in row["caches"]) == row["bytes"],
+                   sum(c["count"] for c in row["caches"]) == row["count"]) for row in leaks], [(2, True, True)],
+                 "one leak of two sizes is one row of two caches")
     checks.equal(begin + MORE * MORE_BYTES + MORE_BYTES, run.get("/api/v1/stats")["live_bytes"], "from the begin to a mark")
     return more
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A fleet's past: marks, what came between two of them, samples. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/test/unit.h"
+#include "tracer/test/fleet_source.h"
+
+static int see_diff(void *arg, const struct kms_view_diff *row)
+{
+	int64_t *bytes = arg;
+
+	assert_true(row->bytes <= bytes[1]); /* the largest comes first */
+	assert_int_equal(row->n_caches, 2);
+	assert_string_equal(row->caches[0].name, "malloc-64");
+	assert_int_equal(row->caches[0].bytes + row->caches[1].bytes, row->bytes);
+	bytes[0] += row->bytes;
+	bytes[1] = row->bytes;
+	return 0;
+}
+
+static void a_mark_is_one_number_in_all_runs(void **state)
+{
+	struct fleet_bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	int64_t bytes[2] = {0, INT64_MAX};
+	uint64_t id;
+
+	ops->release(b->view.ctx, ops->acquire(b->view.ctx));
+	b->source[1]->marks = 2; /* its own next one is 3 */
+	assert_int_equal(ops->mark(b->view.ctx, "test", "one", &id, NULL), 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(ops->diff(b->view.ctx, 1, 0, see_diff, bytes, NULL), 0);
+	assert_int_equal(bytes[0], (3 * 100 + 1 * 10) + (50 * 100 + 3 * 10));
+	assert_int_equal(ops->diff(b->view.ctx, 2, 0, see_diff, bytes, NULL), -ENOENT);
+}
+
+/* What a list of marks was: how many, from which to which; names are their numbers. */
+struct seen_marks {
+	size_t n;
+	uint64_t first, last;
+};
+
+static int see_mark(void *arg, const struct kms_view_mark *mark)
+{
+	struct seen_marks *seen = arg;
+
+	assert_int_equal(strtoull(mark->name, NULL, 10), mark->id);
+	if (seen->n++ == 0)
+		seen->first = mark->id;
+	else
+		assert_int_equal(mark->id, seen->last + 1);
+	seen->last = mark->id;
+	return 0;
+}
+
+static void the_oldest_mark_makes_room_for_a_new_one(void **state)
+{
+	struct fleet_bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	struct seen_marks seen = {0};
+	int64_t bytes[2] = {0, INT64_MAX};
+	char name[24];
+	uint64_t id;
+
+	ops->release(b->view.ctx, ops->acquire(b->view.ctx));
+	for (unsigned i = 1; i <= 1003; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(ops->mark(b->view.ctx, "test", name, &id, NULL), 0);
+		assert_int_equal(id, i);
+	}
+	assert_int_equal(ops->marks(b->view.ctx, see_mark, &seen, NULL), 0);
+	assert_int_equal(seen.n, 1000);
+	assert_int_equal(seen.first, 4);
+	assert_int_equal(seen.last, 1003);
+	assert_int_equal(ops->diff(b->view.ctx, 3, 0, see_diff, bytes, NULL), -ENOENT);
+	assert_int_equal(ops->diff(b->view.ctx, 1004, 0, see_diff, bytes, NULL), -ENOENT);
+	assert_int_equal(ops->diff(b->view.ctx, 4, 1003, see_diff, bytes, NULL), 0);
+}
+
+static void a_mark_that_one_run_refuses_is_set_in_the_others(void **state)
+{
+	struct fleet_bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	struct kms_err err = KMS_ERR_INIT;
+	uint64_t id;
+
+	b->source[0]->mark_result = -ENOSPC;
+	assert_int_equal(ops->mark(b->view.ctx, "test", "one", &id, &err), 0);
+	assert_int_equal(err.code, 0);
+	assert_int_equal(id, 1);
+	assert_int_equal(b->source[1]->marks, 1);
+	b->source[1]->mark_result = -EIO;
+	assert_int_equal(ops->mark(b->view.ctx, "test", "two", &id, &err), -ENOSPC);
+	assert_int_equal(err.code, -ENOSPC);
+}
+
+static int see_sample(void *arg, const struct kms_view_sample *sample)
+{
+	struct kms_view_sample **next = arg;
+
+	*(*next)++ = *sample;
+	return 0;
+}
+
+static void samples_are_added_up_at_every_moment(void **state)
+{
+	struct fleet_bench *b = *state;
+	struct kms_view_sample seen[8], *next = seen;
+
+	b->view.ops->release(b->view.ctx, b->view.ops->acquire(b->view.ctx));
+	assert_int_equal(b->view.ops->samples(b->view.ctx, 20, UINT64_MAX, see_sample, &next, NULL),
+			 0);
+	assert_int_equal(next - seen, 5); /* 20 and 30, then 1010, 1020, 1030 */
+	assert_int_equal(seen[0].live_bytes, 2 * 3);
+	assert_int_equal(seen[1].live_bytes, 3 * 3);
+	assert_int_equal(seen[4].time_ns, 1030);
+	assert_int_equal(seen[4].live_bytes, 3 * 3 + 3 * 50);
+}
+
+/* A run of weeks has more samples than a fleet puts in order; those before the time asked for are not kept. */
+static void a_long_past_does_not_count(void **state)
+{
+	struct fleet_bench *b = *state;
+	struct kms_view_sample seen[8], *next = seen;
+
+	b->view.ops->release(b->view.ctx, b->view.ops->acquire(b->view.ctx));
+	b->source[0]->old_samples = b->source[1]->old_samples = (1 << 20) + 1;
+	assert_int_equal(
+		b->view.ops->samples(b->view.ctx, 1025, UINT64_MAX, see_sample, &next, NULL), 0);
+	assert_int_equal(next - seen, 1);
+	assert_int_equal(seen[0].live_bytes, 3 * 3 + 3 * 50);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fleet_bench_setup, fleet_bench_teardown)
+		TEST(a_mark_is_one_number_in_all_runs),
+		TEST(the_oldest_mark_makes_room_for_a_new_one),
+		TEST(a_mark_that_one_run_refuses_is_set_in_the_others),
+		TEST(samples_are_added_up_at_every_moment),
+		TEST(a_long_past_does_not_count),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
