@@ -17,6 +17,7 @@ import kms  # noqa: E402
 
 SOURCE = "tests/web/page_target.c"
 LEAKS, LEAK_BYTES = 300, 48
+MIXED = 20
 PATIENCE_S = 60
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -106,6 +107,22 @@ def check_keys(checks, page):
     checks.equal(urllib.parse.urlparse(page.driver.current_url).fragment, "", "the token is gone from the address")
 
 
+def check_parts(checks, session, page):
+    """A leak of two sizes is one row; its caches stand in it, each with its part."""
+    session.tell(f"mixed {MIXED}")
+    page.script("const f = document.querySelector('#filter'); f.value = 'lose_mixed';"
+                "f.dispatchEvent(new Event('input', {bubbles: true}))")
+    page.script("document.querySelector('#leaks input[type=checkbox]').checked || "
+                "document.querySelector('#leaks input[type=checkbox]').click()")
+    page.wait(lambda: [row["Blocks"] for row in page.values()["leaks"]] == [str(2 * MIXED)], "one row of both sizes")
+    leak = next(row for row in session.document("leaks")["items"] if row["count"] == 2 * MIXED)
+    checks.equal(page.values()["leaks"][0]["Cache"], f"{leak['cache']} +1", "the largest cache and how many more")
+    page.one("#leaks tr.row").click()
+    parts = page.one("#leaks tr.detail .parts").text.split("\n")
+    checks.equal([(p.split(":")[0], int(p.split(" in ")[1].split()[0])) for p in parts],
+                 [(c["cache"], c["count"]) for c in leak["caches"]], "its caches, the largest part first")
+
+
 def check_end(checks, session, page):
     """The program ends: the last figures stay, and the page says so."""
     bytes_before = page.values()["tiles"]["Live"]
@@ -131,9 +148,10 @@ def main():
         page.open(session.url)
         check_figures(checks, session, page)
         check_guard(checks, session, page)
+        check_keys(checks, page)
+        check_parts(checks, session, page)
         if len(sys.argv) > 1:
             page.screenshot(sys.argv[1])
-        check_keys(checks, page)
         checks.equal(page.problems(), [], "errors in the page")
         check_origin(checks, session, page)
         check_end(checks, session, page)

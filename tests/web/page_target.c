@@ -2,6 +2,7 @@
 /*
  * A program to look at: loses blocks, writes behind one, then does as it is told on its input:
  *	lose N    loses N blocks more
+ *	mixed N   loses N blocks more of each of two sizes, by one call
  *	pairs N   allocates and frees N times
  *	quit
  * Answers each line with "done".
@@ -15,6 +16,8 @@ enum {
 	LEAK_BYTES = 48,
 	VICTIM_BYTES = 24,
 	PAIR_BYTES = 100,
+	SMALL_BYTES = 200,
+	BIG_BYTES = 3000,
 };
 
 static void *volatile kept;
@@ -22,6 +25,14 @@ static void *volatile kept;
 __attribute__((noinline)) static void lose_block(void)
 {
 	kept = malloc(LEAK_BYTES); /* line: lose */
+}
+
+__attribute__((noinline)) static void lose_mixed(void)
+{
+	static size_t bytes = BIG_BYTES;
+
+	bytes = SMALL_BYTES + BIG_BYTES - bytes;
+	kept = malloc(bytes);
 }
 
 __attribute__((noinline)) static void write_behind(void)
@@ -48,6 +59,8 @@ static int obey(const char *line)
 {
 	if (strncmp(line, "lose ", 5) == 0)
 		times(strtoul(line + 5, NULL, 10), lose_block);
+	else if (strncmp(line, "mixed ", 6) == 0)
+		times(2 * strtoul(line + 6, NULL, 10), lose_mixed);
 	else if (strncmp(line, "pairs ", 6) == 0)
 		times(strtoul(line + 6, NULL, 10), pair);
 	else

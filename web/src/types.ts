@@ -108,6 +108,13 @@ export interface Caches {
 	items: Cache[];
 }
 
+/** The part of a leak that lies in one cache. */
+export interface LeakCache {
+	cache: string | null;
+	bytes: Num;
+	count: Num;
+}
+
 export interface Leak {
 	id: string;
 	target: number;
@@ -119,6 +126,8 @@ export interface Leak {
 	age_p50_us: Num;
 	growth_bytes_per_s: number;
 	cache: string | null;
+	/** The largest part first. */
+	caches: LeakCache[];
 	state: string;
 	evidence: {words: string; never_freed: boolean; at_exit: boolean; freed: Num};
 	stack_id: Num;

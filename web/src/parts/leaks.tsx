@@ -2,12 +2,28 @@
 import {useState} from 'preact/hooks';
 import {bytes, caller, count, exact, num, span} from '../format';
 import {rowsMax} from '../live';
-import type {Leak, Leaks as Document} from '../types';
+import type {Leak, LeakCache, Leaks as Document} from '../types';
 import {Stack} from './stack';
 import {type Column, Table} from './table';
 
 function growth(rate: number): string {
 	return Math.abs(rate) < 1 ? '0' : `${rate > 0 ? '▲ ' : '▼ '}${bytes(Math.abs(rate))}/s`;
+}
+
+function part(p: LeakCache): string {
+	return `${p.cache ?? 'unknown'}: ${bytes(p.bytes)} in ${exact(p.count)} block${num(p.count) === 1 ? '' : 's'}`;
+}
+
+/** The largest cache, and how many others there are: opening the row shows them. */
+function caches(leak: Leak) {
+	const others = leak.caches.length - 1;
+
+	return (
+		<span title={leak.caches.map(part).join('\n')}>
+			{leak.cache ?? 'unknown'}
+			{others > 0 && ` +${others}`}
+		</span>
+	);
 }
 
 const columns: Column<Leak>[] = [
@@ -27,7 +43,7 @@ const columns: Column<Leak>[] = [
 	{name: 'Blocks', numeric: true, key: (l) => num(l.count), cell: (l) => exact(l.count)},
 	{name: 'Age p50', numeric: true, key: (l) => num(l.age_p50_us), cell: (l) => span(l.age_p50_us)},
 	{name: 'Growth', numeric: true, key: (l) => l.growth_bytes_per_s, cell: (l) => growth(l.growth_bytes_per_s)},
-	{name: 'Cache', key: (l) => l.cache ?? '', cell: (l) => l.cache ?? 'several'},
+	{name: 'Cache', key: (l) => l.cache ?? '', cell: caches},
 	{name: 'Allocated in', key: (l) => caller(l.stack), cell: (l) => <span class="code">{caller(l.stack)}</span>},
 ];
 
@@ -38,13 +54,20 @@ function Detail({leak}: {leak: Leak}) {
 				{leak.evidence.words}. Target {leak.target}, id <span class="code">{leak.id}</span>, state {leak.state};{' '}
 				{count(leak.allocs)} allocations so far.
 			</p>
+			{leak.caches.length > 1 && (
+				<ul class="parts" aria-label="By cache">
+					{leak.caches.map((p) => (
+						<li key={p.cache ?? ''}>{part(p)}</li>
+					))}
+				</ul>
+			)}
 			<Stack stack={leak.stack} />
 		</div>
 	);
 }
 
 function matches(leak: Leak, filter: string): boolean {
-	const text = `${leak.cache ?? ''} ${leak.id} ${leak.stack.map((f) => `${f.function ?? ''} ${f.file ?? ''} ${f.module ?? ''}`).join(' ')}`;
+	const text = `${leak.caches.map((p) => p.cache ?? '').join(' ')} ${leak.id} ${leak.stack.map((f) => `${f.function ?? ''} ${f.file ?? ''} ${f.module ?? ''}`).join(' ')}`;
 
 	return text.toLowerCase().includes(filter.toLowerCase());
 }
