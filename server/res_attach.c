@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* POST /api/v1/targets takes a process that runs already, POST /api/v1/targets/{id}/detach lets one go. */
+/* POST /api/v1/targets takes a process or a guest that runs already, POST /api/v1/targets/{id}/detach lets one go. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,29 +28,38 @@ static bool take_member(struct kms_exchange *x, const cJSON *member, struct wish
 	else
 		kms_problem_at(
 			x, KMS_PROBLEM_BAD_BODY, where,
-			"members are attach, a string such as \"pid:4711\", and stop, true or "
-			"false");
+			"members are attach, a string such as \"pid:4711\" or \"qemu:pid:4711\", and "
+			"stop, true or false");
 	return x->out->status == 200;
 }
 
 static enum kms_problem problem_of(int error)
 {
-	switch (error) {
-	case -EINVAL:
-		return KMS_PROBLEM_BAD_BODY;
-	case -ESRCH:
-		return KMS_PROBLEM_NO_ITEM;
-	case -EPERM:
-	case -EACCES:
-		return KMS_PROBLEM_FORBIDDEN;
-	case -EBUSY:
-	case -ENOTSUP:
-	case -EPROTO:
-	case -ENOEXEC:
-		return KMS_PROBLEM_NOT_POSSIBLE;
-	default:
-		return KMS_PROBLEM_INTERNAL;
+	static const struct {
+		int error;
+		enum kms_problem problem;
+	} known[] = {
+		{-EINVAL,       KMS_PROBLEM_BAD_BODY    },
+                {-ERANGE,       KMS_PROBLEM_BAD_BODY    },
+		{-ENAMETOOLONG, KMS_PROBLEM_BAD_BODY    },
+                {-ESRCH,        KMS_PROBLEM_NO_ITEM     },
+		{-ENOENT,       KMS_PROBLEM_NO_ITEM     },
+                {-ECONNREFUSED, KMS_PROBLEM_NO_ITEM     },
+		{-EPERM,        KMS_PROBLEM_FORBIDDEN   },
+                {-EACCES,       KMS_PROBLEM_FORBIDDEN   },
+		{-EBUSY,        KMS_PROBLEM_NOT_POSSIBLE},
+                {-ENOTSUP,      KMS_PROBLEM_NOT_POSSIBLE},
+		{-EPROTO,       KMS_PROBLEM_NOT_POSSIBLE},
+                {-ENOEXEC,      KMS_PROBLEM_NOT_POSSIBLE},
+		{-ENOSPC,       KMS_PROBLEM_NOT_POSSIBLE},
+                {-ETIMEDOUT,    KMS_PROBLEM_NOT_POSSIBLE},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (known[i].error == error)
+			return known[i].problem;
 	}
+	return KMS_PROBLEM_INTERNAL;
 }
 
 static void attach(struct kms_exchange *x, const struct wish *wish)

@@ -50,10 +50,19 @@ static pid_t find_user(const char *path)
 	return 0;
 }
 
+/* The emulator of the guest that a run's note names, if it still lives; else 0. */
+static pid_t find_emulator(const struct daemon_run *run)
+{
+	KMS_AUTO_CLOSE int fd = kms_process_watch(run->pid, run->started_mono_ns);
+
+	return fd >= 0 && !kms_process_has_ended(fd) ? run->pid : 0;
+}
+
 /* A run out of a folder; NULL: nobody needs it, or there is no memory. */
 static struct daemon_run *read_run(const struct kms_daemon *daemon, const char *name)
 {
 	struct daemon_run *run = daemon_run_new();
+	bool has_note;
 	pid_t user;
 
 	if (!run)
@@ -62,13 +71,15 @@ static struct daemon_run *read_run(const struct kms_daemon *daemon, const char *
 		free(run);
 		return NULL;
 	}
-	user = find_user(run->run_dir);
+	has_note = daemon_note_read(run);
+	user = run->guest ? find_emulator(run) : find_user(run->run_dir);
 	if (!user) {
 		kms_session_run_folder_end(run->run_dir);
+		daemon_guest_free(run->guest);
 		free(run);
 		return NULL;
 	}
-	if (!daemon_note_read(run)) {
+	if (!has_note) {
 		run->pid = user;
 		run->first[0] = run->continues[0] = '\0';
 		run->started_mono_ns = run->started_wall_ns = 0;
@@ -117,8 +128,11 @@ void daemon_adopt_forget(struct kms_list *found)
 	struct kms_list *next;
 
 	for (struct kms_list *it = kms_list_first(found); it; it = next) {
+		struct daemon_run *run = KMS_CONTAINER_OF(it, struct daemon_run, link);
+
 		next = kms_list_next(found, it);
-		free(KMS_CONTAINER_OF(it, struct daemon_run, link));
+		daemon_guest_free(run->guest);
+		free(run);
 	}
 	kms_list_init(found);
 }

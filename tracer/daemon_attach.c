@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Processes that run already, taken into the daemon by a client's request: see attach.h. Each is a run
- * of its own. The client waits until the process was asked; its answer, at its next allocator call, is
- * looked for by the run's thread.
+ * Processes and guests that run already, taken into the daemon by a client's request: see attach.h and
+ * daemon_guest.c. Each is a run of its own. The client waits until the process was asked; its answer,
+ * at its next allocator call, is looked for by the run's thread. Of a guest it waits until it is traced,
+ * or until there is no kernel in it yet.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,7 @@ enum {
 /* Suits a process that was not started by us: it is not to wait for us, and not to stop at damage. */
 static const char start_values[] = "on_full=0,panic=0";
 
-static void read_command(struct daemon_run *run)
+void daemon_attach_read_command(struct daemon_run *run)
 {
 	char path[64];
 	ssize_t n;
@@ -54,7 +55,8 @@ static int parse(const char *what, pid_t *pid, struct kms_err *err)
 
 	if (digits[0] < '0' || digits[0] > '9' || kms_parse_u64(digits, &number) < 0 ||
 	    number < 1 || number > INT32_MAX)
-		return kms_err_set(err, -EINVAL, "'%.64s' is no process; name one as pid:4711",
+		return kms_err_set(err, -EINVAL,
+				   "'%.64s' is no target; name one as pid:4711 or qemu:pid:4711",
 				   what);
 	*pid = (pid_t)number;
 	return 0;
@@ -82,27 +84,11 @@ static int wait_asked(struct kms_daemon *daemon, struct daemon_ask *ask, struct 
 	return ask->err.code;
 }
 
-static int begin(struct kms_daemon *daemon, struct daemon_ask *ask, const char *program,
-		 struct kms_err *err)
+/* A run for a process that can be attached to. */
+static int new_process(const char *what, struct daemon_run **out, struct kms_err *err)
 {
-	struct daemon_run *run = daemon_run_new();
-
-	if (!run)
-		return kms_err_set(err, -ENOMEM, "no memory for a run");
-	run->pid = ask->pid;
-	run->ask = ask;
-	ask->refs++;
-	snprintf(run->name, sizeof(run->name), "%s", program);
-	read_command(run);
-	return daemon_run_begin(daemon, run, err); /* which drops the ask if it fails */
-}
-
-int daemon_attach(void *arg, const char *who, const char *what, bool stopped, uint32_t *number,
-		  struct kms_err *err)
-{
-	struct kms_daemon *daemon = arg;
 	struct kms_attach_info info;
-	struct daemon_ask *ask;
+	struct daemon_run *run;
 	pid_t pid = 0;
 	int result = parse(what, &pid, err);
 
@@ -113,14 +99,48 @@ int daemon_attach(void *arg, const char *who, const char *what, bool stopped, ui
 				     (long)pid, info.program, info.session);
 	if (result)
 		return result;
-	ask = calloc(1, sizeof(*ask));
-	if (!ask)
+	run = daemon_run_new();
+	if (!run)
 		return kms_err_set(err, -ENOMEM, "no memory for a run");
-	ask->refs = 1;
-	ask->pid = pid;
+	run->pid = pid;
+	snprintf(run->name, sizeof(run->name), "%s", info.program);
+	*out = run;
+	return 0;
+}
+
+static struct daemon_ask *new_ask(const char *who, const struct daemon_run *run, bool stopped)
+{
+	struct daemon_ask *ask = calloc(1, sizeof(*ask));
+
+	if (!ask)
+		return NULL;
+	ask->refs = 2; /* the client's and the run's */
+	ask->pid = run->pid;
 	ask->stop = stopped;
 	snprintf(ask->who, sizeof(ask->who), "%s", who);
-	result = begin(daemon, ask, info.program, err);
+	return ask;
+}
+
+int daemon_attach(void *arg, const char *who, const char *what, bool stopped, uint32_t *number,
+		  struct kms_err *err)
+{
+	struct kms_daemon *daemon = arg;
+	struct daemon_run *run = NULL;
+	struct daemon_ask *ask;
+	int result = kms_guest_target_is(what) ? daemon_guest_new(what, &run, err)
+					       : new_process(what, &run, err);
+
+	if (result)
+		return result;
+	ask = new_ask(who, run, stopped);
+	if (!ask) {
+		daemon_guest_free(run->guest);
+		free(run);
+		return kms_err_set(err, -ENOMEM, "no memory for a run");
+	}
+	run->ask = ask;
+	daemon_attach_read_command(run);
+	result = daemon_run_begin(daemon, run, err); /* which drops the ask if it fails */
 	(void)pthread_mutex_lock(&daemon->lock);
 	if (!result)
 		result = wait_asked(daemon, ask, err);
@@ -130,14 +150,16 @@ int daemon_attach(void *arg, const char *who, const char *what, bool stopped, ui
 	return result;
 }
 
-void daemon_attach_done(struct daemon_run *run, const struct kms_err *err)
+bool daemon_attach_done(struct daemon_run *run, const struct kms_err *err)
 {
 	struct daemon_ask *ask = run->ask;
+	bool is_first;
 
 	if (!ask)
-		return;
+		return false;
 	(void)pthread_mutex_lock(&run->daemon->lock);
-	if (!ask->is_done) {
+	is_first = !ask->is_done;
+	if (is_first) {
 		ask->is_done = true;
 		ask->number = run->number;
 		if (err)
@@ -145,6 +167,7 @@ void daemon_attach_done(struct daemon_run *run, const struct kms_err *err)
 		(void)pthread_cond_broadcast(&run->daemon->asked);
 	}
 	(void)pthread_mutex_unlock(&run->daemon->lock);
+	return is_first;
 }
 
 void daemon_attach_drop(struct daemon_run *run)
@@ -179,8 +202,7 @@ int daemon_resync(struct daemon_run *run, const struct kms_options *options, str
 	return result;
 }
 
-/* "stop": it stands still from its first moment with us on. */
-static int stop_it(struct daemon_run *run, struct kms_err *err)
+int daemon_attach_stop(struct daemon_run *run, struct kms_err *err)
 {
 	const struct kms_view view = kms_tracer_view(run->tracer);
 	uint64_t end_ns = kms_mono_ns() + RESYNC_MS * UINT64_C(1000000);
@@ -217,7 +239,7 @@ int daemon_attach_ask(struct daemon_run *run, struct kms_err *err)
 	if (!result)
 		kms_tracer_attached(run->tracer, run->ask->who, run->pid, &options);
 	if (!result && run->ask->stop && !run->is_waiting)
-		result = stop_it(run, err);
+		result = daemon_attach_stop(run, err);
 	return result;
 }
 
@@ -234,7 +256,7 @@ bool daemon_attach_turn(void *arg)
 		return true; /* not yet; or its end is noticed by others */
 	run->is_waiting = false;
 	if (!result && run->ask->stop)
-		result = stop_it(run, &err);
+		result = daemon_attach_stop(run, &err);
 	if (result)
 		daemon_say(run->daemon, "%s (pid %ld): %s", run->name, (long)run->pid, err.text);
 	return result == 0;

@@ -13,6 +13,7 @@
 #include "tracer/daemon.h"
 #include "tracer/file.h"
 #include "tracer/fleet.h"
+#include "tracer/guest/entry.h"
 #include "tracer/image.h"
 #include "tracer/run_stay.h"
 #include "tracer/session.h"
@@ -22,17 +23,24 @@ enum kms_daemon_bounds {
 	DAEMON_RUNS_MAX = 1000,
 	DAEMON_COMMAND_BYTES = 4096,
 	DAEMON_NAME_BYTES = 256,
+	DAEMON_TARGET_BYTES = PATH_MAX + 64,
 };
 
-/** A client's request to attach a process; of the client's thread and the run. Under daemon->lock. */
+/** A client's request to attach; of the client's thread and the run. Under daemon->lock. */
 struct daemon_ask {
 	unsigned refs;
-	pid_t pid;
+	pid_t pid; /* of the process, or of the guest's emulator; 0 not known */
 	bool stop;
 	char who[64];
 	bool is_done;
 	uint32_t number; /* of the run in the fleet */
 	struct kms_err err;
+};
+
+/** What a run whose target is a guest has beyond others. Of the run's thread but for target. */
+struct daemon_guest {
+	char target[DAEMON_TARGET_BYTES]; /* as it was asked for, or qemu:pid:N; never changes */
+	struct kms_guest_entry entry;
 };
 
 /** One run. Of its thread until is_over, then of the main thread. */
@@ -56,7 +64,8 @@ struct daemon_run {
 	char first[PATH_MAX];     /* trace of the first daemon that had it; "" this is the first */
 	char continues[PATH_MAX]; /* trace of the last one before us, "" none */
 	struct kms_run_stay stay; /* of its thread */
-	struct daemon_ask *ask;   /* who wanted a process attached; NULL: it came by itself */
+	struct daemon_ask *ask;   /* who wanted it attached; NULL: it came by itself */
+	struct daemon_guest *guest;        /* NULL: its target is a process */
 	struct kms_attach_request request; /* what the process was asked */
 	atomic_bool is_waiting;            /* it has not answered yet */
 	struct kms_tracer *tracer;         /* these four under daemon->lock */
@@ -110,6 +119,9 @@ int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct k
 /** A run without anything. NULL without memory. */
 struct daemon_run *daemon_run_new(void);
 
+/** Lines for whoever started it, else for the daemon's own user. @run: struct daemon_run */
+void daemon_run_say(void *run, const char *line);
+
 /** Frees what is not needed any more: threads that have ended, runs that are not to be shown. */
 void daemon_runs_tidy(struct kms_daemon *daemon);
 
@@ -160,17 +172,54 @@ int daemon_join_route(struct kms_daemon *daemon);
 /** Takes a process: kms_fleet_attach_fn. @arg: the daemon */
 int daemon_attach(void *arg, const char *who, const char *what, bool stopped, uint32_t *number,
 		  struct kms_err *err);
+/** The command line of the run's process, or of its guest's emulator. */
+void daemon_attach_read_command(struct daemon_run *run);
 /** Asks the process of a run that has begun. The run's thread. */
 int daemon_attach_ask(struct daemon_run *run, struct kms_err *err);
-/** Tells the client; @err NULL: it has gone well. Only the first call counts. */
-void daemon_attach_done(struct daemon_run *run, const struct kms_err *err);
+/** Tells the client; @err NULL: it has gone well. Only the first call counts: false otherwise. */
+bool daemon_attach_done(struct daemon_run *run, const struct kms_err *err);
 void daemon_attach_drop(struct daemon_run *run);
 /** Looks for an answer that is late; false: it is no. */
 bool daemon_attach_turn(void *run);
 /** Takes back what was not answered. */
 void daemon_attach_end(struct daemon_run *run);
+/** Has its target stand still from its first moment with us on, because who asked wants that. */
+int daemon_attach_stop(struct daemon_run *run, struct kms_err *err);
 /** Has processes that a former tracer had begin recording anew. Errors: -ESRCH: nobody is there */
 int daemon_resync(struct daemon_run *run, const struct kms_options *options, struct kms_err *err);
+
+/* daemon_guest_ask.c */
+
+/**
+ * A run for a guest that a client names. The daemon opens it with its own rights, so here is decided
+ * whether whoever speaks to the daemon may have it: emulator, socket and file are of the daemon's user,
+ * as a process has to be, or that user is root; addresses are of this machine; paths are absolute.
+ *
+ * Shape:  *out as daemon_run_new(), with guest and, where it was named, pid
+ * Errors: as kms_guest_target_parse(); -EINVAL; -ESRCH, -ENOENT: it is not there; -EPERM; -ENOMEM
+ */
+int daemon_guest_new(const char *what, struct daemon_run **out, struct kms_err *err);
+/** Whether the daemon's user may have what is this user's. Errors: -EPERM */
+int daemon_guest_check_user(uid_t user, const char *what, struct kms_err *err);
+
+/* daemon_guest.c; of the run's thread but for daemon_guest_free() */
+
+/**
+ * Opens the guest, makes the run's folder, and waits for a kernel as long as it takes.
+ * Errors: as kms_guest_entry_open(), kms_guest_entry_look(); -EBUSY: another tracer has it; -ESRCH: it
+ *         ended before there was one; -ECANCELED: the daemon ends
+ */
+int daemon_guest_find(struct daemon_run *run, struct kms_err *err);
+/** The tracer has been started: gives it its beginning, as daemon_attach_ask() for a process. */
+int daemon_guest_begin(struct daemon_run *run, struct kms_err *err);
+/** Lets the guest go, which goes on, if it is still there. */
+void daemon_guest_leave(struct daemon_run *run);
+/** A guest that holds an unmodified Linux: shown until it is over, then as it was. */
+void daemon_guest_show_linux(struct daemon_run *run);
+/** The run is over: the next daemon looks for the guest only if it lives and nobody let it go. */
+void daemon_guest_close(struct daemon_run *run);
+/** NULL is nothing. The run is shown no more. */
+void daemon_guest_free(struct daemon_guest *guest);
 
 /* daemon_adopt.c */
 
@@ -187,7 +236,7 @@ void daemon_adopt(struct kms_daemon *daemon, struct kms_list *found);
 
 /** Leaves a note in the run's folder for the next daemon. */
 void daemon_note_write(const struct daemon_run *run);
-/** Reads it: pid, name, command, first, continues, started. False: there is none that makes sense. */
+/** Reads it: pid, name, command, first, continues, started, guest. False: there is none that makes sense. */
 bool daemon_note_read(struct daemon_run *run);
 
 /* daemon_name.c */

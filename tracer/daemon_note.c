@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the next daemon needs to know of a run, in its folder beside the regions: five lines
+ * What the next daemon needs to know of a run, in its folder beside the regions: six lines
  *
  *	PID STARTED_MONO_NS STARTED_WALL_NS
  *	name of the program
  *	command line
  *	trace of the first daemon
  *	trace of the last one
+ *	the guest, as it was asked for; empty: it is a process
  *
  * The folder is this user's alone; what is in the note is checked all the same.
  */
@@ -24,7 +25,7 @@
 #include "tracer/daemon_impl.h"
 
 enum {
-	NOTE_BYTES = 4 * PATH_MAX + 256,
+	NOTE_BYTES = 5 * PATH_MAX + 512,
 };
 
 #define NOTE_NAME "run.txt"
@@ -50,6 +51,7 @@ void daemon_note_write(const struct daemon_run *run)
 	add_line(&buf, run->command);
 	add_line(&buf, run->first[0] ? run->first : run->output);
 	add_line(&buf, run->output);
+	add_line(&buf, run->guest ? run->guest->target : "");
 	snprintf(path, sizeof(path), "%s/%s", run->run_dir, NOTE_NAME);
 	/* without it the next daemon still finds the regions, and gives the trace a name of its own */
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -82,6 +84,21 @@ static bool take_line(char **text, char *to, size_t room)
 	return true;
 }
 
+/* The last line; a note of a process has none, or an empty one. */
+static bool take_guest(char **text, struct daemon_run *run)
+{
+	const char *line = next_line(text);
+
+	if (!line || !line[0])
+		return true;
+	run->guest = kms_guest_target_is(line) && strlen(line) < sizeof(run->guest->target)
+			     ? calloc(1, sizeof(*run->guest))
+			     : NULL;
+	if (run->guest)
+		snprintf(run->guest->target, sizeof(run->guest->target), "%s", line);
+	return run->guest;
+}
+
 bool daemon_note_read(struct daemon_run *run)
 {
 	KMS_AUTO_FREE char *text = NULL;
@@ -103,6 +120,8 @@ bool daemon_note_read(struct daemon_run *run)
 	run->pid = (pid_t)pid;
 	return take_line(&at, run->name, sizeof(run->name)) &&
 	       take_line(&at, run->command, sizeof(run->command)) &&
-	       take_line(&at, run->first, sizeof(run->first)) && run->first[0] == '/' &&
-	       take_line(&at, run->continues, sizeof(run->continues));
+	       take_line(&at, run->first, sizeof(run->first)) &&
+	       take_line(&at, run->continues, sizeof(run->continues)) && take_guest(&at, run) &&
+	       /* a guest that is still waited for, or a Linux, has no trace */
+	       (run->first[0] == '/' || (run->guest && !run->first[0]));
 }

@@ -17,8 +17,7 @@
 #include "tracer/run_stay.h"
 #include "tracer/run_wire.h"
 
-/* To whoever started it, else to the daemon's own user. */
-static void say(void *arg, const char *line)
+void daemon_run_say(void *arg, const char *line)
 {
 	struct daemon_run *run = arg;
 
@@ -70,16 +69,17 @@ static int start(struct daemon_run *run, struct kms_err *err)
 		.run_dir = run->run_dir,
 		.output = run->output,
 		.command = run->command,
-		.first_pid = run->pid,
+		.first_pid = run->guest ? 0 : run->pid,
+		.guest = run->guest ? run->guest->entry.link : NULL,
 		.first_only = run->first_only,
 		.continues = run->continues[0] ? run->continues : NULL,
-		.say = say,
+		.say = daemon_run_say,
 		.say_arg = run,
 	};
 	struct kms_tracer *tracer;
 	int result = 0;
 
-	if (!run->is_adopted) {
+	if (!run->is_adopted && !run->guest) {
 		run->started_mono_ns = kms_mono_ns();
 		run->started_wall_ns = kms_wall_ns();
 	}
@@ -129,10 +129,8 @@ static void tell_failed(struct daemon_run *run, const struct kms_err *err)
 		 named ? "" : err->subject);
 	if (run->fd >= 0)
 		(void)kms_run_send(run->fd, KMS_WORD_FAILED, err->code, text);
-	else if (run->ask)
-		daemon_attach_done(run, err);
-	else
-		say(run, text);
+	else if (!daemon_attach_done(run, err))
+		daemon_run_say(run, text);
 }
 
 /* The finished file is shown from now on; without it, nothing. */
@@ -161,7 +159,7 @@ static void finish(struct daemon_run *run, bool cancelled)
 
 	run->result = kms_tracer_finish(tracer, &err);
 	if (run->result)
-		say(run, err.text);
+		daemon_run_say(run, err.text);
 	if (cancelled)
 		kms_fleet_remove(run->daemon->fleet, run->number);
 	else
@@ -171,7 +169,7 @@ static void finish(struct daemon_run *run, bool cancelled)
 	if (cancelled)
 		unlink(run->output); /* of a program that never began */
 	if (run->fd >= 0 && atomic_load(&run->daemon->ending))
-		say(run, "the daemon has ended: the program goes on untraced");
+		daemon_run_say(run, "the daemon has ended: the program goes on untraced");
 	if (run->fd >= 0)
 		(void)kms_run_send(run->fd, KMS_WORD_DONE, run->result < 0, NULL);
 }
@@ -214,6 +212,8 @@ static bool turn(void *arg)
 	struct daemon_run *run = arg;
 
 	take_front(run);
+	if (run->guest)
+		kms_guest_entry_turn(&run->guest->entry, run->tracer);
 	return !run->ask || daemon_attach_turn(run);
 }
 
@@ -224,8 +224,8 @@ static void stay_to_end(struct daemon_run *run)
 	struct kms_err err = KMS_ERR_INIT;
 	uint32_t taken;
 
-	if (run->is_adopted && daemon_resync(run, &(struct kms_options){0}, &err))
-		say(run, err.text);
+	if (run->is_adopted && !run->guest && daemon_resync(run, &(struct kms_options){0}, &err))
+		daemon_run_say(run, err.text);
 	/* the first process of a run that was taken over may be gone, and its pid another's */
 	if (stay->program_fd == -ESRCH && run->fd < 0) {
 		stay->program_over = true;
@@ -237,7 +237,17 @@ static void stay_to_end(struct daemon_run *run)
 	} while (!stay->cancelled && !close_run(run, taken));
 	take_front(run); /* that came meanwhile: it is told the end */
 	daemon_attach_end(run);
+	if (run->guest)
+		daemon_guest_leave(run);
 	finish(run, stay->cancelled);
+}
+
+/* The target's beginning. 0: nothing is to be asked of a program that came by itself. */
+static int begin(struct daemon_run *run, struct kms_err *err)
+{
+	if (run->guest)
+		return daemon_guest_begin(run, err);
+	return run->ask ? daemon_attach_ask(run, err) : 0;
 }
 
 static void stay(struct daemon_run *run)
@@ -249,16 +259,16 @@ static void stay(struct daemon_run *run)
 		.tracer = run->tracer,
 		.program = run->pid,
 		.fd = run->fd,
-		.program_fd = kms_process_watch(run->pid, run->started_mono_ns),
+		.program_fd = run->pid ? kms_process_watch(run->pid, run->started_mono_ns) : -1,
 		.stop = &run->daemon->ending,
 		.turn = turn,
 		.turn_arg = run,
-		.say = say,
+		.say = daemon_run_say,
 		.say_arg = run,
 	};
-	if (run->ask && daemon_attach_ask(run, &err)) {
+	if (begin(run, &err)) {
 		finish(run, true);
-		daemon_attach_done(run, &err);
+		tell_failed(run, &err);
 	} else {
 		daemon_attach_done(run, NULL);
 		tell_started(run);
@@ -268,20 +278,35 @@ static void stay(struct daemon_run *run)
 		close(stay->program_fd);
 }
 
+/* From begin to end. */
+static void live(struct daemon_run *run)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	int result = run->guest ? daemon_guest_find(run, &err) : 0;
+
+	if (!result && run->guest && run->guest->entry.linux_view) {
+		daemon_guest_show_linux(run);
+		return;
+	}
+	if (!result)
+		result = start(run, &err);
+	if (!result)
+		stay(run);
+	else if (result != -ECANCELED)
+		tell_failed(run, &err);
+}
+
 static void *run_thread(void *arg)
 {
 	struct daemon_run *run = arg;
 	struct kms_daemon *daemon = run->daemon;
-	struct kms_err err = KMS_ERR_INIT;
 	const uint64_t one = 1;
 
-	if (run->fd < 0 || daemon_front_hear(run)) {
-		if (start(run, &err) == 0)
-			stay(run);
-		else
-			tell_failed(run, &err);
-	}
+	if (run->fd < 0 || daemon_front_hear(run))
+		live(run);
 	daemon_attach_drop(run);
+	if (run->guest)
+		daemon_guest_close(run);
 	(void)close_run(run, run->taken); /* also where it never began */
 	if (has_front(run))
 		(void)kms_run_send(run->fd, KMS_WORD_FAILED, -ESRCH, "the run is over");
@@ -308,27 +333,54 @@ struct daemon_run *daemon_run_new(void)
 	return run;
 }
 
+/* Of a run that is over: its file, or the last picture of a Linux. */
+static bool is_shown(const struct daemon_run *run)
+{
+	return run->file || (run->guest && run->guest->entry.linux_view);
+}
+
 static void free_run(struct daemon_run *run)
 {
-	if (run->file) {
+	if (is_shown(run))
 		kms_fleet_remove(run->daemon->fleet, run->number);
+	if (run->file)
 		kms_file_close(run->file);
-	}
+	daemon_guest_free(run->guest);
 	free(run);
 }
 
-/* Under the lock: one run at a time asks a process, or the later request takes the earlier's place. */
-static bool is_asked(struct kms_daemon *daemon, pid_t pid)
+/*
+ * Under the lock: one run at a time asks a process, or the later request takes the earlier's place. A
+ * guest's run says so itself as long as it lives.
+ */
+static bool is_same(const struct daemon_run *run, const struct daemon_run *other)
+{
+	if (run->guest && other->guest)
+		return run->pid ? run->pid == other->pid
+				: !strcmp(run->guest->target, other->guest->target);
+	return !run->guest && !other->guest && run->ask && other->ask &&
+	       other->ask->pid == run->ask->pid &&
+	       (!other->ask->is_done || atomic_load(&other->is_waiting));
+}
+
+static int check_same(struct kms_daemon *daemon, const struct daemon_run *run, struct kms_err *err)
 {
 	for (struct kms_list *it = kms_list_first(&daemon->runs); it;
 	     it = kms_list_next(&daemon->runs, it)) {
-		struct daemon_run *run = KMS_CONTAINER_OF(it, struct daemon_run, link);
+		const struct daemon_run *other = KMS_CONTAINER_OF(it, struct daemon_run, link);
 
-		if (!run->is_closing && run->ask && run->ask->pid == pid &&
-		    (!run->ask->is_done || atomic_load(&run->is_waiting)))
-			return true;
+		if (other->is_closing || !is_same(run, other))
+			continue;
+		if (run->guest)
+			return kms_err_set(err, -EBUSY,
+					   "%s is traced already, or waited for: session %s",
+					   run->guest->target, KMS_SESSION_DAEMON);
+		return kms_err_set(err, -EBUSY,
+				   "process %ld (%s) has been asked already: it answers at its "
+				   "next allocator call",
+				   (long)run->pid, run->name);
 	}
-	return false;
+	return 0;
 }
 
 int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct kms_err *err)
@@ -340,12 +392,10 @@ int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct k
 	if (daemon->n_runs >= DAEMON_RUNS_MAX) {
 		result = kms_err_set(err, -ENOSPC, "the daemon has %d runs already",
 				     DAEMON_RUNS_MAX);
-	} else if (run->ask && is_asked(daemon, run->pid)) {
-		result = kms_err_set(err, -EBUSY,
-				     "process %ld (%s) has been asked already: it answers at its "
-				     "next allocator call",
-				     (long)run->pid, run->name);
 	} else {
+		result = check_same(daemon, run, err);
+	}
+	if (!result) {
 		result = -pthread_create(&run->thread, NULL, run_thread, run);
 		if (result)
 			(void)kms_err_sys(err, result, "start a thread", NULL);
@@ -362,6 +412,7 @@ int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct k
 		close(run->fd);
 	}
 	daemon_attach_drop(run);
+	daemon_guest_free(run->guest);
 	free(run);
 	return result;
 }
@@ -378,7 +429,7 @@ static struct daemon_run *find_unneeded(struct kms_daemon *daemon, uint64_t now_
 
 		if (!run->is_joined)
 			continue;
-		if (!run->file)
+		if (!is_shown(run))
 			return run;
 		shown++;
 		if (!oldest || run->ended_ns < oldest->ended_ns)
@@ -452,7 +503,7 @@ int daemon_run_take(struct kms_daemon *daemon, pid_t pid, const char *name)
 	     it = kms_list_next(&daemon->runs, it)) {
 		struct daemon_run *run = KMS_CONTAINER_OF(it, struct daemon_run, link);
 
-		if (run->is_closing || !run->run_dir[0])
+		if (run->is_closing || !run->run_dir[0] || run->guest)
 			continue;
 		found = run->tracer ? kms_tracer_has(run->tracer, pid) : run->pid == pid;
 		if (!found)

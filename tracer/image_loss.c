@@ -54,10 +54,14 @@ static bool is_due(const struct kms_image_loss *loss, uint64_t now_ns)
 }
 
 /* Without it a new session would only empty the picture. */
-static bool can_be_read(const struct kms_image_slot *slot)
+static bool can_be_read(const struct kms_image *image, const struct kms_image_slot *slot)
 {
 	uint64_t word;
 
+	if (image->mirror)
+		return !slot->is_dead && !kms_guest_mirror_over(image->mirror) &&
+		       kms_guest_link_read(image->env->guest, slot->span_table, &word,
+					   sizeof(word)) == (ssize_t)sizeof(word);
 	return slot->pidfd >= 0 && !slot->is_dead && !slot->left_ns && !slot->target->is_ignored &&
 	       kms_memory_copy((pid_t)slot->target->info.pid, slot->span_table, &word,
 			       sizeof(word)) == (ssize_t)sizeof(word);
@@ -71,7 +75,7 @@ static void ask(struct kms_image *image, uint32_t index, uint64_t now_ns)
 	loss->asked_ns = now_ns;
 	loss->interval_ns = 2 * loss->interval_ns < most_ns ? 2 * loss->interval_ns : most_ns;
 	/* where its memory is gone the next poll says so */
-	if (can_be_read(&image->slot[index]))
+	if (can_be_read(image, &image->slot[index]))
 		(void)kms_control_request(&image->control, index, KMS_VAR_RESYNC, 1, &seq);
 }
 

@@ -136,6 +136,8 @@ static void describe(const struct kms_image *image, struct kms_target *target,
 	struct kms_batch_target *info = &target->info;
 
 	info->kind = head->target_kind;
+	if (image->mirror) /* its own numbers say nothing here */
+		info->pid = (uint32_t)kms_guest_link_pid(image->env->guest);
 	target->is_ignored = image->env->only_pid && job->pid != image->env->only_pid;
 	if (target->is_ignored)
 		kms_list_remove(&target->changed);

@@ -4,6 +4,8 @@ target_sources(kms_tracer PRIVATE
 	daemon_adopt.c
 	daemon_attach.c
 	daemon_front.c
+	daemon_guest.c
+	daemon_guest_ask.c
 	daemon_join.c
 	daemon_name.c
 	daemon_note.c

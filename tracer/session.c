@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "tracer/images.h"
+#include "tracer/process.h"
 #include "tracer/region.h"
 
 /* NOLINTBEGIN(concurrency-mt-unsafe): called before any thread begins; streams of our own */
@@ -36,8 +37,9 @@ enum {
 	SAME_NAME = 1000,
 };
 
-#define SOCKET_NAME "api.sock"
-#define RUN_NAME    "run"
+#define SOCKET_NAME       "api.sock"
+#define RUN_NAME          "run"
+#define GUEST_MARK_PREFIX "guest-" /* PID-NS of its emulator follow */
 
 static int path_join(char out[PATH_MAX], const char *folder, const char *name, struct kms_err *err)
 {
@@ -133,9 +135,15 @@ static int safe_name(const char *root, const char *program, pid_t pid, char out[
 	return 0;
 }
 
-static bool is_region_name(const char *name)
+static bool begins_with(const char *name, const char *prefix)
 {
-	return strncmp(name, KMS_REGION_PREFIX, sizeof(KMS_REGION_PREFIX) - 1) == 0;
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* What may keep a folder: see empty_folder(). */
+static bool is_keeper_name(const char *name)
+{
+	return begins_with(name, KMS_REGION_PREFIX) || begins_with(name, GUEST_MARK_PREFIX);
 }
 
 /* A region that some process still has mapped, its maker or a child. */
@@ -144,7 +152,7 @@ static bool is_region_in_use(int folder_fd, const char *name)
 	int fd;
 	int held;
 
-	if (!is_region_name(name))
+	if (!begins_with(name, KMS_REGION_PREFIX))
 		return false;
 	fd = openat(folder_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
@@ -152,6 +160,24 @@ static bool is_region_in_use(int folder_fd, const char *name)
 	held = kms_region_file_is_held(fd);
 	close(fd);
 	return held != 0; /* if the file system cannot tell, it stays */
+}
+
+/* The mark of an emulator that lives. */
+static bool is_guest_there(const char *name)
+{
+	long pid;
+	uint64_t lived_ns;
+	int fd;
+
+	if (sscanf(name, GUEST_MARK_PREFIX "%ld-%" SCNu64, &pid, &lived_ns) != 2 || pid <= 0 ||
+	    pid > INT32_MAX)
+		return false;
+	fd = kms_process_watch((pid_t)pid, lived_ns);
+	if (fd < 0)
+		return false;
+	pid = !kms_process_has_ended(fd);
+	close(fd);
+	return pid;
 }
 
 static bool empty_folder(int fd, bool keep_living, int depth);
@@ -163,7 +189,7 @@ static bool remove_entry(int dir_fd, const char *name, bool keep_living, int dep
 {
 	KMS_AUTO_CLOSE int fd = -1;
 
-	if (keep_living && is_region_in_use(dir_fd, name))
+	if (keep_living && (is_region_in_use(dir_fd, name) || is_guest_there(name)))
 		return false;
 	if (unlinkat(dir_fd, name, 0) == 0)
 		return true;
@@ -174,8 +200,8 @@ static bool remove_entry(int dir_fd, const char *name, bool keep_living, int dep
 	return unlinkat(dir_fd, name, AT_REMOVEDIR) == 0;
 }
 
-/* One pass over a folder: regions, or everything else. */
-static bool remove_entries(int fd, bool regions, bool keep_living, int depth)
+/* One pass over a folder: what may keep it, or everything else. */
+static bool remove_entries(int fd, bool keepers, bool keep_living, int depth)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -190,7 +216,7 @@ static bool remove_entries(int fd, bool regions, bool keep_living, int depth)
 	rewinddir(dir);
 	while ((entry = readdir(dir))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    is_region_name(entry->d_name) != regions)
+		    is_keeper_name(entry->d_name) != keepers)
 			continue;
 		if (!remove_entry(fd, entry->d_name, keep_living, depth))
 			empty = false;
@@ -201,8 +227,8 @@ static bool remove_entries(int fd, bool regions, bool keep_living, int depth)
 
 /*
  * Removes the files of a folder and of those in it. @keep_living: a region of a process that lives
- * stays, for a tracer to come, and with it what else lies there: the link to the library that its
- * children are to load, the note that says where the trace is.
+ * stays, and the mark of a guest that does, for a tracer to come, and with it what else lies there: the
+ * link to the library that its children are to load, the note that says where the trace is.
  */
 static bool empty_folder(int fd, bool keep_living, int depth)
 {
@@ -442,6 +468,33 @@ int kms_session_run_folder(const struct kms_session *session, const char *progra
 		snprintf(name + n, sizeof(name) - n, ".%d", i);
 	}
 	return kms_err_set(err, -EEXIST, "too many runs are called %s", name);
+}
+
+static int mark_path(char path[PATH_MAX], const char *folder, pid_t pid, uint64_t lived_mono_ns)
+{
+	int n = snprintf(path, PATH_MAX, "%s/" GUEST_MARK_PREFIX "%ld-%" PRIu64, folder, (long)pid,
+			 lived_mono_ns);
+
+	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+void kms_session_run_folder_mark(const char *folder, pid_t pid, uint64_t lived_mono_ns)
+{
+	char path[PATH_MAX];
+	int fd = mark_path(path, folder, pid, lived_mono_ns);
+
+	if (!fd) /* without it the next daemon does not know of the guest */
+		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
+void kms_session_run_folder_unmark(const char *folder, pid_t pid, uint64_t lived_mono_ns)
+{
+	char path[PATH_MAX];
+
+	if (mark_path(path, folder, pid, lived_mono_ns) == 0)
+		(void)unlink(path); /* it is not there, then */
 }
 
 int kms_session_run_folder_lock(const char *path)

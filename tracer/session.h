@@ -85,6 +85,15 @@ int kms_session_run_folder(const struct kms_session *session, const char *progra
 /** Locks such a folder, so that others see that its regions are read. The caller closes. Errors: -EWOULDBLOCK, ... */
 int kms_session_run_folder_lock(const char *path);
 
+/**
+ * Marks such a folder as that of a guest: it stays as it is while the guest's emulator lives, though
+ * nobody has a region in it. Taken back where the guest goes on without us.
+ *
+ * Shape: lived_mono_ns: a moment at which the process lived
+ */
+void kms_session_run_folder_mark(const char *folder, pid_t pid, uint64_t lived_mono_ns);
+void kms_session_run_folder_unmark(const char *folder, pid_t pid, uint64_t lived_mono_ns);
+
 /** Removes such a folder with what is in it; where processes still use regions in it, it stays as it is. */
 void kms_session_run_folder_end(const char *path);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -295,43 +296,91 @@ static int list(struct kms_cli *cli, const struct attach_values *values)
 /* What only a tracer of our own takes. */
 static bool is_for_the_daemon(struct kms_cli *cli, const struct attach_values *values)
 {
-	if (!values->output && !values->set.n && values->on_full < 0 && !values->http.where)
+	if (!values->output && !values->set.n && values->on_full < 0 && !values->http.where &&
+	    !values->kernel && !values->allow_write)
 		return true;
 	kms_cli_error(cli,
-		      "--daemon takes the process as it is: -o, --set, --on-full and --http do "
-		      "not go with it; `kmemscope db daemon` sets variables");
+		      "--daemon takes the target as it is: -o, --set, --on-full, --http, --kernel "
+		      "and --allow-write do not go with it; `kmemscope db daemon` sets variables");
 	return false;
 }
 
-/* The daemon is asked, and we are done. */
-static int attach_by_daemon(struct kms_cli *cli, const struct attach_values *values, pid_t pid)
+/* The daemon is in a folder of its own: paths of sockets and files are made absolute. */
+static int add_target(struct kms_buf *body, const char *target)
 {
-	char body[64];
+	const char *path = !strncmp(target, "qemu:pid:", 9) ? NULL : strchr(target, ':');
+	bool is_relative =
+		path && path[1] != '/' && strncmp(target, "pid:", 4) != 0 &&
+		(strchr(path, '/') || !strncmp(target, "ram:", 4) || !strchr(path + 1, ':'));
+	char folder[PATH_MAX];
+	struct kms_buf text;
+
+	if (!is_relative) {
+		kms_buf_add_json(body, target, strlen(target));
+		return 0;
+	}
+	if (!getcwd(folder, sizeof(folder)))
+		return -errno;
+	kms_buf_init(&text, 2 * PATH_MAX);
+	kms_buf_addf(&text, "%.*s%s/%s", (int)(path + 1 - target), target, folder, path + 1);
+	kms_buf_add_json(body, kms_buf_text(&text), strlen(kms_buf_text(&text)));
+	kms_buf_deinit(&text);
+	return 0;
+}
+
+/* {"attach": "pid:4711", "stop": false} */
+static int make_body(const struct attach_values *values, const char *target, struct kms_buf *body,
+		     struct kms_err *err)
+{
+	int result;
+
+	kms_buf_init(body, 4 * PATH_MAX);
+	kms_buf_add_str(body, "{\"attach\":");
+	result = add_target(body, target);
+	kms_buf_addf(body, ",\"stop\":%s}", values->stopped ? "true" : "false");
+	if (!result)
+		result = kms_buf_status(body);
+	return result ? kms_err_sys(err, result, "target", target) : 0;
+}
+
+static void say_taken(struct kms_cli *cli, const char *target, const struct kms_reply *reply)
+{
+	cJSON *document = cJSON_ParseWithLength(reply->body, reply->body_bytes);
+	uint64_t number = kms_json_number(document, "target");
+
+	if (number)
+		fprintf(cli->err, "kmemscope: the daemon traces %s as target %" PRIu64 "\n", target,
+			number);
+	else
+		fprintf(cli->err, "kmemscope: the daemon traces %s from %s on\n", target,
+			is_guest(target) ? "a kernel's start" : "its next allocation");
+	cJSON_Delete(document);
+}
+
+/* The daemon is asked, and we are done. */
+static int attach_by_daemon(struct kms_cli *cli, const struct attach_values *values,
+			    const char *target)
+{
 	struct kms_err err = KMS_ERR_INIT;
 	struct kms_source source;
 	struct kms_client *client;
 	struct kms_reply reply;
-	cJSON *document;
-	int result;
+	struct kms_buf body;
+	int result = make_body(values, target, &body, &err);
 
-	(void)snprintf(body, sizeof(body), "{\"attach\":\"pid:%d\",\"stop\":%s}", (int)pid,
-		       values->stopped ? "true" : "false");
-	if (kms_source_daemon(cli->hooks, &source, &err) < 0 ||
-	    kms_client_open(cli->hooks, &source, &client, &err) < 0)
+	if (result < 0 || kms_source_daemon(cli->hooks, &source, &err) < 0 ||
+	    kms_client_open(cli->hooks, &source, &client, &err) < 0) {
+		kms_buf_deinit(&body);
 		return kms_cli_fail(cli, &err, KMS_EXIT_FAILED);
-	result = kms_client_request(client, "POST", "/api/v1/targets", body, &reply, &err);
+	}
+	result = kms_client_request(client, "POST", "/api/v1/targets", kms_buf_text(&body), &reply,
+				    &err);
 	kms_client_close(client);
+	kms_buf_deinit(&body);
 	if (result < 0)
 		return kms_cli_fail(cli, &err, KMS_EXIT_FAILED);
-	document = cJSON_ParseWithLength(reply.body, reply.body_bytes);
-	if (!values->quiet && kms_json_number(document, "target"))
-		fprintf(cli->err, "kmemscope: the daemon traces pid %d as target %" PRIu64 "\n",
-			(int)pid, kms_json_number(document, "target"));
-	else if (!values->quiet)
-		fprintf(cli->err,
-			"kmemscope: the daemon traces pid %d from its next allocation on\n",
-			(int)pid);
-	cJSON_Delete(document);
+	if (!values->quiet)
+		say_taken(cli, target, &reply);
 	free(reply.body);
 	return KMS_EXIT_OK;
 }
@@ -356,12 +405,8 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 		pid = parse_target(cli, args[0]);
 	if (!guest && (!pid || !is_for_processes(cli, values)))
 		return KMS_EXIT_USAGE;
-	if (guest && values->daemon) {
-		kms_cli_error(cli, "guests are not the daemon's yet: leave --daemon out");
-		return KMS_EXIT_USAGE;
-	}
 	if (values->daemon)
-		return is_for_the_daemon(cli, values) ? attach_by_daemon(cli, values, pid)
+		return is_for_the_daemon(cli, values) ? attach_by_daemon(cli, values, args[0])
 						      : KMS_EXIT_USAGE;
 	attach = calloc(1, sizeof(*attach)); /* two paths: too much for a stack */
 	if (!attach) {
@@ -390,11 +435,13 @@ static const char help[] =
 	"A guest is a kernel in QEMU with our allocator inside (kmem_guest.elf). It is read from outside and\n"
 	"goes on; nothing is needed on QEMU's command line. A kernel that is not there yet is waited for.\n"
 	"With a QMP socket the machine can be stopped as a whole, and pauses are seen at once.\n"
+	"--daemon has the running daemon do it: emulator, socket and file have to be of its user.\n"
 	"Examples:\n"
 	"  kmemscope attach --list\n"
 	"  kmemscope attach qemu:pid:4712\n"
 	"  kmemscope attach pid:4711\n"
 	"  kmemscope attach --daemon pid:4711\n"
+	"  kmemscope attach --daemon qemu:pid:4712\n"
 	"  kmemscope attach --set kmem_guard_depth=30000 -o late.kms pid:4711\n";
 
 const struct kms_command kms_command_attach = {

@@ -83,6 +83,9 @@ static const char help[] =
 	"Programs join:\n"
 	"  kmemscope run --daemon -- ./server\n"
 	"  KMEMSCOPE_SOCKET=SOCKET LD_PRELOAD=LIBRARY ./server      # `kmemscope version` names the library\n"
+	"Processes and guests that run already are taken by request, and by the next daemon again:\n"
+	"  kmemscope attach --daemon pid:4711\n"
+	"  kmemscope attach --daemon qemu:pid:4712\n"
 	"The views show all of them, or one:\n"
 	"  kmemscope leaks daemon\n"
 	"  kmemscope leaks --target 3 daemon                        # `kmemscope targets daemon` lists them\n";

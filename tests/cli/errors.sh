@@ -52,7 +52,7 @@ refused 125 "the daemon's port is that of" run --daemon --http 0 -- ok
 refused 2 'attach takes one target' attach
 refused 2 "'worker' is no target: write pid:N" attach worker
 refused 2 "'pid:0' is no target" attach pid:0
-refused 2 '--daemon takes the process as it is' attach --daemon -o x.kms pid:1
+refused 2 '--daemon takes the target as it is' attach --daemon -o x.kms pid:1
 refused 1 'no daemon is running' attach --daemon pid:1
 refused 2 'daemon: unknown option --any; --help lists them' daemon --any thing
 refused 2 'daemon: does not take "worker"' daemon worker

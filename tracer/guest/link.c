@@ -20,6 +20,7 @@ enum {
 	COMMAND_BYTES = 4096,
 	WORD_BYTES = 8,
 	BLOB_BYTES_MAX = 32 << 20,
+	BLOBS_MAX = 1000,
 	ENDING_MS = 300, /* a process that is ending loses its memory first */
 };
 
@@ -153,13 +154,19 @@ static bool is_other_build(struct kms_guest_link *link)
 	return true;
 }
 
+/* Under a name that is free: a tracer before us may have had the folder, and its trace names its files. */
 static int write_blob(struct kms_guest_link *link, const uint8_t *blob, size_t bytes)
 {
 	KMS_AUTO_CLOSE int fd = -1;
 
-	if (snprintf(link->blob, sizeof(link->blob), "%s/kernel.%u.elf", link->config.folder,
-		     atomic_load(&link->boots)) < (int)sizeof(link->blob))
+	for (int i = 0; i < BLOBS_MAX && fd < 0; i++) {
+		if (snprintf(link->blob, sizeof(link->blob), "%s/kernel.%d.elf",
+			     link->config.folder, i) >= (int)sizeof(link->blob))
+			return -ENAMETOOLONG;
 		fd = open(link->blob, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != EEXIST)
+			break;
+	}
 	return fd < 0 ? -errno : kms_write_full(fd, blob, bytes);
 }
 
@@ -255,6 +262,11 @@ void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over
 	link->is_gone = why != KMS_MIRROR_RESET && why != KMS_MIRROR_REWOUND;
 	link->next_search_ns = 0;
 	memset(&link->search, 0, sizeof(link->search));
+}
+
+pid_t kms_guest_link_pid(const struct kms_guest_link *link)
+{
+	return link->config.pid;
 }
 
 unsigned kms_guest_link_boots(const struct kms_guest_link *link)

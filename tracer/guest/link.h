@@ -29,6 +29,7 @@ struct kms_guest_link_config {
 	uint32_t build_id_bytes;
 	uint64_t at; /* physical address of the region by the kernel's symbol; UINT64_MAX unknown */
 	int emulator_fd; /* pidfd of the emulator, borrowed; -1 none */
+	pid_t pid;       /* its number, by which targets are listed; 0 unknown */
 	bool is_saved;   /* nothing runs there: what is in it is all that comes */
 	const char *
 		folder; /* for the guest's own symbols, if there is no file; borrowed; NULL nowhere */
@@ -73,6 +74,9 @@ struct kms_guest_mirror *kms_guest_link_turn(struct kms_guest_link *link, uint64
 
 /** The mirror that kms_guest_link_turn() gave is of no use any more. */
 void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over why);
+
+/** The emulator's number; 0 unknown. Any thread. */
+pid_t kms_guest_link_pid(const struct kms_guest_link *link);
 
 /** Boots whose region was copied so far. Any thread. */
 unsigned kms_guest_link_boots(const struct kms_guest_link *link);

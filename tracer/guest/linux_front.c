@@ -9,35 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tracer/guest/linux_saved.h"
 #include "tracer/process.h"
 
 enum {
 	STEP_MS = 50,
 };
-
-int kms_linux_front_find(const struct kms_attach_front *front, struct kms_guest_opened *opened,
-			 struct kms_linux_view **view, struct kms_err *err)
-{
-	char folder[PATH_MAX], parent[PATH_MAX];
-	bool has_folder = !kms_linux_saved_folder(folder, sizeof(folder));
-	struct kms_linux_view_config config = {
-		.memory = opened->guest->memory,
-		.linux_options = {.cache_folder = has_folder ? folder : NULL,
-				  .is_still = opened->is_saved},
-		.command = front->command,
-		.pid = front->pid,
-		.say = kms_attach_front_say,
-		.say_arg = (void *)front->config, /* only read */
-	};
-
-	if (has_folder) { /* the folder of all programs' caches may be missing for a new user */
-		(void)snprintf(parent, sizeof(parent), "%s", folder);
-		*strrchr(parent, '/') = '\0';
-		(void)mkdir(parent, S_IRWXU); /* it is there, or nothing is kept */
-	}
-	return kms_linux_view_start(&config, view, err);
-}
 
 static int serve(struct kms_attach_front *front, struct kms_err *err)
 {
@@ -59,9 +35,9 @@ static int serve(struct kms_attach_front *front, struct kms_err *err)
 }
 
 /* Signals and the emulator's end. A RAM file stays until a signal comes. */
-static void stay(struct kms_attach_front *front, struct kms_guest_opened *opened,
-		 struct kms_linux_view *view)
+static void stay(struct kms_attach_front *front, const struct kms_guest_entry *entry)
 {
+	const struct kms_guest_opened *opened = &entry->opened;
 	struct pollfd p[2] = {
 		{.fd = front->signal_fd, .events = POLLIN},
 		{.fd = opened->pidfd,    .events = POLLIN},
@@ -72,19 +48,20 @@ static void stay(struct kms_attach_front *front, struct kms_guest_opened *opened
 
 		(void)poll(p, 2, STEP_MS); /* what came is asked for */
 		is_over = opened->pidfd >= 0 && kms_process_has_ended(opened->pidfd);
-		if (kms_attach_front_is_enough(front) || is_over || kms_linux_view_is_lost(view)) {
+		if (kms_attach_front_is_enough(front) || is_over ||
+		    kms_linux_view_is_over(entry->linux_view)) {
 			front->result->background = !is_over && !opened->is_saved;
 			return;
 		}
 	}
 }
 
-int kms_linux_front_run(struct kms_attach_front *front, struct kms_guest_opened *opened,
-			struct kms_linux_view *view, struct kms_err *err)
+int kms_linux_front_run(struct kms_attach_front *front, const struct kms_guest_entry *entry,
+			struct kms_err *err)
 {
 	int result;
 
-	front->view = kms_linux_view_ops(view);
+	front->view = kms_linux_view_ops(entry->linux_view);
 	front->result->file[0] = '\0';
 	result = kms_attach_front_session(front, err);
 	if (!result) {
@@ -92,12 +69,11 @@ int kms_linux_front_run(struct kms_attach_front *front, struct kms_guest_opened 
 		if (!result && front->config->started)
 			front->config->started(front->config->say_arg, front->result);
 		if (!result)
-			stay(front, opened, view);
+			stay(front, entry);
 		if (front->server && front->config->serve_stop)
 			front->config->serve_stop(front->server);
 		front->server = NULL;
 		kms_session_destroy(&front->session);
 	}
-	kms_linux_view_stop(view);
 	return result;
 }

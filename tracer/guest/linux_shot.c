@@ -43,6 +43,12 @@ void kms_linux_history_end(struct kms_linux_history *history, uint64_t wall_ns, 
 	boot->end_wall_ns = wall_ns;
 }
 
+void kms_linux_history_pause(struct kms_linux_history *history, bool paused)
+{
+	history->boot[slot_of(history->n_targets)].state =
+		paused ? KMS_STATE_STOPPED : KMS_STATE_RUNNING;
+}
+
 void kms_linux_history_deinit(struct kms_linux_history *history)
 {
 	*history = (struct kms_linux_history){0};

@@ -3,6 +3,7 @@
 #ifndef KMS_TRACER_GUEST_LINUX_SHOT_H
 #define KMS_TRACER_GUEST_LINUX_SHOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -56,6 +57,9 @@ int kms_linux_history_begin(struct kms_linux_history *history, const struct kms_
 
 /** The newest target has ended. Shape: state of enum kms_target_state */
 void kms_linux_history_end(struct kms_linux_history *history, uint64_t wall_ns, uint32_t state);
+
+/** The newest target stands still, or runs. */
+void kms_linux_history_pause(struct kms_linux_history *history, bool paused);
 
 void kms_linux_history_deinit(struct kms_linux_history *history);
 

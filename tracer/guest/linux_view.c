@@ -30,7 +30,7 @@ struct kms_linux_view {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool stopping, is_lost;
+	bool stopping, is_over, is_paused;
 	struct kms_linux *kernel; /* NULL: the guest boots another one */
 	struct kms_linux_history history;
 	struct kms_linux_shot *newest;
@@ -74,6 +74,8 @@ static int publish(struct kms_linux_view *view, struct kms_err *err)
 
 	view->history.time_ns = now_ns(CLOCK_MONOTONIC) - view->history.begin_ns;
 	view->history.seq++;
+	if (view->kernel)
+		kms_linux_history_pause(&view->history, view->is_paused);
 	shot = kms_linux_shot_make(view->kernel, &view->history);
 	if (!shot)
 		return kms_err_set(err, -ENOMEM, "no memory for a picture of the guest");
@@ -98,18 +100,36 @@ static int read_all(struct kms_linux_view *view, bool with_sites, struct kms_err
 	return rc ? rc : publish(view, err);
 }
 
+/* The newest target is over; nobody has it any more. Locks: the view's */
+static void end_kernel(struct kms_linux_view *view, uint32_t state)
+{
+	if (!view->kernel)
+		return;
+	kms_linux_history_end(&view->history, now_ns(CLOCK_REALTIME), state);
+	kms_linux_close(view->kernel);
+	view->kernel = NULL;
+	(void)publish(view, NULL); /* without memory the picture of before stays */
+}
+
 /* The kernel was replaced, or its memory is gone. Locks: the view's */
 static void kernel_ended(struct kms_linux_view *view, const struct kms_err *err)
 {
 	bool is_lost = err->code != -ESTALE;
 
-	kms_linux_history_end(&view->history, now_ns(CLOCK_REALTIME),
-			      is_lost ? KMS_STATE_LOST : KMS_STATE_EXITED);
-	kms_linux_close(view->kernel);
-	view->kernel = NULL;
-	view->is_lost = is_lost;
-	(void)publish(view, NULL); /* without memory the picture of before stays */
+	view->is_over = is_lost;
+	end_kernel(view, is_lost ? KMS_STATE_LOST : KMS_STATE_EXITED);
 	say(view, err->text);
+}
+
+/* What the emulator says of the machine. Locks: the view's */
+static void hear_emulator(struct kms_linux_view *view)
+{
+	bool goes_on = !view->config.turn || view->config.turn(view->config.arg, &view->is_paused);
+
+	if (goes_on)
+		return;
+	view->is_over = true;
+	end_kernel(view, KMS_STATE_EXITED);
 }
 
 /* Looks whether a kernel is there (again). Locks: the view's */
@@ -129,7 +149,7 @@ static void find_kernel(struct kms_linux_view *view)
 		(void)snprintf(line, sizeof(line), "the guest has booted Linux %s", about.release);
 		say(view, line);
 	} else if (rc == -EFAULT || rc == -EIO) {
-		view->is_lost = true;
+		view->is_over = true;
 	}
 }
 
@@ -140,10 +160,11 @@ static void turn(struct kms_linux_view *view, unsigned number)
 	bool is_long = number % SITES_EVERY == 0;
 	int rc = 0;
 
-	if (view->is_lost)
+	if (view->is_over)
 		return;
+	hear_emulator(view);
 	if (!view->kernel) {
-		if (is_long)
+		if (is_long && !view->is_over)
 			find_kernel(view);
 		return;
 	}
@@ -239,7 +260,69 @@ static int view_memory(void *ctx, uint32_t target, uint64_t address, void *to, s
 	return rc;
 }
 
+static int check_target(const struct kms_linux_view *view, uint32_t target, struct kms_err *err)
+{
+	if (view->kernel && (!target || target == view->history.n_targets))
+		return 0;
+	return kms_err_set(err, -ESRCH, "target %u is not running", target);
+}
+
+/* Stops the machine, or lets it go on, and shows that. */
+static int set_paused(struct kms_linux_view *view, uint32_t target, bool paused,
+		      struct kms_err *err)
+{
+	int (*call)(void *arg, struct kms_err *err) =
+		paused ? view->config.stop : view->config.resume;
+	int rc;
+
+	(void)pthread_mutex_lock(&view->lock);
+	rc = check_target(view, target, err);
+	if (!rc && view->is_paused == paused)
+		rc = kms_err_set(err, -EALREADY, paused ? "it stands already" : "it runs already");
+	if (!rc)
+		rc = call ? call(view->config.arg, err)
+			  : kms_err_set(err, -ENOTSUP, "the emulator has no QMP socket");
+	if (!rc) {
+		view->is_paused = paused;
+		(void)publish(view, NULL); /* as above */
+	}
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
+static int view_stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	(void)who; /* there is no trace, and so no audit */
+	return set_paused(ctx, target, true, err);
+}
+
+static int view_resume(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	(void)who;
+	return set_paused(ctx, target, false, err);
+}
+
+/* It goes on without us: nothing was ever asked of it. */
+static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	int rc;
+
+	(void)who;
+	(void)pthread_mutex_lock(&view->lock);
+	rc = check_target(view, target, err);
+	if (!rc) {
+		view->is_over = true;
+		end_kernel(view, KMS_STATE_DETACHED);
+	}
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
 static const struct kms_view_ops ops = {
+	.stop = view_stop,
+	.resume = view_resume,
+	.detach = view_detach,
 	.acquire = view_acquire,
 	.release = view_release,
 	.stack = view_stack,
@@ -252,14 +335,22 @@ struct kms_view kms_linux_view_ops(struct kms_linux_view *view)
 	return (struct kms_view){.ops = &ops, .ctx = view};
 }
 
-bool kms_linux_view_is_lost(struct kms_linux_view *view)
+bool kms_linux_view_is_over(struct kms_linux_view *view)
 {
-	bool is_lost;
+	bool is_over;
 
 	(void)pthread_mutex_lock(&view->lock);
-	is_lost = view->is_lost;
+	is_over = view->is_over;
 	(void)pthread_mutex_unlock(&view->lock);
-	return is_lost;
+	return is_over;
+}
+
+void kms_linux_view_end(struct kms_linux_view *view)
+{
+	(void)pthread_mutex_lock(&view->lock);
+	view->is_over = true;
+	end_kernel(view, KMS_STATE_EXITED);
+	(void)pthread_mutex_unlock(&view->lock);
 }
 
 static void view_free(struct kms_linux_view *view)
@@ -281,6 +372,7 @@ static struct kms_linux_view *view_create(const struct kms_linux_view_config *co
 	if (!view)
 		return NULL;
 	view->config = *config;
+	view->is_paused = config->is_paused;
 	view->command = strdup(config->command ? config->command : "");
 	view->history.command = view->command;
 	view->history.begin_ns = now_ns(CLOCK_MONOTONIC);

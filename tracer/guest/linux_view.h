@@ -26,6 +26,16 @@ struct kms_linux_view_config {
 	struct kms_linux_options linux_options;
 	const char *command; /* of the emulator, or the RAM file */
 	pid_t pid;           /* of the emulator, 0 unknown */
+	bool is_paused;      /* the machine stands still */
+	/** Has the machine stand, or go on; one call at a time. Errors: -ENOTSUP: no way to; others */
+	int (*stop)(void *arg, struct kms_err *err);
+	int (*resume)(void *arg, struct kms_err *err);
+	/**
+	 * Looks what the emulator says; from the view's thread. *paused: whether the machine stands still,
+	 * as it was if nobody said so. Returns false: it goes on elsewhere, nothing comes any more.
+	 */
+	bool (*turn)(void *arg, bool *paused);
+	void *arg;
 	/** Something for the user, one line; from the view's thread. */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
@@ -43,8 +53,11 @@ int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_
 /** The view; valid until kms_linux_view_stop(). */
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view);
 
-/** Whether the guest's memory can no longer be read. Any thread. */
-bool kms_linux_view_is_lost(struct kms_linux_view *view);
+/** Whether nothing comes any more: its memory cannot be read, it ended, or somebody let it go. Any thread. */
+bool kms_linux_view_is_over(struct kms_linux_view *view);
+
+/** The emulator has ended: so has the newest target. Any thread. */
+void kms_linux_view_end(struct kms_linux_view *view);
 
 /** Ends it; all snapshots were given back. NULL is nothing. */
 void kms_linux_view_stop(struct kms_linux_view *view);

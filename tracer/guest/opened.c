@@ -73,40 +73,57 @@ static void say(const struct kms_guest_opened *opened, const char *what,
 	opened->say(opened->say_arg, line);
 }
 
-/* Resets are seen in the memory, where the next boot is. */
-static void take(struct kms_guest_opened *opened, struct kms_guest_link *link,
-		 const struct kms_guest_event *event)
+/* Resets are seen in the memory, where the next boot is. Returns whether anything will come from it. */
+static bool take(struct kms_guest_opened *opened, bool *paused, const struct kms_guest_event *event)
 {
 	switch (event->kind) {
 	case KMS_GUEST_PAUSED:
 	case KMS_GUEST_RESUMED:
-		kms_guest_link_set_paused(link, event->kind == KMS_GUEST_PAUSED);
+		*paused = event->kind == KMS_GUEST_PAUSED;
 		break;
 	case KMS_GUEST_CRASHED:
 		say(opened, "the guest's kernel has crashed", event);
 		break;
 	case KMS_GUEST_MIGRATED:
 		say(opened, "the guest runs elsewhere now: attach to its new emulator", event);
-		kms_guest_link_end(link);
-		break;
+		return false;
 	case KMS_GUEST_QMP_LOST:
 		say(opened, "the emulator has closed its control channel", event);
 		break;
 	default:
 		break;
 	}
+	return true;
+}
+
+/* Hears all that was said. Returns as take(). */
+static bool hear(struct kms_guest_opened *opened, bool *paused)
+{
+	struct kms_guest_event event;
+
+	while (kms_guest_next_event(opened->guest, 0, &event) == 1) {
+		if (!take(opened, paused, &event))
+			return false;
+	}
+	return true;
 }
 
 static void turn(void *arg, struct kms_guest_link *link, uint64_t now_ns)
 {
 	struct kms_guest_opened *opened = arg;
-	struct kms_guest_event event;
+	bool paused = kms_guest_link_is_paused(link);
 
 	if (now_ns - opened->looked_ns < look_ns)
 		return;
 	opened->looked_ns = now_ns;
-	while (kms_guest_next_event(opened->guest, 0, &event) == 1)
-		take(opened, link, &event);
+	if (!hear(opened, &paused))
+		kms_guest_link_end(link);
+	kms_guest_link_set_paused(link, paused);
+}
+
+static bool turn_linux(void *arg, bool *paused)
+{
+	return hear(arg, paused);
 }
 
 static int stop(void *arg, struct kms_err *err)
@@ -128,9 +145,21 @@ void kms_guest_opened_describe(struct kms_guest_opened *opened,
 {
 	config->memory = opened->guest->memory;
 	config->emulator_fd = opened->pidfd;
+	config->pid = opened->guest->emulator.pid;
 	config->is_saved = opened->is_saved;
 	config->stop = stop;
 	config->resume = resume;
 	config->turn = turn;
+	config->arg = opened;
+}
+
+void kms_guest_opened_describe_linux(struct kms_guest_opened *opened,
+				     struct kms_linux_view_config *config)
+{
+	config->memory = opened->guest->memory;
+	config->is_paused = opened->guest->is_paused;
+	config->stop = stop;
+	config->resume = resume;
+	config->turn = turn_linux;
 	config->arg = opened;
 }

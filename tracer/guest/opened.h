@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "tracer/guest/guest.h"
 #include "tracer/guest/link.h"
+#include "tracer/guest/linux_view.h"
 
 /** What opens a guest fills it; all of it is one user's: the link, under the lock of the images. */
 struct kms_guest_opened {
@@ -35,5 +36,9 @@ void kms_guest_opened_close(struct kms_guest_opened *opened);
 /** Fills the members of a link's configuration that it knows. */
 void kms_guest_opened_describe(struct kms_guest_opened *opened,
 			       struct kms_guest_link_config *config);
+
+/** The same for the view of a Linux that is in it: whoever has the view has the guest alone. */
+void kms_guest_opened_describe_linux(struct kms_guest_opened *opened,
+				     struct kms_linux_view_config *config);
 
 #endif

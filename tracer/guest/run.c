@@ -11,35 +11,25 @@
 
 #include "schema/variables.h"
 #include "tracer/attach_front.h"
-#include "tracer/guest/kernel_file.h"
-#include "tracer/guest/link.h"
+#include "tracer/guest/entry.h"
 #include "tracer/guest/linux_front.h"
-#include "tracer/guest/opened.h"
 #include "tracer/process.h"
 
 enum {
 	STEP_MS = 50,
-	LOOK_MS = 20, /* between searches for a kernel that boots */
 	LEAVE_MS = 1000,
 	START_MS = 5000, /* for a machine that we have started ourselves */
-	YOUNG_MS = 1000,
-	FIRST_MS = 3000, /* a region that was found is read within a moment */
 };
 
-static const uint64_t linux_every_ns =
-	500000000; /* while waiting for a kernel: it takes a search of its own */
 static const uint64_t quiet_ns = 3000000000; /* until it is said that nothing happens */
 
 struct state {
 	const struct kms_guest_run_config *config;
 	struct kms_attach_front front;
-	struct kms_guest_opened opened;
-	struct kms_kernel_file kernel;
+	struct kms_guest_entry entry;
 	struct kms_options set;
 	bool to_stop;
 	bool quiet_said;
-	uint64_t linux_ns;                 /* when one was last looked for */
-	struct kms_linux_view *linux_view; /* an unmodified Linux is in the guest, not our kernel */
 };
 
 bool kms_guest_run_is_target(const char *target)
@@ -67,64 +57,15 @@ static int make_options(struct state *s, struct kms_err *err)
 	return result;
 }
 
-/* The file that the user names, or the one that the emulator was given: that may be no ELF file. */
-static int find_kernel(struct state *s, struct kms_err *err)
-{
-	if (s->config->kernel)
-		return kms_kernel_file_look(s->config->kernel, &s->kernel, err);
-	if (s->opened.guest->kernel[0] &&
-	    kms_kernel_file_look(s->opened.guest->kernel, &s->kernel, NULL))
-		memset(&s->kernel, 0, sizeof(s->kernel));
-	return 0;
-}
-
-static int make_link(struct state *s, struct kms_err *err)
-{
-	struct kms_guest_link_config config = {
-		.program = s->kernel.path,
-		.command = s->front.command,
-		.build_id = s->kernel.build_id,
-		.build_id_bytes = s->kernel.build_id_bytes,
-		.at = UINT64_MAX,
-		.folder = s->front.session.run_dir,
-		.allow_write = s->config->allow_write,
-		.say = kms_attach_front_say,
-		.say_arg = (void *)&s->config->attach, /* only read */
-	};
-
-	kms_guest_opened_describe(&s->opened, &config);
-	return kms_guest_link_create(&config, &s->front.guest, err);
-}
-
 /* Whether it makes no sense to wait any longer. */
 static bool is_enough(const struct state *s, int wait_ms)
 {
 	struct pollfd p[2] = {
-		{.fd = s->front.signal_fd, .events = POLLIN},
-		{.fd = s->opened.pidfd,    .events = POLLIN},
+		{.fd = s->front.signal_fd,    .events = POLLIN},
+		{.fd = s->entry.opened.pidfd, .events = POLLIN},
 	};
 
 	return poll(p, 2, wait_ms) > 0;
-}
-
-/*
- * Nobody's kernel of ours: maybe a Linux. 1: it is one; 0: none (yet).
- * Errors: -ENOTSUP: it is one that is not known
- */
-static int look_for_linux(struct state *s, struct kms_err *err)
-{
-	int result;
-
-	if (s->config->kernel || s->config->go)
-		return 0; /* the user means a kernel with our allocator */
-	if (s->linux_ns && kms_mono_ns() - s->linux_ns < linux_every_ns)
-		return 0;
-	s->linux_ns = kms_mono_ns();
-	result = kms_linux_front_find(&s->front, &s->opened, &s->linux_view, err);
-	if (!result || result == -ENOTSUP)
-		return result ? result : 1;
-	kms_err_clear(err);
-	return 0;
 }
 
 /* Looks for the kernel as long as it takes. */
@@ -136,19 +77,10 @@ static int await_kernel(struct state *s, struct kms_err *err)
 	for (;;) {
 		char line[KMS_ERR_TEXT_BYTES + 64];
 
-		result = kms_guest_link_search(s->front.guest, err);
+		result = kms_guest_entry_look(&s->entry, err);
 		if (result == 1)
 			return 0;
-		if (result == -ENOENT) {
-			struct kms_err other = KMS_ERR_INIT;
-			int found = look_for_linux(s, &other);
-
-			if (found < 0)
-				*err = other;
-			if (found)
-				return found < 0 ? found : 0;
-		}
-		if (result < 0 && (result != -ENOENT || s->opened.is_saved))
+		if (result < 0 && (result != -ENOENT || s->entry.opened.is_saved))
 			return result;
 		if (result == -ENOENT && !said && !s->config->go) {
 			said = true;
@@ -156,40 +88,35 @@ static int await_kernel(struct state *s, struct kms_err *err)
 			say(s, line);
 		}
 		kms_err_clear(err);
-		if (is_enough(s, result ? LOOK_MS : 0))
+		if (is_enough(s, result ? KMS_GUEST_ENTRY_LOOK_MS : 0))
 			return kms_err_set(err, -ESRCH,
 					   "%s ended before a kernel with our allocator was in it",
 					   s->front.program);
 	}
 }
 
-static int check_owner(struct state *s, struct kms_err *err)
-{
-	int result = kms_guest_link_is_owned(s->front.guest, err);
-
-	if (result == 1)
-		return kms_err_set(err, -EBUSY,
-				   "the guest of pid %d is traced already: `kmemscope status` "
-				   "names the session",
-				   (int)s->front.pid);
-	return result;
-}
-
-/* An emulator that was started a moment ago has no memory yet, or is not even one. */
+/* Opens the emulator and what describes it. */
 static int open_guest(struct state *s, struct kms_err *err)
 {
-	uint64_t patience_ms = s->config->go ? START_MS : YOUNG_MS;
-	uint64_t end_ns = kms_mono_ns() + patience_ms * UINT64_C(1000000);
-	int result;
+	const struct kms_guest_entry_config config = {
+		.target = s->config->target,
+		.kernel = s->config->kernel,
+		.ours_only = s->config->go,
+		.allow_write = s->config->allow_write,
+		.say = kms_attach_front_say,
+		.say_arg = (void *)&s->config->attach, /* only read */
+	};
+	int result = kms_guest_entry_open(&s->entry, &config,
+					  s->config->go ? START_MS : KMS_GUEST_ENTRY_YOUNG_MS, err);
 
-	for (;;) {
-		result = kms_guest_opened_open(s->config->target, &s->opened, err);
-		if (!result || result == -ESRCH || kms_mono_ns() >= end_ns ||
-		    (result != -ENOENT && !s->config->go))
-			return result;
-		kms_err_clear(err);
-		(void)poll(NULL, 0, LOOK_MS / 4);
-	}
+	if (result)
+		return result;
+	s->front.pid = s->front.result->pid = s->entry.pid;
+	(void)snprintf(s->front.program, sizeof(s->front.program), "%s",
+		       s->entry.opened.name); /* cut */
+	if (s->front.pid)
+		kms_attach_front_read_command(&s->front);
+	return 0;
 }
 
 static int prepare(struct state *s, struct kms_err *err)
@@ -198,52 +125,18 @@ static int prepare(struct state *s, struct kms_err *err)
 
 	if (!result)
 		result = open_guest(s, err);
-	if (result)
-		return result;
-	s->front.pid = s->opened.guest->emulator.pid;
-	s->front.result->pid = s->front.pid;
-	(void)snprintf(s->front.program, sizeof(s->front.program), "%s", s->opened.name); /* cut */
-	if (s->front.pid)
-		kms_attach_front_read_command(&s->front);
-	result = find_kernel(s, err);
 	if (!result)
-		result = make_link(s, err);
+		result = kms_guest_entry_prepare(&s->entry, s->front.command,
+						 s->front.session.run_dir, err);
 	if (!result)
 		result = await_kernel(s, err);
-	if (s->linux_view)
+	if (result || s->entry.linux_view)
 		return result;
-	if (!result)
-		result = check_owner(s, err);
+	s->front.guest = s->entry.link;
+	result = kms_guest_entry_check_owner(&s->entry, err);
 	if (!result)
 		result = kms_attach_front_output(&s->front, err);
 	return result ? result : kms_attach_front_session(&s->front, err);
-}
-
-/* Until its slot has been seen: what is asked of all is asked of it from then on. */
-static void await_target(struct state *s, uint64_t end_ns)
-{
-	const struct kms_view *view = &s->front.view;
-	uint64_t requested, effective;
-	bool pending;
-
-	while (view->ops->variable_get(view->ctx, 0, KMS_VAR_TRACE, &requested, &effective,
-				       &pending, NULL) == -ESRCH &&
-	       kms_mono_ns() < end_ns)
-		(void)poll(NULL, 0, 1); /* the reader is about to */
-}
-
-/* A beginning from which all is known, where the guest was recording before; and our values. */
-static int begin_late(struct state *s, uint64_t end_ns, struct kms_err *err)
-{
-	int result = -ESRCH;
-
-	while (result == -ESRCH && kms_mono_ns() < end_ns) {
-		kms_err_clear(err);
-		result = kms_tracer_resync(s->front.tracer, &s->set, err);
-		if (result)
-			(void)poll(NULL, 0, 1);
-	}
-	return result;
 }
 
 /* A kernel that waits at its start goes on; one that does not is as good. */
@@ -260,19 +153,9 @@ static int let_go_on(struct state *s, struct kms_err *err)
 
 static int begin(struct state *s, struct kms_err *err)
 {
-	uint64_t end_ns = kms_mono_ns() + FIRST_MS * UINT64_C(1000000);
-	int result = 0;
+	int result = kms_guest_entry_begin(&s->entry, s->front.tracer, &s->set, err);
 
-	if (s->opened.is_saved)
-		return 0;
-	await_target(s, end_ns);
-	if (kms_guest_link_is_late(s->front.guest))
-		result = begin_late(s, end_ns, err);
-	for (unsigned i = 0; !result && i < KMS_VARIABLE_COUNT; i++) {
-		if (s->set.is_set[i])
-			kms_tracer_want(s->front.tracer, i, s->set.value[i]);
-	}
-	return result || !s->config->go ? result : let_go_on(s, err);
+	return result || s->entry.opened.is_saved || !s->config->go ? result : let_go_on(s, err);
 }
 
 static void leave(struct state *s)
@@ -293,7 +176,7 @@ static void look_for_quiet(struct state *s)
 	uint64_t active_ns = kms_guest_link_active_ns(s->front.guest);
 	bool quiet = active_ns && kms_mono_ns() - active_ns > quiet_ns;
 
-	if (quiet == s->quiet_said || s->opened.is_saved)
+	if (quiet == s->quiet_said || s->entry.opened.is_saved)
 		return;
 	s->quiet_said = quiet;
 	say(s, quiet ? "no progress for 3 s: the guest stands still, or does not allocate"
@@ -321,6 +204,7 @@ static int stay(struct state *s, struct kms_err *err)
 			return 0;
 		}
 		look_for_quiet(s);
+		kms_guest_entry_turn(&s->entry, s->front.tracer);
 		if (s->to_stop)
 			result = stop_guest(s, err);
 		if (kms_tracer_wait(s->front.tracer,
@@ -329,14 +213,14 @@ static int stay(struct state *s, struct kms_err *err)
 			break;
 	}
 	s->front.result->background =
-		!kms_guest_link_has_ended(s->front.guest) && !s->opened.is_saved;
+		!kms_guest_link_has_ended(s->front.guest) && !s->entry.opened.is_saved;
 	return result;
 }
 
 /* What reading costs a guest that has to stand for it. */
 static void say_pauses(const struct state *s)
 {
-	const struct kms_guest_memory *memory = s->opened.guest->memory;
+	const struct kms_guest_memory *memory = s->entry.opened.guest->memory;
 	char line[160];
 
 	if (!memory->pauses)
@@ -355,8 +239,8 @@ static int run(struct state *s, struct kms_err *err)
 
 	if (result)
 		return result;
-	if (s->linux_view)
-		return kms_linux_front_run(&s->front, &s->opened, s->linux_view, err);
+	if (s->entry.linux_view)
+		return kms_linux_front_run(&s->front, &s->entry, err);
 	result = kms_attach_front_start(&s->front, err);
 	if (!result)
 		result = begin(s, err);
@@ -386,15 +270,11 @@ int kms_guest_run(const struct kms_guest_run_config *config, struct kms_run_resu
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	s->config = config;
 	s->to_stop = config->attach.stopped;
-	s->opened.pidfd = -1;
-	s->opened.say = kms_attach_front_say;
-	s->opened.say_arg = (void *)&config->attach; /* only read */
 	kms_attach_front_init(&s->front, &config->attach, result);
 	code = kms_attach_front_signals(&s->front, err);
 	if (!code)
 		code = run(s, err);
-	kms_guest_link_destroy(s->front.guest);
-	kms_guest_opened_close(&s->opened);
+	kms_guest_entry_close(&s->entry);
 	kms_attach_front_deinit(&s->front);
 	free(s);
 	return code;

@@ -159,10 +159,10 @@ static void memory_that_is_cut_off_is_said(void **state)
 	struct kms_view ops = kms_linux_view_ops(view);
 
 	(void)state;
-	assert_false(kms_linux_view_is_lost(view));
+	assert_false(kms_linux_view_is_over(view));
 	assert_int_equal(ftruncate(fake->ram.fd, 4096), 0);
 	ops.ops->release(ops.ctx, wait_for(&ops, is_lost));
-	assert_true(kms_linux_view_is_lost(view));
+	assert_true(kms_linux_view_is_over(view));
 	kms_linux_view_stop(view);
 	fake_linux_drop(fake);
 }
