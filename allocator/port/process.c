@@ -115,8 +115,8 @@ static bool heap_start(struct kms_heap *heap)
 	if (!kms_heap_init(heap) || !kms_stack_start(heap))
 		return false;
 	kms_maps_start(heap);
-	kms_control_publish(heap);
 	kms_guard_configure(heap);
+	kms_control_publish(heap); /* with the depth that is in effect */
 	__atomic_store_n(&heap->slot->state, KMS_SLOT_LIVE, __ATOMIC_RELEASE);
 	kms_region_publish(heap);
 	kms_attach_start(heap);

@@ -159,6 +159,13 @@ def the_manuals_recipe_works(checks, workspace):
     caught_with_three_stacks(checks, program, "run -d, w, c")
 
 
+def the_depth_it_began_with_is_shown(checks, workspace):
+    """What a program was started with is in effect, and the prompt says so."""
+    program = Program(workspace, workspace.path / "began.kms", ["--guard-depth", "1000"])
+    checks.equal(program.db("p/d *kmem_guard_depth").stdout.split(), [b"1024"], "the depth in effect from the start")
+    program.end()
+
+
 def a_fault_is_looked_at_where_it_stands(checks, workspace):
     """Policy stop: the target stands at the access, trace shows where, c lets it go on."""
     program = Program(workspace, workspace.path / "stop.kms", ["--guard-depth", "512", "--set", "kmem_panic=1"])
@@ -245,6 +252,7 @@ def main():
         is_not_caught_without(checks, workspace)
         figures_follow(checks, workspace)
         the_manuals_recipe_works(checks, workspace)
+        the_depth_it_began_with_is_shown(checks, workspace)
         a_fault_is_looked_at_where_it_stands(checks, workspace)
         verify_finds_what_is_broken(checks, workspace)
         memory_is_read_while_it_runs(checks, workspace)
