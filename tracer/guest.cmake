@@ -1,12 +1,15 @@
 # Guests: emulated kernels looked at from outside. Adds its sources to kms_tracer, and its tests. Included by CMakeLists.txt.
 
 target_sources(kms_tracer PRIVATE
+	guest/boot.c
+	guest/boot_stub.c
 	guest/connect.c
 	guest/gdb.c
 	guest/gdb_guard.c
 	guest/gdb_packet.c
 	guest/guest.c
 	guest/json_end.c
+	guest/kernel_elf.c
 	guest/layout.c
 	guest/life.c
 	guest/memory.c
@@ -27,6 +30,7 @@ kms_library(kms_guest_fixture SOURCES guest/test/ram.c guest/test/page_tables.c 
 
 kms_test(test_guest_memory LABEL unit SOURCES guest/test/test_guest_memory.c LIBS kms_guest_fixture)
 kms_test(test_guest_layout LABEL unit SOURCES guest/test/test_guest_layout.c LIBS kms_tracer)
+kms_test(test_kernel_elf LABEL unit SOURCES guest/test/test_kernel_elf.c LIBS kms_tracer)
 kms_test(test_guest_names LABEL unit SOURCES guest/test/test_guest_names.c LIBS kms_tracer)
 kms_test(test_qemu_words LABEL unit SOURCES guest/test/test_qemu_words.c LIBS kms_tracer)
 kms_test(test_gdb_packet LABEL unit SOURCES guest/test/test_gdb_packet.c LIBS kms_tracer)

@@ -28,10 +28,16 @@ struct attach_values {
 	bool stopped;
 	bool daemon;
 	bool allow_write;
+	bool boot;
 	const char *kernel;
+	struct kms_opt_number depth;
 	struct kms_opt_list set;
 	int on_full; /* index of drop|wait */
 	struct kms_http_options http;
+};
+
+enum {
+	DEPTH_MAX = 1 << 24, /* of kmem_guard_depth, schema/variables.h */
 };
 
 #define AT(member) offsetof(struct attach_values, member)
@@ -52,7 +58,10 @@ static const struct kms_opt options[] = {
 		     "of a guest: file with its symbols (qemu's -kernel)"),
 	KMS_ROW_FLAG("allow-write", 0, AT(allow_write),
 		     "of a guest: `w` may write all of its memory, not our variables alone"),
-	KMS_ROW_LATER("boot", 0, "0.4"),
+	KMS_ROW_FLAG("boot", 0, AT(boot),
+		     "of a guest that boots: set --guard-depth where it reads it, at kmem_init"),
+	KMS_ROW_NUMBER("guard-depth", 0, AT(depth), "N", 1, DEPTH_MAX,
+		       "with --boot: kmem_guard_depth"),
 	KMS_ROW_END,
 };
 
@@ -116,9 +125,20 @@ static bool is_guest(const char *target)
 /* What only guests have. */
 static bool is_for_processes(struct kms_cli *cli, const struct attach_values *values)
 {
-	if (!values->kernel && !values->allow_write)
+	if (!values->kernel && !values->allow_write && !values->boot)
 		return true;
-	kms_cli_error(cli, "--kernel and --allow-write are for guests: qemu:pid:N");
+	kms_cli_error(cli, "--kernel, --boot and --allow-write are for guests: qemu:pid:N");
+	return false;
+}
+
+/* What goes together only. */
+static bool is_whole(struct kms_cli *cli, const struct attach_values *values)
+{
+	if (values->boot == values->depth.given)
+		return true;
+	kms_cli_error(cli, values->boot ? "--boot sets kmem_guard_depth: say --guard-depth N, too"
+					: "--guard-depth is for --boot; of what runs already it is "
+					  "--set kmem_guard_depth=N");
 	return false;
 }
 
@@ -179,6 +199,8 @@ static int execute(struct attach *attach)
 		.guest = attach->guest,
 		.kernel = attach->values->kernel,
 		.allow_write = attach->values->allow_write,
+		.boot = attach->values->boot,
+		.depth = attach->values->depth.value,
 		.output = attach->values->output,
 		.settings = attach->settings,
 		.n_settings = attach->n_settings,
@@ -297,10 +319,10 @@ static int list(struct kms_cli *cli, const struct attach_values *values)
 static bool is_for_the_daemon(struct kms_cli *cli, const struct attach_values *values)
 {
 	if (!values->output && !values->set.n && values->on_full < 0 && !values->http.where &&
-	    !values->kernel && !values->allow_write)
+	    !values->kernel && !values->allow_write && !values->boot)
 		return true;
 	kms_cli_error(cli,
-		      "--daemon takes the target as it is: -o, --set, --on-full, --http, --kernel "
+		      "--daemon takes the target as it is: -o, --set, --on-full, --http, --kernel, --boot "
 		      "and --allow-write do not go with it; `kmemscope db daemon` sets variables");
 	return false;
 }
@@ -403,7 +425,7 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 		guest = args[0];
 	else
 		pid = parse_target(cli, args[0]);
-	if (!guest && (!pid || !is_for_processes(cli, values)))
+	if ((!guest && (!pid || !is_for_processes(cli, values))) || !is_whole(cli, values))
 		return KMS_EXIT_USAGE;
 	if (values->daemon)
 		return is_for_the_daemon(cli, values) ? attach_by_daemon(cli, values, args[0])
@@ -436,13 +458,16 @@ static const char help[] =
 	"goes on; nothing is needed on QEMU's command line. A kernel that is not there yet is waited for.\n"
 	"With a QMP socket the machine can be stopped as a whole, and pauses are seen at once.\n"
 	"--daemon has the running daemon do it: emulator, socket and file have to be of its user.\n"
+	"A kernel that reads kmem_guard_depth only as it boots gets it by --boot: start QEMU with -S and a gdb\n"
+	"stub or QMP, or reset the guest while --boot waits.\n"
 	"Examples:\n"
 	"  kmemscope attach --list\n"
 	"  kmemscope attach qemu:pid:4712\n"
 	"  kmemscope attach pid:4711\n"
 	"  kmemscope attach --daemon pid:4711\n"
 	"  kmemscope attach --daemon qemu:pid:4712\n"
-	"  kmemscope attach --set kmem_guard_depth=30000 -o late.kms pid:4711\n";
+	"  kmemscope attach --set kmem_guard_depth=30000 -o late.kms pid:4711\n"
+	"  kmemscope attach --boot --guard-depth 30000 --kernel netbsd.gdb qemu:pid:4712\n";
 
 const struct kms_command kms_command_attach = {
 	.name = "attach",

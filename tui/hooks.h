@@ -89,6 +89,8 @@ struct kms_attach_ask {
 	const char *guest;  /* instead of a process: "qemu:...", "ram:...", "gdb:..."; or NULL */
 	const char *kernel; /* of the guest: file with its symbols; NULL none */
 	bool allow_write;   /* all of the guest's memory */
+	bool boot;          /* the guest is stopped at kmem_init, to set kmem_guard_depth */
+	uint64_t depth;     /* to this */
 	bool go;            /* a guest's kernel that waits at its start is let go on */
 	const char *output; /* NULL: the default name */
 	const char *const *settings; /* NAME=VALUE */

@@ -329,7 +329,9 @@ static int attach_and_serve(struct attaching *attaching, struct kms_run_result *
 	struct kms_guest_run_config guest = {.target = ask->guest,
 					     .kernel = ask->kernel,
 					     .go = ask->go,
-					     .allow_write = ask->allow_write};
+					     .allow_write = ask->allow_write,
+					     .boot = ask->boot,
+					     .depth = ask->depth};
 	const struct kms_attach_config config = {
 		.pid = ask->pid,
 		.output = ask->output,

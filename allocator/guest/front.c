@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "allocator/guest/front.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "allocator/control.h"
@@ -34,6 +35,7 @@ static struct kms_heap the_heap;
 static uint32_t the_epoch;
 static uint32_t the_tick;
 static struct kms_unwind the_unwind;
+uint32_t kmem_guard_depth;
 
 extern const uint8_t kms_guest_image_start[];
 extern const uint8_t kms_guest_image_end[];
@@ -131,6 +133,18 @@ static bool make_stacks(struct kms_heap *heap)
 	return true;
 }
 
+/* What a debugger put there while the machine stood at kmem_init(); it wins over the command line. */
+static void take_boot_depth(struct kms_heap *heap)
+{
+	uint32_t depth = __atomic_load_n(&kmem_guard_depth, __ATOMIC_RELAXED);
+	char word[48];
+
+	if (!depth)
+		return;
+	(void)snprintf(word, sizeof(word), "kmem_guard_depth=%u", depth); /* fits */
+	kms_options_set_variables(heap, word);
+}
+
 static bool heap_start(struct kms_heap *heap, const char *options)
 {
 	heap->epoch = &the_epoch;
@@ -140,18 +154,19 @@ static bool heap_start(struct kms_heap *heap, const char *options)
 	heap->stops_itself = true;
 	kms_control_defaults(heap);
 	kms_options_set_variables(heap, options);
+	take_boot_depth(heap);
 	if (!make_region(heap, options) || !kms_heap_init(heap) || !make_stacks(heap))
 		return false;
 	add_module(heap);
-	kms_control_publish(heap);
 	kms_guard_configure(heap);
+	kms_control_publish(heap); /* with the depth that is in effect */
 	__atomic_store_n(&heap->slot->state, KMS_SLOT_LIVE, __ATOMIC_RELEASE);
 	kms_region_publish(heap);
 	heap->ready = 1;
 	return true;
 }
 
-void kms_front_start(const char *options)
+void kmem_init(const char *options)
 {
 	if (!heap_start(&the_heap, options))
 		kms_guest_die("no memory for the heap");

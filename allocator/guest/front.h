@@ -17,14 +17,20 @@ struct kms_thread_context;
 struct kms_heap *kms_guest_heap(void);
 
 /**
+ * Depth of the guard that the heap begins with, 0: as the command line says. Named and read as in
+ * NetBSD: once, by kmem_init(). A host that stops the machine there may write it.
+ */
+extern uint32_t kmem_guard_depth;
+
+/**
  * Makes heap, region and the locals of all CPUs, and publishes the region.
  *
  * Shape:  @options: the command line; words that name a variable set it
  * Locks:  on CPU 0, after the others are online
  */
-void kms_front_start(const char *options);
+void kmem_init(const char *options);
 
-/** Gives the CPU that we run on its part of the heap; kms_front_start does it for its own. */
+/** Gives the CPU that we run on its part of the heap; kmem_init does it for its own. */
 void kms_front_cpu_start(void);
 
 /** Goes into the allocator; NULL where there is no way in. Then kms_front_leave() leads out. */

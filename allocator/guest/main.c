@@ -178,7 +178,7 @@ _Noreturn void kms_guest_main(void)
 	apic_hz = kms_clock_start();
 	start_cpus(apic_hz);
 	kms_paging_drop_low();
-	kms_front_start(options);
+	kmem_init(options);
 	__atomic_store_n(&go, 1, __ATOMIC_RELEASE);
 	kms_console_printf("kmem_guest: %u CPU%s, %llu MiB, region at 0x%llx\n", kms_cpus.count,
 			   kms_cpus.count > 1 ? "s" : "",

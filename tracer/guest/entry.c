@@ -21,6 +21,18 @@ enum {
 static const uint64_t linux_every_ns =
 	500000000; /* while waiting for a kernel: it takes a search of its own */
 
+/* The file that the user names, or the one that the emulator was given: that may be no ELF file. */
+static int find_kernel_file(struct kms_guest_entry *entry, struct kms_err *err)
+{
+	const char *given = entry->opened.guest->kernel;
+
+	if (entry->config.kernel)
+		return kms_kernel_file_look(entry->config.kernel, &entry->kernel, err);
+	if (given[0] && kms_kernel_file_look(given, &entry->kernel, NULL))
+		memset(&entry->kernel, 0, sizeof(entry->kernel));
+	return 0;
+}
+
 int kms_guest_entry_open(struct kms_guest_entry *entry, const struct kms_guest_entry_config *config,
 			 uint64_t patience_ms, struct kms_err *err)
 {
@@ -38,20 +50,10 @@ int kms_guest_entry_open(struct kms_guest_entry *entry, const struct kms_guest_e
 		kms_err_clear(err);
 		(void)poll(NULL, 0, AGAIN_MS);
 	}
-	entry->pid = result ? 0 : entry->opened.guest->emulator.pid;
-	return result;
-}
-
-/* The file that the user names, or the one that the emulator was given: that may be no ELF file. */
-static int find_kernel_file(struct kms_guest_entry *entry, struct kms_err *err)
-{
-	const char *given = entry->opened.guest->kernel;
-
-	if (entry->config.kernel)
-		return kms_kernel_file_look(entry->config.kernel, &entry->kernel, err);
-	if (given[0] && kms_kernel_file_look(given, &entry->kernel, NULL))
-		memset(&entry->kernel, 0, sizeof(entry->kernel));
-	return 0;
+	if (result)
+		return result;
+	entry->pid = entry->opened.guest->emulator.pid;
+	return find_kernel_file(entry, err);
 }
 
 int kms_guest_entry_prepare(struct kms_guest_entry *entry, const char *command, const char *folder,
@@ -66,10 +68,8 @@ int kms_guest_entry_prepare(struct kms_guest_entry *entry, const char *command, 
 		.say = entry->config.say,
 		.say_arg = entry->config.say_arg,
 	};
-	int result = find_kernel_file(entry, err);
+	int result;
 
-	if (result)
-		return result;
 	entry->command = command;
 	config.build_id = entry->kernel.build_id;
 	config.build_id_bytes = entry->kernel.build_id_bytes;

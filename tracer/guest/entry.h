@@ -52,10 +52,10 @@ struct kms_guest_entry {
 };
 
 /**
- * Opens the guest. An emulator that was started a moment ago has no memory yet, or is not even one:
+ * Opens the guest, and looks for its kernel's file. An emulator that was started a moment ago has no memory yet, or is not even one:
  * so for @patience_ms it is tried again.
  *
- * Errors: as kms_guest_opened_open(); then kms_guest_entry_close() is still to be called
+ * Errors: as kms_guest_opened_open(); of the kernel's file that was named, as kms_kernel_file_look(); then kms_guest_entry_close() is still to be called
  */
 int kms_guest_entry_open(struct kms_guest_entry *entry, const struct kms_guest_entry_config *config,
 			 uint64_t patience_ms, struct kms_err *err);
@@ -65,7 +65,7 @@ int kms_guest_entry_open(struct kms_guest_entry *entry, const struct kms_guest_e
  *
  * Shape:  command: of the emulator, "" unknown; folder: for the guest's own symbols. Both are borrowed
  *         for as long as the entry is, and folder may be filled later, before the tracer starts.
- * Errors: of the kernel's file that was named, as kms_kernel_file_look(); -ENOMEM
+ * Errors: -ENOMEM
  */
 int kms_guest_entry_prepare(struct kms_guest_entry *entry, const char *command, const char *folder,
 			    struct kms_err *err);

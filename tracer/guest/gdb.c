@@ -38,6 +38,7 @@ struct kms_gdb {
 	pid_t peer;
 	pid_t guard;
 	bool is_running, was_stopped, is_physical, is_closed;
+	bool is_wide; /* registers as of x86-64, whatever runs there */
 	uint64_t stopped_ns, paused_ns, longest_ns;
 	struct kms_gdb_packet packet; /* coming in */
 	char received[RECEIVE_BYTES];
@@ -228,6 +229,11 @@ int kms_gdb_register(struct kms_gdb *gdb, unsigned number, uint64_t *value, stru
 	return 0;
 }
 
+int kms_gdb_pc(struct kms_gdb *gdb, uint64_t *pc, struct kms_err *err)
+{
+	return kms_gdb_register(gdb, gdb->is_wide ? KMS_GDB_RIP : KMS_GDB_EIP, pc, err);
+}
+
 int kms_gdb_set_break(struct kms_gdb *gdb, uint64_t address, bool is_on, struct kms_err *err)
 {
 	char text[48];
@@ -319,19 +325,30 @@ int kms_gdb_layout(struct kms_gdb *gdb, struct kms_guest_layout *layout, struct 
 	return result;
 }
 
+int kms_gdb_promise(struct kms_gdb *gdb, struct kms_err *err)
+{
+	pid_t guard;
+
+	if (!gdb->was_stopped)
+		return 0; /* it has a guard */
+	guard = kms_gdb_guard_start(gdb->fd, err);
+	if (guard < 0)
+		return (int)guard;
+	gdb->guard = guard;
+	gdb->was_stopped = false;
+	return 0;
+}
+
 int kms_gdb_go(struct kms_gdb *gdb, struct kms_err *err)
 {
 	int result;
 
 	if (gdb->is_running)
 		return 0;
-	if (gdb->was_stopped) {
-		/* whoever lets it go wants it to go on from now on, whatever becomes of us */
-		gdb->guard = kms_gdb_guard_start(gdb->fd, err);
-		if (gdb->guard < 0)
-			return (int)gdb->guard;
-		gdb->was_stopped = false;
-	}
+	/* whoever lets it go wants it to go on from now on, whatever becomes of us */
+	result = kms_gdb_promise(gdb, err);
+	if (result)
+		return result;
 	/* what has no answer is not sent by ask() */
 	result = send_text(gdb, "c", deadline(KMS_GDB_TIMEOUT_MS));
 	if (result)
@@ -389,6 +406,7 @@ static int greet(struct kms_gdb *gdb, const char *address, struct kms_err *err)
 	    !strstr(gdb->packet.data, "<architecture>i386"))
 		return kms_err_set(err, -EOPNOTSUPP,
 				   "%.100s is the gdb stub of another processor than x86", address);
+	gdb->is_wide = strstr(gdb->packet.data, "<architecture>i386:x86-64") != NULL;
 	return result;
 }
 

@@ -23,7 +23,7 @@ enum kms_gdb_bounds {
 	KMS_GDB_TEXT_BYTES = 1 << 20, /* what a command of the monitor may print */
 };
 
-/** Registers of x86-64 by their numbers in the protocol; of 32-bit guests 8 is the program counter. */
+/** Registers of qemu-system-x86_64 by their numbers in the protocol; EIP: of qemu-system-i386. */
 enum kms_gdb_register {
 	KMS_GDB_RSP = 7,
 	KMS_GDB_RIP = 16,
@@ -57,6 +57,12 @@ int kms_gdb_go(struct kms_gdb *gdb, struct kms_err *err);
 int kms_gdb_stop(struct kms_gdb *gdb, struct kms_err *err);
 
 /**
+ * It is to go on from now on, whatever becomes of us, also one that stood before we came: for who
+ * sets break points before kms_gdb_go(). Errors: what fork(2) says
+ */
+int kms_gdb_promise(struct kms_gdb *gdb, struct kms_err *err);
+
+/**
  * Waits until a guest that goes on stops by itself: at a break point, or by somebody else.
  *
  * Returns 1: it stands; 0: not within that time
@@ -79,6 +85,9 @@ int kms_gdb_set_break(struct kms_gdb *gdb, uint64_t address, bool is_on, struct 
 
 /** A register, 4 or 8 bytes as the guest's are. Errors: -EIO: refused; as kms_gdb_read() */
 int kms_gdb_register(struct kms_gdb *gdb, unsigned number, uint64_t *value, struct kms_err *err);
+
+/** Where the processor that stopped stands. Errors: as kms_gdb_register() */
+int kms_gdb_pc(struct kms_gdb *gdb, uint64_t *pc, struct kms_err *err);
 
 /**
  * A command of the emulator's monitor, and what it prints.

@@ -11,6 +11,7 @@
 
 #include "schema/variables.h"
 #include "tracer/attach_front.h"
+#include "tracer/guest/boot.h"
 #include "tracer/guest/entry.h"
 #include "tracer/guest/linux_front.h"
 #include "tracer/process.h"
@@ -55,6 +56,49 @@ static int make_options(struct state *s, struct kms_err *err)
 		result =
 			kms_err_set(err, -ENOTSUP, "kmem_ring_bytes is fixed when a kernel starts");
 	return result;
+}
+
+/* --boot: what the kernel reads only once is written before. */
+static int boot_guest(struct state *s, struct kms_err *err)
+{
+	const struct kms_guest_boot_config config = {.kernel = s->entry.kernel.path,
+						     .depth = s->config->depth,
+						     .enough_fd = s->front.signal_fd,
+						     .say = kms_attach_front_say,
+						     .say_arg = (void *)&s->config->attach};
+	struct kms_guest_boot done;
+	char line[160];
+	int result;
+
+	if (!s->config->boot)
+		return 0;
+	if (s->entry.opened.is_saved)
+		return kms_err_set(err, -EINVAL, "nothing boots in saved memory");
+	if (!s->entry.kernel.path[0])
+		return kms_err_set(err, -EINVAL,
+				   "--boot needs the file of the guest's kernel: --kernel ELF");
+	result = kms_guest_boot(s->entry.opened.guest, &config, &done, err);
+	if (result)
+		return result;
+	(void)snprintf(line, sizeof(line),
+		       "kmem_guard_depth %" PRIu64 " -> %" PRIu64 " (0x%" PRIx64
+		       "), written at kmem_init and read back; the guest stood there for %" PRIu64
+		       " ms",
+		       done.before, done.after, done.after, done.stood_ns / 1000000);
+	say(s, line);
+	return 0;
+}
+
+/* What was written before there was a trace is in its audit all the same. */
+static void note_boot(const struct state *s)
+{
+	struct kms_options written = {0};
+
+	if (!s->config->boot)
+		return;
+	written.is_set[KMS_VAR_GUARD_DEPTH] = true;
+	written.value[KMS_VAR_GUARD_DEPTH] = s->config->depth;
+	kms_tracer_attached(s->front.tracer, KMS_ATTACH_WHO " --boot", s->front.pid, &written);
 }
 
 /* Whether it makes no sense to wait any longer. */
@@ -126,6 +170,8 @@ static int prepare(struct state *s, struct kms_err *err)
 	if (!result)
 		result = open_guest(s, err);
 	if (!result)
+		result = boot_guest(s, err);
+	if (!result)
 		result = kms_guest_entry_prepare(&s->entry, s->front.command,
 						 s->front.session.run_dir, err);
 	if (!result)
@@ -153,8 +199,10 @@ static int let_go_on(struct state *s, struct kms_err *err)
 
 static int begin(struct state *s, struct kms_err *err)
 {
-	int result = kms_guest_entry_begin(&s->entry, s->front.tracer, &s->set, err);
+	int result;
 
+	note_boot(s);
+	result = kms_guest_entry_begin(&s->entry, s->front.tracer, &s->set, err);
 	return result || s->entry.opened.is_saved || !s->config->go ? result : let_go_on(s, err);
 }
 

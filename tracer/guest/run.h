@@ -6,6 +6,9 @@
 #ifndef KMS_TRACER_GUEST_RUN_H
 #define KMS_TRACER_GUEST_RUN_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "tracer/attach_run.h"
 
 /** Shape: as struct kms_attach_config, of which pid is not looked at; strings are borrowed for the call. */
@@ -16,6 +19,8 @@ struct kms_guest_run_config {
 		*kernel; /* its file, with symbols; NULL: the one the emulator was given, or none */
 	bool go;         /* a kernel that waits at its start (-d) is let go on */
 	bool allow_write; /* memory of the guest that is no variable of ours, too */
+	bool boot;        /* stopped at kmem_init first, where kmem_guard_depth is set: boot.h */
+	uint64_t depth;   /* to this */
 };
 
 /** Whether a target of `attach` is a guest. */
@@ -28,7 +33,8 @@ bool kms_guest_run_is_target(const char *target);
  *
  * result: wait_status stays -1; background: true if the guest lives on; pid: of the emulator.
  *
- * Errors: as of opening the guest; -EBUSY: another tracer has it; as kms_tracer_start()
+ * Errors: as of opening the guest; -EBUSY: another tracer has it; as kms_guest_boot() and
+ *         kms_tracer_start()
  * Locks:  as kms_attach_run()
  */
 int kms_guest_run(const struct kms_guest_run_config *config, struct kms_run_result *result,
