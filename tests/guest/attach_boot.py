@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """attach --boot: kmem_guard_depth written where the kernel reads it, at kmem_init, in a real QEMU.
 
-usage: attach_boot.py stopped|reset|killed|refused ...
+usage: attach_boot.py stopped|reset|killed|refused|netbsd ...
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import sys
 
 import guest
 import kms
+import netbsd_image
 from attach import Attached, Machine, Qmp, with_qmp
 
 DEADLINE_S = guest.DEADLINE_S
@@ -145,6 +147,28 @@ def test_killed(checks, workspace):
     child.wait(DEADLINE_S)
     kms.wait_for(lambda: status_of(qmp) == "running", DEADLINE_S, "the machine goes on")
     qmp.do("quit")
+
+
+def test_netbsd(checks, workspace):
+    """Kernels that read it only there, of 32 and 64 bits, say on their serial line what they found."""
+    for bits, seed, emulator, effective in ((32, 1, "qemu-system-i386", 30720), (64, 2, guest.QEMU, 30208),
+                                            (32, 4, guest.QEMU, 30720)):
+        name = f"{emulator}, {bits} bits"
+        folder = workspace.path / f"netbsd{bits}-{seed}"
+        if not shutil.which(emulator):
+            continue
+        netbsd_image.image(folder, bits=bits, seed=seed)
+        serial, gdb = folder / "serial", folder / "gdb.sock"
+        machine = workspace.start([emulator, "-S", "-kernel", folder / "netbsd", "-m", "64M", "-display", "none",
+                                   "-serial", f"file:{serial}", "-gdb", f"unix:{gdb},server=on,wait=off"],
+                                  stdin=subprocess.DEVNULL)
+        child = starting(workspace, f"qemu:pid:{machine.pid}")
+        said = line_with(child, "written at kmem_init")
+        checks.that(f"kmem_guard_depth 0 -> {DEPTH} (0x7530)" in said, f"{name}: what was written", said)
+        kms.wait_for(lambda: "ready" in serial.read_text(), DEADLINE_S, f"{name} boots")
+        checks.that(f"depth {effective}" in serial.read_text(), f"{name}: the kernel took it", serial.read_text())
+        child.kill()
+        machine.kill()
 
 
 def test_refused(checks, workspace):

@@ -23,41 +23,39 @@ static void socket_path(const struct kms_boot_stub *stub, char path[SOCKET_BYTES
 	(void)snprintf(path, SOCKET_BYTES, "%s/gdb", stub->folder); /* fits */
 }
 
-static int connect_given(const char *address, struct kms_gdb **gdb, struct kms_err *err)
-{
-	uint64_t end_ns = kms_mono_ns() + YOUNG_MS * UINT64_C(1000000);
-	int result;
-
-	for (;;) {
-		result = kms_gdb_open(address, gdb, err);
-		if ((result != -ECONNREFUSED && result != -ENOENT) || kms_mono_ns() > end_ns)
-			return result;
-		kms_err_clear(err);
-		(void)poll(NULL, 0, AGAIN_MS);
-	}
-}
-
-/* The stub on the command line: it has to be this emulator's. */
-static int open_given(struct kms_boot_stub *stub, struct kms_err *err)
+/* The stub on the command line. */
+static int try_given(struct kms_boot_stub *stub, struct kms_err *err)
 {
 	const struct kms_qemu *qemu = &stub->guest->emulator;
 	const char *address = qemu->options.gdb;
 	char host[KMS_QEMU_ADDRESS_BYTES], path[PATH_MAX];
 	unsigned port;
-	int result = 0;
+	int result;
 
-	if (!kms_guest_address_split(address, host, sizeof(host), &port)) {
-		result = kms_qemu_path(qemu, address, path, err);
-		address = path;
+	if (kms_guest_address_split(address, host, sizeof(host), &port))
+		return kms_gdb_open(address, &stub->gdb, err);
+	result = kms_qemu_path(qemu, address, path, err);
+	return result ? result : kms_gdb_open(path, &stub->gdb, err);
+}
+
+/* It has to be this emulator's. */
+static int open_given(struct kms_boot_stub *stub, struct kms_err *err)
+{
+	const struct kms_qemu *qemu = &stub->guest->emulator;
+	uint64_t end_ns = kms_mono_ns() + YOUNG_MS * UINT64_C(1000000);
+	int result = try_given(stub, err);
+
+	while ((result == -ECONNREFUSED || result == -ENOENT) && kms_mono_ns() < end_ns) {
+		kms_err_clear(err);
+		(void)poll(NULL, 0, AGAIN_MS);
+		result = try_given(stub, err);
 	}
-	if (!result)
-		result = connect_given(address, &stub->gdb, err);
 	if (result)
 		return result;
 	if (!kms_gdb_peer(stub->gdb) || kms_gdb_peer(stub->gdb) == qemu->pid)
 		return 0;
-	return kms_err_set(err, -EPROTO, "%.100s is the stub of process %d, another one", address,
-			   (int)kms_gdb_peer(stub->gdb));
+	return kms_err_set(err, -EPROTO, "%.100s is the stub of process %d, another one",
+			   qemu->options.gdb, (int)kms_gdb_peer(stub->gdb));
 }
 
 /* One that was not there: the emulator opens it for us, in a folder of ours. */
