@@ -32,6 +32,7 @@ struct kms_linux;
 struct kms_linux_options {
 	const char *cache_folder; /* symbols and places by build id; NULL: none are kept */
 	bool is_still;            /* saved RAM: no clock goes, so it is not waited for */
+	bool old_events; /* events begin with the oldest that the ring still has, not with now */
 };
 
 /** What is known of the kernel itself. Strings live as long as the kms_linux. */
@@ -234,7 +235,8 @@ uint64_t kms_linux_symbol(const struct kms_linux *lx, const char *name);
  * Gives each new event of the kernel's trace ring to emit, CPU by CPU, in order of each CPU. Nothing
  * in the guest is changed: its own readers see the same events.
  *
- * The first call takes up where the ring is now. emit returns non-zero to end the call; the rest of
+ * The first call takes up where the ring is now, or at its oldest page (kms_linux_options.old_events).
+ * emit returns non-zero to end the call; the rest of
  * its page comes with the next.
  *
  * Errors: -ENOTSUP: this kernel has no such ring; as kms_guest_read()

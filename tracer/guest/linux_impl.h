@@ -36,6 +36,7 @@ struct kms_linux {
 	struct kms_symbols symbols;
 	struct kms_linux_layout layout;
 	bool was_cached;
+	bool old_events; /* as in the options */
 
 	uint64_t linear_base;  /* virtual address of physical 0 */
 	uint64_t linear_bytes; /* to the end of RAM */

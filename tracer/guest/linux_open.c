@@ -221,6 +221,7 @@ static int open_one(struct kms_linux *lx, struct kms_guest_memory *memory,
 
 	lx->memory = memory;
 	lx->info = *info;
+	lx->old_events = options && options->old_events;
 	kms_guest_space_init(&lx->space, memory,
 			     info->is_5_level ? KMS_GUEST_PAGING_5 : KMS_GUEST_PAGING_4,
 			     info->swapper_pg_dir - KMS_LX_IMAGE_BASE + info->phys_base);

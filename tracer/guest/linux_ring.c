@@ -17,7 +17,7 @@
 
 enum {
 	MAX_ORDER = 7,
-	MAX_RING_PAGES = 1 << 22,
+	MAX_SKIPS = 8,            /* of a CPU in one call: each follows an eighth of the ring */
 	MAX_POLL_PAGES = 1 << 14, /* of a CPU in one call: 64 MiB */
 	MAX_STRUCT_BYTES = 1024,
 	COMMIT_MASK = 0xfffff, /* above it the kernel's readers keep flags */
@@ -384,10 +384,31 @@ static int cpu_state(struct kms_linux *lx, const struct ring_cpu *cpu, struct ri
 	state->commit_page = kms_lx_member(lx, KMS_LX_RING_CPU_COMMIT_AT, copy);
 	state->touched = kms_lx_member(lx, KMS_LX_RING_CPU_TOUCHED_AT, copy);
 	state->pages = kms_lx_member(lx, KMS_LX_RING_CPU_PAGES_AT, copy);
-	if (!state->pages || state->pages > MAX_RING_PAGES || !state->commit_page)
+	if (!state->pages || !state->commit_page ||
+	    state->pages > kms_guest_memory_bytes(lx->memory) / KMS_LX_PAGE)
 		return kms_err_set(err, -EBADMSG, "a trace ring of %" PRIu64 " pages",
 				   state->pages);
 	return 0;
+}
+
+/*
+ * Where reading of a CPU's ring begins. The oldest page is the one behind the newest, once the kernel has
+ * been all around; before, the one that it came from.
+ */
+static int ring_begin(struct kms_linux *lx, struct ring_cpu *cpu, const struct ring_state *state,
+		      struct kms_err *err)
+{
+	uint64_t back = state->touched < state->pages ? state->touched : state->pages - 1;
+	uint64_t page = state->commit_page;
+	int rc = 0;
+
+	if (cpu->page || !lx->old_events)
+		back = 0; /* the guest emptied it, or now is when we begin */
+	for (uint64_t hops = back ? state->pages - back : 0; !rc && hops; hops--)
+		rc = page_next(lx, page, &page, err);
+	if (!rc)
+		page_begin(cpu, page, state->touched - back);
+	return rc;
 }
 
 static int cpu_events(struct decode *decode, struct kms_err *err)
@@ -395,11 +416,11 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 	struct kms_linux *lx = decode->lx;
 	struct ring_cpu *cpu = decode->cpu;
 	struct ring_state state = {0};
+	unsigned skips = 0;
 	int rc = cpu_state(lx, cpu, &state, err);
 
-	if (!rc &&
-	    (!cpu->page || state.touched < cpu->number)) /* at first, or the guest emptied it */
-		page_begin(cpu, state.commit_page, state.touched);
+	if (!rc && (!cpu->page || state.touched < cpu->number))
+		rc = ring_begin(lx, cpu, &state, err);
 	for (uint64_t n = 0; !rc && n < MAX_POLL_PAGES && !decode->ended; n++) {
 		bool is_last = cpu->page == state.commit_page;
 		uint64_t next;
@@ -411,6 +432,8 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 			rc = cpu_state(lx, cpu, &state, err);
 			if (!rc)
 				rc = skip_lost(lx, decode->ring, cpu, &state, err);
+			if (++skips == MAX_SKIPS)
+				break; /* it is faster than we are, or damaged: the next call goes on */
 			continue;
 		}
 		if (rc || decode->ended || is_last)

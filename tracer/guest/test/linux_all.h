@@ -15,7 +15,7 @@ static inline int linux_all_pass(void *arg, const struct kms_linux_event *event)
 /** Opens a kernel and asks it all; whether it could be opened. */
 static inline bool linux_all(struct fake_linux *fake)
 {
-	struct kms_linux_options options = {.is_still = true};
+	struct kms_linux_options options = {.is_still = true, .old_events = true};
 	const struct kms_linux_site *site;
 	struct kms_linux_kfence kfence;
 	struct kms_linux *kernel = NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Looks at a Linux guest for a test: linux_look TARGET [CACHE-FOLDER], a target as for `attach`:
- * qemu:pid:N, ram:FILE, ... Reads words from stdin, answers each with lines and a line "==".
+ * Looks at a Linux guest for a test: linux_look [-o] TARGET [CACHE-FOLDER], a target as for `attach`:
+ * qemu:pid:N, ram:FILE, ... With -o events begin with the oldest in the ring. Reads words from stdin,
+ * answers each with lines and a line "==".
  *
  *	about                   release, build id, what it has
  *	caches                  the columns of /proc/slabinfo, separated by blanks
@@ -9,7 +10,7 @@
  *	stack HANDLE            functions
  *	events                  sums of all events so far
  *	kfence                  sums
- *	time caches|events N    ns of N refreshes, of this process's CPU time
+ *	time caches|events N    ns of N refreshes, by this process's CPU time and by the clock
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -162,13 +163,14 @@ static int show_time(struct look *look, const char *argument, struct kms_err *er
 	bool is_events = !strncmp(argument, "events", 6);
 	unsigned long times =
 		strtoul(strchr(argument, ' ') ? strchr(argument, ' ') : "1", NULL, 10);
-	uint64_t begin = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t begin = now_ns(CLOCK_PROCESS_CPUTIME_ID), begin_wall = now_ns(CLOCK_MONOTONIC);
 	int rc = 0;
 
 	for (unsigned long i = 0; !rc && i < times; i++)
 		rc = is_events ? kms_linux_events(look->kernel, pass, NULL, err)
 			       : kms_linux_refresh_caches(look->kernel, err);
-	printf("cpu_ns %" PRIu64 "\n", now_ns(CLOCK_PROCESS_CPUTIME_ID) - begin);
+	printf("cpu_ns %" PRIu64 "\nwall_ns %" PRIu64 "\n",
+	       now_ns(CLOCK_PROCESS_CPUTIME_ID) - begin, now_ns(CLOCK_MONOTONIC) - begin_wall);
 	return rc;
 }
 
@@ -202,14 +204,18 @@ static void answer(struct look *look, char *line)
 
 int main(int argc, char **argv)
 {
-	struct kms_linux_options options = {.cache_folder = argc > 2 ? argv[2] : NULL};
+	bool is_old = argc > 1 && !strcmp(argv[1], "-o");
+	struct kms_linux_options options = {.old_events = is_old};
 	struct kms_err err = KMS_ERR_INIT;
 	struct look look = {0};
 	uint64_t begin;
 	char line[256];
 
+	argv += is_old;
+	argc -= is_old;
 	if (argc < 2)
 		return 2;
+	options.cache_folder = argc > 2 ? argv[2] : NULL;
 	if (open_memory(&look, argv[1], &err)) {
 		printf("error %d %s\n==\n", err.code, err.text);
 		return 1;

@@ -200,6 +200,34 @@ static void each_event_of_the_ring_is_given_once(void **state)
 	}
 }
 
+/* Before the kernel has been all around its ring, and after that. */
+static void events_from_before_can_be_had(void **state)
+{
+	static const uint64_t touched[] = {2, 3, 4, 102};
+
+	(void)state;
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		struct kms_linux_options options = {.is_still = true, .old_events = true};
+		struct fake_linux *fake = fake_linux_make(seed);
+		struct kms_linux_event_stats stats;
+		struct kms_linux *kernel = NULL;
+		struct seen seen = {0};
+
+		ring_move(fake, 0, 2, touched[seed % 4]);
+		ring_move(fake, 1, 2, touched[seed % 4]);
+		assert_int_equal(kms_linux_open(fake->ram.memory, &options, &kernel, NULL), 0);
+		assert_int_equal(kms_linux_events(kernel, see, &seen, NULL), 0);
+		assert_int_equal(seen.events, FAKE_EVENTS);
+		assert_int_equal(kms_linux_events(kernel, see, &seen, NULL), 0);
+		assert_int_equal(seen.events, FAKE_EVENTS); /* once */
+		kms_linux_event_stats(kernel, &stats);
+		assert_int_equal(stats.lost_pages, 0);
+		assert_int_equal(stats.damaged, 0);
+		kms_linux_close(kernel);
+		fake_linux_drop(fake);
+	}
+}
+
 static int count(void *arg, const struct kms_linux_event *event)
 {
 	(void)event;
@@ -363,6 +391,7 @@ int main(void)
 		cmocka_unit_test(live_objects_are_counted_by_call_site),
 		cmocka_unit_test(a_broken_red_zone_is_found_with_its_byte),
 		cmocka_unit_test(each_event_of_the_ring_is_given_once),
+		cmocka_unit_test(events_from_before_can_be_had),
 		cmocka_unit_test(pages_written_over_before_they_were_read_are_counted),
 		cmocka_unit_test(kernels_that_are_not_known_are_refused_with_the_reason),
 		cmocka_unit_test(memory_without_a_kernel_says_try_again),
