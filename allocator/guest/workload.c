@@ -21,6 +21,8 @@ enum {
 	LIST_BYTES = 256,
 	VALUE_BYTES = 16,
 	NS_PER_US = 1000,
+	GAP_BYTES = 64,
+	GAP_SECOND_NS = 1000 * 1000 * 1000,
 	LATE_BYTES = 120,
 	LATE_FREES = 20000,
 	LATE_POLL_NS = 5 * 1000 * 1000,
@@ -103,6 +105,30 @@ static void flood(void *argument)
 	}
 }
 
+/*
+ * For measurements: the longest time that passes between two looks at the clock, second by second,
+ * while a little is allocated. Somebody who has us stand makes it longer.
+ */
+static void gaps(void)
+{
+	static const uint32_t never;
+
+	for (;;) {
+		uint64_t worst = 0, last = kms_clock_ns(), end = last + GAP_SECOND_NS;
+
+		while (last < end) {
+			uint64_t now;
+
+			kmem_free(kmem_alloc(GAP_BYTES, KM_SLEEP), GAP_BYTES);
+			now = kms_clock_ns();
+			worst = now - last > worst ? now - last : worst;
+			last = now;
+		}
+		kms_console_printf("gap: %llu us\n", (unsigned long long)(worst / NS_PER_US));
+		kms_thread_wait(&never, 0, 0);
+	}
+}
+
 /* For the guard FIFO: a block is freed, others come and go, and then somebody reads it. */
 KMS_BUG_FUNCTION void late_use_after_free(uint64_t frees)
 {
@@ -144,6 +170,8 @@ static void begin(void *argument)
 		demo();
 	if (strcmp(work, "late") == 0)
 		late();
+	if (strcmp(work, "gaps") == 0)
+		gaps();
 	for (uint32_t i = 0; strcmp(work, "flood") == 0 && i < kms_cpus.count; i++)
 		(void)kms_thread_start(i, "flood", flood, NULL);
 	/* anything else: idle */

@@ -18,6 +18,9 @@ SERIES = {
     "6.12": "linux-image-6.12-cloud-amd64",
 }
 
+# On a busy host the emulator may be so late that the kernel takes the timer for broken, and gives up.
+WORDS = "console=ttyS0 panic=-1 quiet no_timer_check "
+
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -67,8 +70,12 @@ def unpacked(folder, package):
 
 
 def kernel(folder, series):
+    """The kernel that is kept in the folder, else the newest that apt has."""
     if not shutil.which("apt-get") or not shutil.which("qemu-system-x86_64"):
         raise Skip("apt-get or qemu-system-x86_64 is not installed")
+    kept = glob.glob(os.path.join(glob.escape(folder), "linux-image-%s.*" % series, "boot", "vmlinuz-*"))
+    if kept:
+        return sorted(kept)[-1]
     package = package_of(series)
     if not package:
         raise Skip("apt knows no Linux %s" % series)
@@ -82,13 +89,17 @@ def cpio_entry(name, mode, data=b"", device=(0, 0)):
     return head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
 
 
-def initramfs(folder):
-    """busybox and a shell that evaluates the lines of its console."""
-    path = os.path.join(folder, "initrd-kmemscope.gz")
+def initramfs(folder, program=None):
+    """busybox and a shell that evaluates the lines of its console; and a static program, in /bin."""
+    name = os.path.basename(program) if program else "kmemscope"
+    path = os.path.join(folder, "initrd-%s.gz" % name)
     busybox = os.path.join(unpacked(folder, "busybox-static"), "bin", "busybox")
     out = b"".join(cpio_entry(name, 0o40755) for name in ("bin", "proc", "sys", "dev", "tmp"))
     with open(busybox, "rb") as file:
         out += cpio_entry("bin/busybox", 0o100755, file.read())
+    if program:
+        with open(program, "rb") as file:
+            out += cpio_entry("bin/" + name, 0o100755, file.read())
     out += cpio_entry("init", 0o100755, INIT.encode())
     out += cpio_entry("dev/console", 0o20600, device=(5, 1)) + cpio_entry("TRAILER!!!", 0)
     with gzip.open(path + ".part%d" % os.getpid(), "wb", 1) as file:
@@ -97,26 +108,53 @@ def initramfs(folder):
     return path
 
 
-class Guest:
-    """A booted kernel with a shell on its serial line. RAM is anonymous: nothing helps who attaches."""
+def memory_words(machine, megabytes, ram):
+    """QEMU's words for a machine with its RAM in a file, or, where none is named, anonymous."""
+    words = ["-machine", machine, "-m", "%dM" % megabytes]
+    if ram:
+        words[1] += ",memory-backend=ram"
+        words += ["-object", "memory-backend-file,id=ram,size=%dM,share=on,mem-path=%s" % (megabytes, ram)]
+    return words
 
-    def __init__(self, folder, series, machine="q35", cpus=1, append="", megabytes=256):
+
+class Guest:
+    """
+    A booted kernel with a shell on its serial line. RAM is anonymous, where no file is named for it:
+    nothing helps who attaches.
+    """
+
+    def __init__(self, folder, series, machine="q35", cpus=1, append="", megabytes=256, ram=None,
+                 program=None):
         image = kernel(folder, series)
-        initrd = initramfs(folder)
+        initrd = initramfs(folder, program)
         ours, theirs = socket.socketpair()
         self.megabytes, self.machine = megabytes, machine
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-cpu", "max",
-             "-machine", machine, "-m", "%dM" % megabytes, "-smp", str(cpus),
+             *memory_words(machine, megabytes, ram), "-smp", str(cpus),
              "-chardev", "socket,id=serial,fd=%d" % theirs.fileno(), "-serial", "chardev:serial",
-             "-kernel", image, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet " + append],
+             "-kernel", image, "-initrd", initrd, "-append", WORDS + append],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         theirs.close()
-        self.serial = ours
-        self.read_to("==ready", 120)
+        self.serial, self.unread = ours, b""
+        try:
+            self.read_to("==ready", 300)  # a busy machine may be many times slower
+        except BaseException:
+            self.close()
+            raise
+
+    def peek(self):
+        """What was said so far and not read yet."""
+        self.serial.setblocking(False)
+        try:
+            while more := self.serial.recv(65536):
+                self.unread += more
+        except BlockingIOError:
+            pass
+        return self.unread.decode(errors="replace")
 
     def read_to(self, end, seconds):
-        deadline, text = time.monotonic() + seconds, b""
+        deadline, text, self.unread = time.monotonic() + seconds, self.unread, b""
         while end.encode() not in text:
             self.serial.settimeout(max(0.01, deadline - time.monotonic()))
             try:
@@ -150,8 +188,8 @@ class Guest:
 class Look:
     """The program linux_look on a guest."""
 
-    def __init__(self, program, guest, folder=None):
-        words = [program, "qemu:pid:%d" % guest.process.pid]
+    def __init__(self, program, guest, folder=None, old_events=False):
+        words = [program, *(["-o"] if old_events else []), "qemu:pid:%d" % guest.process.pid]
         self.process = subprocess.Popen(words + ([folder] if folder else []), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 
