@@ -17,7 +17,7 @@ check: ## all tests: release, then the sanitizer builds
 
 soak: ## the long figures (hours), with KMS_SOAK=1
 	@.ci/install.sh run check
-	@.ci/stages.sh release:soak
+	@.ci/stages.sh release:soak asan:soak-asan
 
 deps: ## install the Debian packages for building, testing and measuring
 	@.ci/install.sh run check bench

@@ -35,6 +35,10 @@ if(TARGET test_linux_damage AND TARGET kms::cmocka)
 	kms_script_test(soak_linux_damage LABEL soak COMMAND test_linux_damage TIMEOUT 3600 ENV KMS_SEED=1001 KMS_ROUNDS=2500)
 endif()
 
+# Saved memory of real guests, damaged: started by tests/guest/images.py, which makes it.
+kms_program(guest_images DIR test SOURCES guest/test/guest_images.c guest/test/images_linux.c guest/test/images_ours.c
+	guest/test/damage.c guest/test/watched.c LIBS kms_guest_fixture)
+
 # Their seeds are made by make_linux_corpus, by hand: build/dev/test/make_linux_corpus tests/fuzz/corpus
 kms_fuzz(fuzz_btf SOURCES guest/test/fuzz_btf.c LIBS kms_tracer CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/btf)
 kms_fuzz(fuzz_kallsyms SOURCES guest/test/fuzz_kallsyms.c LIBS kms_tracer
