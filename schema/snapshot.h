@@ -384,7 +384,11 @@ struct kms_view_ops {
 	int (*slabs)(void *ctx, uint32_t target, const char *cache,
 		     int (*emit)(void *arg, const struct kms_view_slab *slab), void *arg,
 		     struct kms_err *err);
-	int (*samples)(void *ctx, uint64_t from_ns, uint64_t to_ns,
+	/**
+	 * Figures over time, oldest first; of @target, 0 the whole run. Of one target there is a moment
+	 * a second, of the last minutes that it lived: nothing for one that is not known.
+	 */
+	int (*samples)(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 		       int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		       struct kms_err *err);
 	/** Puts a mark into every live target's rings and remembers all sites as they are. */

@@ -138,7 +138,8 @@ void kms_res_timeline(struct kms_exchange *x)
 	t.bucket = calloc(POINTS_MAX, sizeof(*t.bucket));
 	if (!t.bucket)
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "out of memory");
-	else if (view->ops->samples(view->ctx, t.from_ns, t.to_ns, add_sample, &t, &err) < 0)
+	else if (view->ops->samples(view->ctx, x->query.target, t.from_ns, t.to_ns, add_sample, &t,
+				    &err) < 0)
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "past figures cannot be read: %s", err.text);
 	else
 		write_document(x, &t);

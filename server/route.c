@@ -71,7 +71,7 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/whatis/{address}", TARGET, kms_res_whatis),
 	GET("/api/v1/history/{address}", TARGET | PAGE, kms_res_history),
 	GET("/api/v1/caches/{name}/slabs", TARGET | PAGE, kms_res_slabs),
-	GET("/api/v1/timeline", TIMELINE, kms_res_timeline),
+	GET("/api/v1/timeline", TARGET | TIMELINE, kms_res_timeline),
 	GET("/api/v1/marks", PAGE, kms_res_marks),
 	POST("/api/v1/marks", 0, kms_res_marks_post),
 	GET("/api/v1/diff", TARGET | PAGE | MARKS, kms_res_diff),

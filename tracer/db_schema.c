@@ -11,9 +11,11 @@
 extern const char kms_sql_001_init[];
 extern const char kms_sql_002_marks[];
 extern const char kms_sql_003_leak_caches[];
+extern const char kms_sql_004_target_samples[];
 
 /* Steps by the version they lead to, from 1. */
-static const char *const steps[] = {kms_sql_001_init, kms_sql_002_marks, kms_sql_003_leak_caches};
+static const char *const steps[] = {kms_sql_001_init, kms_sql_002_marks, kms_sql_003_leak_caches,
+				    kms_sql_004_target_samples};
 
 enum {
 	SCHEMA_VERSION = sizeof(steps) / sizeof(*steps),

@@ -12,6 +12,7 @@
 enum {
 	HELD_MAX = 1 << 22, /* sites of one mark; what is in a file is hostile */
 	MARKS_SINCE = 2,    /* schema number */
+	TARGET_SAMPLES_SINCE = 4,
 };
 
 static uint64_t u64(sqlite3_stmt *row, int column)
@@ -29,7 +30,7 @@ static const char *text(sqlite3_stmt *row, int column)
 /* A query: its text, what to bind, what to do with each row. Non-zero of take() ends it. */
 struct ask {
 	const char *sql;
-	struct kms_value value[2];
+	struct kms_value value[3];
 	unsigned n_values;
 	int (*take)(void *arg, sqlite3_stmt *row);
 	void *arg;
@@ -70,6 +71,10 @@ static int run_file(struct kms_file *file, const struct ask *ask, int since, str
 	return result;
 }
 
+#define SAMPLE_COLUMNS                                                                             \
+	"time_ns, live_bytes, live_objects, allocs, frees, alloc_rate, free_rate, faults, lost, "  \
+	"guard_used, guard_depth"
+
 /* Who gets the rows. */
 struct samples {
 	int (*emit)(void *arg, const struct kms_view_sample *sample);
@@ -96,24 +101,32 @@ static int take_sample(void *arg, sqlite3_stmt *row)
 	return to->emit(to->arg, &sample);
 }
 
-int file_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+int file_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 		 int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		 struct kms_err *err)
 {
 	struct samples to = {emit, arg};
 	uint64_t from = from_ns < INT64_MAX ? from_ns : INT64_MAX;
 	uint64_t until = to_ns < INT64_MAX ? to_ns : INT64_MAX;
-	const struct ask ask = {
-		.sql = "SELECT time_ns, live_bytes, live_objects, allocs, frees, alloc_rate, "
-		       "free_rate, faults, lost, guard_used, guard_depth FROM samples "
+	const struct ask of_run = {
+		.sql = "SELECT " SAMPLE_COLUMNS " FROM samples "
 		       "WHERE time_ns BETWEEN ?1 AND ?2 ORDER BY time_ns",
 		.value = {KMS_INT(from), KMS_INT(until)},
 		.n_values = 2,
 		.take = take_sample,
 		.arg = &to,
 	};
+	const struct ask of_target = {
+		.sql = "SELECT " SAMPLE_COLUMNS " FROM target_samples "
+		       "WHERE target = ?3 AND time_ns BETWEEN ?1 AND ?2 ORDER BY time_ns",
+		.value = {KMS_INT(from), KMS_INT(until), KMS_INT(target)},
+		.n_values = 3,
+		.take = take_sample,
+		.arg = &to,
+	};
 
-	return run_file(ctx, &ask, 1, err);
+	return target ? run_file(ctx, &of_target, TARGET_SAMPLES_SINCE, err)
+		      : run_file(ctx, &of_run, 1, err);
 }
 
 struct marks {

@@ -57,21 +57,29 @@ static int end_samples(struct samples_job *job)
 	return 0; /* rows.failed says what is to be said */
 }
 
+/* Until when, in the time of a run; false: that was before it began. */
+static bool local_until(const struct samples_job *job, uint64_t *to_ns)
+{
+	*to_ns = job->to_ns;
+	if (job->to_ns > INT64_MAX)
+		return true;
+	if ((int64_t)job->to_ns < job->every.offset_ns)
+		return false;
+	*to_ns = (uint64_t)((int64_t)job->to_ns - job->every.offset_ns);
+	return true;
+}
+
 static int ask_samples(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
 {
 	struct samples_job *job = arg;
-	uint64_t to_ns = job->to_ns;
+	uint64_t to_ns;
 	int result;
 
-	(void)target;
-	if (!view->ops->samples || !job->every.is_known ||
-	    (to_ns <= INT64_MAX && (int64_t)to_ns < job->every.offset_ns))
+	if (!view->ops->samples || !job->every.is_known || !local_until(job, &to_ns))
 		return 0;
-	if (to_ns <= INT64_MAX)
-		to_ns = (uint64_t)((int64_t)to_ns - job->every.offset_ns);
 	job->first = job->rows.n;
 	/* from the run's begin: what it had at from_ns may be older */
-	result = view->ops->samples(view->ctx, 0, to_ns, take_sample, job, err);
+	result = view->ops->samples(view->ctx, target, 0, to_ns, take_sample, job, err);
 	return result ? result : end_samples(job);
 }
 
@@ -144,7 +152,25 @@ static int give_samples(const struct fleet_rows *rows, uint64_t from_ns,
 	return result;
 }
 
-static int op_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+/* Of one target: its run is asked, and nothing is added up. */
+static int target_samples(struct samples_job *job, uint32_t target, struct kms_err *err)
+{
+	struct kms_fleet *fleet = job->every.fleet;
+	uint32_t local;
+	struct fleet_part *part = fleet_hold_target(fleet, target, &local, err);
+	int result;
+
+	if (!part)
+		return -ESRCH;
+	job->every.run = part->run;
+	job->every.is_live = part->source.is_live;
+	job->every.is_known = fleet_offset(fleet, part->run, &job->every.offset_ns);
+	result = fleet_call_part(fleet, part, local, ask_samples, job, err);
+	fleet_drop(fleet, part);
+	return result;
+}
+
+static int op_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 		      int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		      struct kms_err *err)
 {
@@ -152,7 +178,8 @@ static int op_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
 				  .rows = {.bytes = sizeof(struct sample_row)},
 				  .from_ns = from_ns,
 				  .to_ns = to_ns};
-	int result = fleet_each_run(&job.every, ask_samples, &job, err);
+	int result = target ? target_samples(&job, target, err)
+			    : fleet_each_run(&job.every, ask_samples, &job, err);
 
 	if (!result)
 		result = fleet_rows_result(&job.rows, err);

@@ -48,6 +48,7 @@ target_sources(kms_tracer PRIVATE
 kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/001_init.sql kms_sql_001_init)
 kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/002_marks.sql kms_sql_002_marks)
 kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/003_leak_caches.sql kms_sql_003_leak_caches)
+kms_embed_text(kms_tracer ${CMAKE_SOURCE_DIR}/schema/sql/004_target_samples.sql kms_sql_004_target_samples)
 target_link_libraries(kms_tracer PUBLIC kms::sqlite3 kms::zstd m)
 
 # The table `events` for other programs: the reading half once more, calling SQLite through its host. Base is linked in.
@@ -97,6 +98,7 @@ if(TARGET test_vtab)
 endif()
 kms_test(test_file LABEL unit SOURCES test/test_file.c LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_file_leaks LABEL unit SOURCES test/test_file_leaks.c LIBS kms_tracer kms_tracer_trace_build)
+kms_test(test_file_samples LABEL unit SOURCES test/test_file_samples.c LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_file_damage LABEL unit SOURCES test/test_file_damage.c
 	LIBS kms_tracer kms_tracer_trace_build)
 kms_test(test_store_faults LABEL sweep SOURCES test/test_store_faults.c test/store_faulty_vfs.c

@@ -38,7 +38,12 @@ enum kms_store_limits {
 	KMS_STORE_SPARE = 64,                          /* pieces of memory kept for chunks */
 	KMS_STORE_SPARE_BLOCKS = 2 * KMS_CHUNK_BLOCKS,
 	KMS_STORE_SLOT_NS = 1000 * 1000 * 1000, /* copies of slots are written this often */
+	KMS_STORE_TARGET_SAMPLES = 256,         /* targets that have a row of figures at a time */
 };
+
+/* Figures of each target are written this often, and kept that long: several screens of a graph. */
+#define KMS_STORE_TARGET_SAMPLE_NS (UINT64_C(1000) * 1000 * 1000)
+#define KMS_STORE_TARGET_PAST_NS   (300 * KMS_STORE_TARGET_SAMPLE_NS)
 
 /** A block that is in no chunk. */
 struct store_block {
@@ -133,7 +138,8 @@ struct kms_store {
 	struct kms_chunk_writer *writer;
 	uint64_t last_commit_ns; /* CLOCK_MONOTONIC */
 	uint64_t last_slots_ns;
-	bool changed; /* there is something to commit */
+	uint64_t next_target_samples_ns; /* region time */
+	bool changed;                    /* there is something to commit */
 	int wal_pages;
 
 	uint64_t run_start_wall_ns; /* 0 until the first target */

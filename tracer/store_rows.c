@@ -46,6 +46,9 @@ static const char *const texts[STORE_STMT_COUNT] = {
 	[STORE_FAULT] = "INSERT OR REPLACE INTO fault_rows VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STORE_OWNER] = "INSERT OR REPLACE INTO fault_owners VALUES(?,?,?,?,?,?,?,?)",
 	[STORE_SAMPLE] = "INSERT OR REPLACE INTO samples VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+	[STORE_TARGET_SAMPLE] =
+		"INSERT OR REPLACE INTO target_samples VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STORE_TARGET_SAMPLE_DELETE] = "DELETE FROM target_samples WHERE time_ns < ?",
 	[STORE_MARK] = "INSERT OR REPLACE INTO marks VALUES(?,?,?,?)",
 	[STORE_AUDIT] = "INSERT OR REPLACE INTO audit VALUES(?,?,?,?,?,?,?)",
 	[STORE_MARK_POINT] = "INSERT INTO mark_points VALUES(?,?,?,?)",

@@ -189,6 +189,42 @@ static int write_sample(struct kms_store *store, const struct kms_snapshot *snap
 		       KMS_INT(s.lost), KMS_INT(s.guard_used), KMS_INT(s.guard_depth));
 }
 
+static int write_target_sample(struct kms_store *store, const struct kms_snapshot *snapshot,
+			       size_t index)
+{
+	struct kms_view_sample s = kms_sample_of_target(snapshot, index);
+
+	return KMS_RUN(store->stmt[STORE_TARGET_SAMPLE], KMS_INT(s.time_ns),
+		       KMS_INT(snapshot->target[index].id), KMS_INT(s.live_bytes),
+		       KMS_INT(s.live_objects), KMS_INT(s.allocs), KMS_INT(s.frees),
+		       KMS_INT(s.alloc_rate), KMS_INT(s.free_rate), KMS_INT(s.faults),
+		       KMS_INT(s.lost), KMS_INT(s.guard_used), KMS_INT(s.guard_depth));
+}
+
+static int write_target_samples(struct kms_store *store, const struct kms_snapshot *snapshot)
+{
+	uint64_t now_ns = snapshot->time_ns;
+	int rc = SQLITE_DONE;
+	unsigned written = 0;
+
+	if (now_ns < store->next_target_samples_ns || !snapshot->target_stats)
+		return rc;
+	store->next_target_samples_ns = now_ns + KMS_STORE_TARGET_SAMPLE_NS;
+	for (size_t i = 0; rc == SQLITE_DONE && i < snapshot->n_targets; i++) {
+		uint32_t state = snapshot->target[i].state;
+
+		if (state != KMS_STATE_RUNNING && state != KMS_STATE_STOPPED)
+			continue;
+		if (written++ == KMS_STORE_TARGET_SAMPLES)
+			break;
+		rc = write_target_sample(store, snapshot, i);
+	}
+	if (rc == SQLITE_DONE && now_ns > KMS_STORE_TARGET_PAST_NS)
+		rc = KMS_RUN(store->stmt[STORE_TARGET_SAMPLE_DELETE],
+			     KMS_INT(now_ns - KMS_STORE_TARGET_PAST_NS));
+	return rc;
+}
+
 static int write_meta(struct kms_store *store, const struct kms_snapshot *snapshot)
 {
 	int rc = KMS_RUN(store->stmt[STORE_META], KMS_TEXT("snapshot_seq"), KMS_INT(snapshot->seq));
@@ -208,8 +244,8 @@ static int write_meta(struct kms_store *store, const struct kms_snapshot *snapsh
 int store_write_snapshot(struct kms_store *store, const struct kms_snapshot *snapshot)
 {
 	static int (*const parts[])(struct kms_store *, const struct kms_snapshot *) = {
-		write_stats, write_kinds,  write_caches, write_guards,
-		write_leaks, write_faults, write_sample, write_meta,
+		write_stats,  write_kinds,  write_caches,         write_guards, write_leaks,
+		write_faults, write_sample, write_target_samples, write_meta,
 	};
 	int rc = SQLITE_DONE;
 

@@ -138,8 +138,25 @@ static int pass_sample(void *arg, const struct kms_view_sample *sample)
 	return s->stopped;
 }
 
+/* This moment's; false: there is no such target. */
+static bool sample_now(const struct kms_snapshot *snapshot, uint32_t target,
+		       struct kms_view_sample *now)
+{
+	if (!target) {
+		*now = kms_sample_of(snapshot);
+		return true;
+	}
+	for (size_t i = 0; i < snapshot->n_targets; i++) {
+		if (snapshot->target[i].id != target)
+			continue;
+		*now = kms_sample_of_target(snapshot, i);
+		return true;
+	}
+	return false;
+}
+
 /* Those that were stored, and this moment's. */
-static int view_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+static int view_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 			int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 			struct kms_err *err)
 {
@@ -148,18 +165,19 @@ static int view_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
 	const struct kms_snapshot *snapshot;
 	struct kms_view_sample now;
 	struct kms_view view;
+	bool found;
 	int result = tracer_own_file(tracer, &view, err);
 
 	if (!result) {
-		result = view.ops->samples(view.ctx, from_ns, to_ns, pass_sample, &s, err);
+		result = view.ops->samples(view.ctx, target, from_ns, to_ns, pass_sample, &s, err);
 		tracer_own_file_end(tracer);
 	}
 	if (result < 0 || s.stopped)
 		return result;
 	snapshot = kms_model_acquire(tracer->model);
-	now = kms_sample_of(snapshot);
+	found = sample_now(snapshot, target, &now);
 	kms_model_release(tracer->model, snapshot);
-	if (now.time_ns >= from_ns && now.time_ns <= to_ns && now.time_ns > s.last_ns)
+	if (found && now.time_ns >= from_ns && now.time_ns <= to_ns && now.time_ns > s.last_ns)
 		(void)emit(arg, &now); /* it was the last one anyway */
 	return 0;
 }

@@ -35,7 +35,7 @@ static const struct {
 	[KMS_FEED_GUARD] = {"/api/v1/guard",                       true },
 	[KMS_FEED_FAULTS] = {"/api/v1/faults?limit=200",            true },
 	[KMS_FEED_EVENTS] = {"/api/v1/events?limit=500&order=desc", true },
-	[KMS_FEED_TIMELINE] = {"/api/v1/timeline",                    false},
+	[KMS_FEED_TIMELINE] = {"/api/v1/timeline",                    true },
 };
 
 static void set_state(struct kms_feed *feed, enum kms_feed_state state, const char *reason)

@@ -220,8 +220,7 @@ void kms_top_want(const struct kms_top *top, struct kms_feed_want *want)
 	want->sum = !top->target && top->list[KMS_TAB_SLABS].grouping == KMS_GROUP_MERGED;
 	want_document(want, KMS_FEED_STATS);
 	want_document(want, KMS_FEED_TARGETS);
-	if (!top->target)
-		want_document(want, KMS_FEED_TIMELINE);
+	want_document(want, KMS_FEED_TIMELINE);
 	if (top->tab != KMS_TAB_LEAKS)
 		want_document(want, KMS_FEED_SUSPECTS);
 	want_document(want, tab_documents[top->tab]);

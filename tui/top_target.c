@@ -8,8 +8,8 @@
 
 /* Documents that are of the target, by ?target= in their path. */
 static const enum kms_feed_document of_target[] = {
-	KMS_FEED_STATS, KMS_FEED_SUSPECTS, KMS_FEED_CACHES, KMS_FEED_SITES,
-	KMS_FEED_LEAKS, KMS_FEED_GUARD,    KMS_FEED_FAULTS, KMS_FEED_EVENTS,
+	KMS_FEED_STATS, KMS_FEED_SUSPECTS, KMS_FEED_CACHES, KMS_FEED_SITES,    KMS_FEED_LEAKS,
+	KMS_FEED_GUARD, KMS_FEED_FAULTS,   KMS_FEED_EVENTS, KMS_FEED_TIMELINE,
 };
 
 #define OF_TARGET (sizeof(of_target) / sizeof(of_target[0]))
@@ -24,8 +24,6 @@ static uint32_t target_in(const char *path)
 bool kms_top_is_meant(const struct kms_top *top, enum kms_feed_document document,
 		      const struct kms_doc *doc)
 {
-	if (document == KMS_FEED_TIMELINE) /* there is only that of all */
-		return top->target == 0;
 	for (size_t i = 0; i < OF_TARGET; i++)
 		if (of_target[i] == document)
 			return target_in(doc->path) == top->target;
@@ -46,8 +44,6 @@ static void forget(struct kms_top *top)
 		kms_doc_release(top->doc[of_target[i]]);
 		top->doc[of_target[i]] = NULL;
 	}
-	kms_doc_release(top->doc[KMS_FEED_TIMELINE]);
-	top->doc[KMS_FEED_TIMELINE] = NULL;
 	top->graph.n = 0;
 	kms_top_refresh_pane(top);
 }

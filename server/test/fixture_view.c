@@ -300,7 +300,7 @@ static int slabs(void *ctx, uint32_t target, const char *cache,
 	return 0;
 }
 
-static int samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+static int samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 		   int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		   struct kms_err *err)
 {
@@ -308,7 +308,7 @@ static int samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
 	(void)err;
 	for (uint64_t i = 0; i < FIXTURE_SAMPLES; i++) {
 		struct kms_view_sample sample = {.time_ns = i * 2000000,
-						 .live_bytes = 1000 + i % 100,
+						 .live_bytes = (target ? target : 1000) + i % 100,
 						 .allocs = i,
 						 .guard_depth = 512};
 

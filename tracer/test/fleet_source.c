@@ -122,7 +122,7 @@ static int source_diff(void *ctx, uint64_t a, uint64_t b,
 	return 0;
 }
 
-static int source_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
+static int source_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 			  int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 			  struct kms_err *err)
 {
@@ -136,7 +136,7 @@ static int source_samples(void *ctx, uint64_t from_ns, uint64_t to_ns,
 			return 0;
 	for (uint64_t t = 1; t <= 3; t++) {
 		const struct kms_view_sample sample = {.time_ns = t * 10,
-						       .live_bytes = t * source->scale};
+						       .live_bytes = t * source->scale + target};
 
 		if (sample.time_ns >= from_ns && sample.time_ns <= to_ns && emit(arg, &sample))
 			break;

@@ -110,13 +110,31 @@ static void samples_are_added_up_at_every_moment(void **state)
 	struct kms_view_sample seen[8], *next = seen;
 
 	b->view.ops->release(b->view.ctx, b->view.ops->acquire(b->view.ctx));
-	assert_int_equal(b->view.ops->samples(b->view.ctx, 20, UINT64_MAX, see_sample, &next, NULL),
-			 0);
+	assert_int_equal(
+		b->view.ops->samples(b->view.ctx, 0, 20, UINT64_MAX, see_sample, &next, NULL), 0);
 	assert_int_equal(next - seen, 5); /* 20 and 30, then 1010, 1020, 1030 */
 	assert_int_equal(seen[0].live_bytes, 2 * 3);
 	assert_int_equal(seen[1].live_bytes, 3 * 3);
 	assert_int_equal(seen[4].time_ns, 1030);
 	assert_int_equal(seen[4].live_bytes, 3 * 3 + 3 * 50);
+}
+
+static void samples_of_one_target_are_its_runs_own(void **state)
+{
+	struct fleet_bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	struct kms_view_sample seen[8], *next = seen;
+
+	ops->release(b->view.ctx, ops->acquire(b->view.ctx));
+	/* the fleet's fourth is the second run's second */
+	assert_int_equal(ops->samples(b->view.ctx, 4, 1015, UINT64_MAX, see_sample, &next, NULL),
+			 0);
+	assert_int_equal(next - seen, 2);
+	assert_int_equal(seen[0].time_ns, 1020);
+	assert_int_equal(seen[0].live_bytes, 2 * 50 + 2);
+	assert_int_equal(seen[1].live_bytes, 3 * 50 + 2);
+	assert_int_equal(ops->samples(b->view.ctx, 5, 0, UINT64_MAX, see_sample, &next, NULL),
+			 -ESRCH);
 }
 
 /* A run of weeks has more samples than a fleet puts in order; those before the time asked for are not kept. */
@@ -128,7 +146,7 @@ static void a_long_past_does_not_count(void **state)
 	b->view.ops->release(b->view.ctx, b->view.ops->acquire(b->view.ctx));
 	b->source[0]->old_samples = b->source[1]->old_samples = (1 << 20) + 1;
 	assert_int_equal(
-		b->view.ops->samples(b->view.ctx, 1025, UINT64_MAX, see_sample, &next, NULL), 0);
+		b->view.ops->samples(b->view.ctx, 0, 1025, UINT64_MAX, see_sample, &next, NULL), 0);
 	assert_int_equal(next - seen, 1);
 	assert_int_equal(seen[0].live_bytes, 3 * 3 + 3 * 50);
 }
@@ -141,6 +159,7 @@ int main(void)
 		TEST(the_oldest_mark_makes_room_for_a_new_one),
 		TEST(a_mark_that_one_run_refuses_is_set_in_the_others),
 		TEST(samples_are_added_up_at_every_moment),
+		TEST(samples_of_one_target_are_its_runs_own),
 		TEST(a_long_past_does_not_count),
 	};
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/test/unit.h"
+#include "tui/feed_impl.h"
 #include "tui/top.h"
 
 static const char stats[] =
@@ -320,6 +321,7 @@ static void give_of(struct kms_top *top, enum kms_feed_document which, const cha
 
 static void what_is_shown_of_one_target_is_of_that_target_alone(void **state)
 {
+	char path[KMS_FEED_PATH_BYTES];
 	struct kms_feed_want want;
 	struct kms_top top;
 
@@ -340,7 +342,9 @@ static void what_is_shown_of_one_target_is_of_that_target_alone(void **state)
 	kms_top_want(&top, &want);
 	assert_int_equal(want.target, 2);
 	assert_false(want.sum);
-	assert_false(want.documents >> KMS_FEED_TIMELINE & 1);
+	assert_true(want.documents >> KMS_FEED_TIMELINE & 1);
+	assert_true(kms_feed_path(&want, KMS_FEED_TIMELINE, path));
+	assert_string_equal(path, "/api/v1/timeline?target=2");
 
 	give(&top, KMS_FEED_STATS, stats); /* asked for before: of all */
 	assert_null(top.doc[KMS_FEED_STATS]);
@@ -348,8 +352,12 @@ static void what_is_shown_of_one_target_is_of_that_target_alone(void **state)
 	assert_int_equal(top.graph.n, 0);
 	give_of(&top, KMS_FEED_STATS, stats_of_two, "/api/v1/stats?target=2");
 	assert_int_equal(top.graph.n, 1);
+	give_of(&top, KMS_FEED_TIMELINE,
+		"{\"time_ns\":[1,2],\"series\":{\"live_bytes\":{\"last\":[2048,2048]}}}", path);
+	assert_int_equal(top.graph.n, 3); /* its past stands before what came since */
+	assert_int_equal(top.graph.point[0].bytes, 2048);
 	assert_non_null(strstr(line_of(&top, 80, 24, 1), "live 4.0K  peak 8.0K "));
-	assert_non_null(strstr(line_of(&top, 80, 24, 2), "max 4.0K min 4.0K"));
+	assert_non_null(strstr(line_of(&top, 80, 24, 2), "max 4.0K min 2.0K"));
 	assert_non_null(strstr(line_of(&top, 80, 24, 0), "~/42 target 2  LIVE   ring 0%"));
 	assert_null(strstr(line_of(&top, 80, 24, 0), "  db "));
 	type(&top, ":");
