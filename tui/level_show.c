@@ -88,12 +88,28 @@ void kms_show_leak_page(struct kms_text *text, const struct kms_level *level, co
 	kms_text_style(text, KMS_STYLE_DIM, "\nEnter: its live blocks\n");
 }
 
+/* What left the FIFO last: a use of it after its free is not caught any more. */
+static void add_evictions(struct kms_text *text, const cJSON *document)
+{
+	const cJSON *event = kms_json_first(kms_json_member(document, "items"));
+
+	kms_text_style(text, KMS_STYLE_HEAD, "\nlast evictions\n");
+	if (!event)
+		kms_text_addf(text, document ? "none is recorded\n" : "waiting for data\n");
+	for (; event; event = event->next) {
+		kms_text_addf(text, "%12.6f s  ", kms_json_fraction(event, "time_ns") / 1e9);
+		kms_text_name(text, kms_json_text(event, "address"));
+		kms_text_addf(text, "  %s bytes\n", count(event, "size").text);
+	}
+	kms_text_style(text, KMS_STYLE_DIM,
+		       "Enter: more of them; there Enter shows who had the address\n");
+}
+
 void kms_show_guard_page(struct kms_text *text, const struct kms_level *level,
 			 const cJSON *document)
 {
 	const cJSON *row = level->row;
 
-	(void)document;
 	kms_text_style(text, KMS_STYLE_HEAD, "guard FIFO of target %" PRIu64 "\n",
 		       number(row, "target"));
 	kms_text_addf(text, "asked    %s slots%s\n", count(row, "depth_requested").text,
@@ -115,6 +131,7 @@ void kms_show_guard_page(struct kms_text *text, const struct kms_level *level,
 	kms_text_name(text, kms_json_text(row, "backend"));
 	kms_text_addf(text, ", %s of %s map entries\n", count(row, "maps_used").text,
 		      count(row, "maps_max").text);
+	add_evictions(text, document);
 	kms_text_style(text, KMS_STYLE_DIM, "\n+ sets the depth: w kmem_guard_depth 0t30000\n");
 }
 

@@ -75,7 +75,7 @@ struct kms_level {
 
 extern const struct kms_level_kind kms_level_cache, kms_level_site, kms_level_leak, kms_level_guard,
 	kms_level_fault, kms_level_event, kms_level_blocks, kms_level_history, kms_level_targets,
-	kms_level_help;
+	kms_level_evictions, kms_level_help;
 
 /** A moment of the graph. */
 struct kms_graph_point {

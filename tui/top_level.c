@@ -10,6 +10,7 @@
 
 enum {
 	BLOCK_ROWS = 300,
+	LAST_EVICTIONS = 8, /* on the guard's own page; Enter shows more */
 };
 
 static const struct kms_level_kind *const tab_levels[KMS_TABS] = {
@@ -65,6 +66,25 @@ static void blocks_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 	make_path(path, *cache ? "/api/v1/blocks?cache=" : "/api/v1/blocks?", cache, after, row);
 }
 
+/* Blocks that left the FIFO, the last first. */
+static void evicted_path(const cJSON *row, int rows, char path[KMS_FEED_PATH_BYTES])
+{
+	char before[64];
+
+	snprintf(before, sizeof(before), "/api/v1/events?kind=evict&order=desc&limit=%d", rows);
+	make_path(path, before, "", "", row);
+}
+
+static void evictions_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
+{
+	evicted_path(row, BLOCK_ROWS, path);
+}
+
+static void last_evictions_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
+{
+	evicted_path(row, LAST_EVICTIONS, path);
+}
+
 static void fault_path(const cJSON *row, char path[KMS_FEED_PATH_BYTES])
 {
 	snprintf(path, KMS_FEED_PATH_BYTES, "/api/v1/faults/%" PRIu64, kms_json_number(row, "id"));
@@ -107,8 +127,15 @@ const struct kms_level_kind kms_level_leak = {.name = "Leak",
 					      .show = kms_show_leak_page,
 					      .next = &kms_level_blocks,
 					      .gone = "no block from here lives now"};
-const struct kms_level_kind kms_level_guard = {
-	.name = "Guard", .show = kms_show_guard_page, .gone = "the target has no guard now"};
+const struct kms_level_kind kms_level_evictions = {.name = "Evictions",
+						   .list = &kms_list_evictions,
+						   .path = evictions_path,
+						   .next = &kms_level_history};
+const struct kms_level_kind kms_level_guard = {.name = "Guard",
+					       .show = kms_show_guard_page,
+					       .path = last_evictions_path,
+					       .next = &kms_level_evictions,
+					       .gone = "the target has no guard now"};
 const struct kms_level_kind kms_level_fault = {.name = "Fault",
 					       .show = kms_show_fault_page,
 					       .path = fault_path,

@@ -175,6 +175,16 @@ const struct kms_list_kind kms_list_targets = {
 	.empty = "no target yet",
 };
 
+const struct kms_list_kind kms_list_evictions = {
+	.name = "Evictions",
+	.columns = event_columns,
+	.n_columns = COUNT(event_columns),
+	.items = "items",
+	.key = {"seq"},
+	.sort = 1, /* TIME: the last first */
+	.empty = "nothing has left the FIFO yet",
+};
+
 const struct kms_list_kind kms_list_blocks = {
 	.name = "Blocks",
 	.columns = block_columns,

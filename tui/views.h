@@ -22,6 +22,6 @@ enum kms_tab {
 extern const struct kms_list_kind kms_tab_lists[KMS_TABS];
 
 /** Lists one level down. */
-extern const struct kms_list_kind kms_list_targets, kms_list_blocks;
+extern const struct kms_list_kind kms_list_targets, kms_list_blocks, kms_list_evictions;
 
 #endif

@@ -449,6 +449,36 @@ static void a_filter_does_not_take_a_page_s_row_away(void **state)
 	kms_top_deinit(&top);
 }
 
+static void the_guards_page_has_what_left_the_fifo_last(void **state)
+{
+	static const char evicted[] =
+		"{\"items\":[{\"seq\":9,\"time_ns\":2500000000,\"kind\":\"evict\","
+		"\"address\":\"0x7f00\",\"size\":48,\"target\":2}]}";
+	struct kms_feed_want want;
+	struct kms_top top;
+
+	(void)state;
+	begin(&top);
+	type(&top, "4");
+	give(&top, KMS_FEED_GUARD, "{\"items\":[{\"target\":2,\"depth\":512,\"evictions\":1}]}");
+	key(&top, KMS_KEY_ENTER);
+	kms_top_want(&top, &want);
+	assert_string_equal(want.page, "/api/v1/events?kind=evict&order=desc&limit=8&target=2");
+	assert_non_null(strstr(page_of(&top), "waiting for data"));
+	give_of(&top, KMS_FEED_PAGE, "{\"items\":[]}", want.page);
+	assert_non_null(strstr(page_of(&top), "none is recorded"));
+	give_of(&top, KMS_FEED_PAGE, evicted, want.page);
+	assert_non_null(strstr(page_of(&top), "2.500000 s  0x7f00  48 bytes"));
+	key(&top, KMS_KEY_ENTER); /* to the whole list, and from a row of it to the address */
+	kms_top_want(&top, &want);
+	assert_string_equal(want.page, "/api/v1/events?kind=evict&order=desc&limit=300&target=2");
+	give_of(&top, KMS_FEED_PAGE, evicted, want.page);
+	key(&top, KMS_KEY_ENTER);
+	kms_top_want(&top, &want);
+	assert_string_equal(want.page, "/api/v1/history/0x7f00?target=2");
+	kms_top_deinit(&top);
+}
+
 static void click(struct kms_top *top, int x, int y)
 {
 	const struct kms_input input = {.key = KMS_KEY_CLICK, .x = x, .y = y};
@@ -598,6 +628,7 @@ int main(void)
 		cmocka_unit_test(
 			a_page_has_the_figures_of_the_moment_and_says_when_its_row_is_gone),
 		cmocka_unit_test(a_filter_does_not_take_a_page_s_row_away),
+		cmocka_unit_test(the_guards_page_has_what_left_the_fifo_last),
 		cmocka_unit_test(the_mouse_sorts_selects_opens_and_chooses),
 		cmocka_unit_test(a_heading_without_room_keeps_its_mark),
 		cmocka_unit_test(pasted_text_is_no_row_of_commands),
