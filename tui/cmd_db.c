@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tui/cmd.h"
 #include "tui/pager.h"
+#include "tui/prompt.h"
 #include "tui/text.h"
 #include "tui/tty_line.h"
 #include "tui/view.h"
@@ -39,22 +39,8 @@ struct prompt {
 	int status; /* of the last line */
 	int lines;  /* of a page; 0 none */
 	char text[64];
-	char session[64];
+	char session[KMS_PROMPT_SESSION_BYTES];
 };
-
-/* The body of a request; the caller frees. NULL: out of memory. */
-static char *make_body(const struct prompt *p, const char *line)
-{
-	struct kms_buf body;
-
-	kms_buf_init(&body, 1 << 20);
-	kms_buf_add_str(&body, "{\"line\":");
-	kms_buf_add_json(&body, line, strcspn(line, "\r\n"));
-	kms_buf_addf(&body, ",\"session\":\"%s\"}", p->session);
-	if (kms_buf_status(&body) < 0)
-		kms_buf_reset(&body);
-	return kms_buf_take(&body);
-}
 
 static int take_answer(struct prompt *p, const struct kms_reply *reply)
 {
@@ -83,7 +69,7 @@ static bool send_line(struct prompt *p, const char *line, const char *target)
 {
 	struct kms_err err = KMS_ERR_INIT;
 	struct kms_reply reply;
-	char *body = make_body(p, line);
+	char *body = kms_prompt_body(line, strcspn(line, "\r\n"), p->session);
 	int ret;
 
 	if (!body) {
@@ -164,16 +150,6 @@ static void run_lines(struct prompt *p, const struct kms_opt_list *lines, const 
 			return;
 }
 
-/* Nobody else's name: a prompt is a process at a time. */
-static void name_session(struct prompt *p)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	snprintf(p->session, sizeof(p->session), "cli-%ld-%llx%09lx", (long)getpid(),
-		 (unsigned long long)now.tv_sec, (unsigned long)now.tv_nsec);
-}
-
 static int run_db(struct kms_cli *cli, void *v, char **args, int n_args)
 {
 	const struct db_values *values = v;
@@ -187,7 +163,7 @@ static int run_db(struct kms_cli *cli, void *v, char **args, int n_args)
 		snprintf(target, sizeof(target), "/api/v1/db?target=%llu",
 			 (unsigned long long)values->target.value);
 	p.interactive = !values->lines.n && cli->out_is_terminal && isatty(STDIN_FILENO);
-	name_session(&p);
+	kms_prompt_name(p.session);
 	if (values->lines.n)
 		run_lines(&p, &values->lines, target);
 	else if (p.interactive)

@@ -94,6 +94,7 @@ int kms_feed_create(const struct kms_hooks *hooks, const struct kms_source *sour
 	feed->source = *source;
 	feed->state = source->kind == KMS_SOURCE_FILE ? KMS_FEED_FILE : KMS_FEED_LIVE;
 	share_out(feed);
+	kms_prompt_name(feed->session);
 	feed->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ret = feed->event_fd >= 0
 		      ? 0

@@ -11,6 +11,7 @@
 
 #include "tui/client.h"
 #include "tui/feed.h"
+#include "tui/prompt.h"
 
 enum {
 	KMS_FEED_LINES = 16, /* lines and answers that may wait */
@@ -51,6 +52,7 @@ struct kms_feed {
 	const struct kms_hooks *hooks;
 	struct kms_source source;
 	int event_fd;
+	char session[KMS_PROMPT_SESSION_BYTES]; /* of the prompt: what its lines set stays */
 	struct kms_feed_worker worker[KMS_FEED_WORKERS];
 	struct kms_feed_slot slot[KMS_FEED_DOCUMENTS]; /* each its worker's, but for doc */
 	pthread_mutex_t lock;                          /* for all below */

@@ -7,10 +7,10 @@
 
 #include "base/buf.h"
 #include "tui/feed_impl.h"
+#include "tui/prompt.h"
 #include "tui/text.h"
 
 enum {
-	BODY_BYTES = 64 << 10,
 	OUTPUT_BYTES = 16 << 20,
 };
 
@@ -19,20 +19,18 @@ static cJSON *post(const struct kms_feed_worker *worker, const struct kms_feed_l
 		   struct kms_err *err)
 {
 	struct kms_reply reply = {0};
-	struct kms_buf body;
+	char *body = kms_prompt_body(line->text, strlen(line->text), worker->feed->session);
 	char path[64] = "/api/v1/db";
 	cJSON *json = NULL;
 
 	if (line->target)
 		snprintf(path, sizeof(path), "/api/v1/db?target=%" PRIu32, line->target);
-	kms_buf_init(&body, BODY_BYTES);
-	kms_buf_add_str(&body, "{\"line\":");
-	kms_buf_add_json(&body, line->text, strlen(line->text));
-	kms_buf_add_char(&body, '}');
-	if (kms_client_request(worker->client, "POST", path, kms_buf_text(&body), &reply, err) == 0)
+	if (!body)
+		(void)kms_err_set(err, -ENOMEM, "out of memory");
+	else if (kms_client_request(worker->client, "POST", path, body, &reply, err) == 0)
 		json = cJSON_ParseWithLength(reply.body, reply.body_bytes);
 	free(reply.body);
-	kms_buf_deinit(&body);
+	free(body);
 	return json;
 }
 

@@ -257,13 +257,21 @@ def keys(ws, checks):
         lines = t.wait(r"asked 30000   in effect 30208")
         checks.that(any(line.startswith("db> w kmem_guard_depth 0t30000") for line in lines),
                     "the line in the prompt's log", lines)
+        t.type("set $radix = 0t10")
+        t.keys("Enter")
+        t.wait(r"^db> set \$radix = 0t10$")
+        t.type("p/d 100")
+        t.keys("Enter")
+        t.wait(r"^ *100$")  # what a line sets holds for the next
+        t.type("set $radix = 0t16")
+        t.keys("Enter")
         t.type("w kmem_gu")
         t.keys("Tab")
         t.wait(r"^db> w kmem_guard_$")
         t.type("depth 0")
         t.keys("Enter")
         t.wait(r"asked 0   in effect 0 \(off\)")
-        t.keys("Up", "Up")
+        t.keys("Up", "Up", "Up", "Up", "Up")
         t.wait(r"^db> w kmem_guard_depth 0t30000$")
         t.keys("C-c")
         t.wait(KEYS.replace("?", r"\?").split(">")[0])
@@ -273,7 +281,8 @@ def keys(ws, checks):
         checks.that(history.exists() and history.stat().st_mode & 0o777 == 0o600,
                     "a private history")
         checks.equal(history.read_text().splitlines(),
-                     ["w kmem_guard_depth 0t30000", "w kmem_guard_depth 0"], "the history")
+                     ["w kmem_guard_depth 0t30000", "set $radix = 0t10", "p/d 100", "set $radix = 0t16",
+                      "w kmem_guard_depth 0"], "the history")
         guard = ws.json("guard")
         checks.equal(guard["depth"], 0, "the depth that the target has")
 
