@@ -214,7 +214,8 @@ static enum kms_target_state end_state(const struct kms_image *image,
 	enum kms_guest_mirror_over over =
 		image->mirror ? kms_guest_mirror_over(image->mirror) : KMS_MIRROR_LIVES;
 
-	if (slot->has_left || over == KMS_MIRROR_LEFT || over == KMS_MIRROR_TAKEN)
+	if (slot->has_left || over == KMS_MIRROR_LEFT || over == KMS_MIRROR_TAKEN ||
+	    (over == KMS_MIRROR_GONE && kms_guest_link_has_moved(image->env->guest)))
 		return KMS_STATE_DETACHED;
 	/* memory that is gone although its emulator lives */
 	if (over == KMS_MIRROR_GONE && !kms_guest_link_is_ending(image->env->guest) &&

@@ -71,6 +71,8 @@ static const char *state_word(const struct kms_top *top, bool *urgent)
 	if (top->state == KMS_FEED_ENDED ||
 	    (in_state(top, "exited", &others) > 0 && others == 0 && top->state != KMS_FEED_FILE))
 		return "EXITED";
+	if (in_state(top, "detached", &others) > 0 && others == 0 && top->state != KMS_FEED_FILE)
+		return "DETACHED";
 	*urgent = false;
 	if (top->frozen)
 		return "FROZEN";

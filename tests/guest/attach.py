@@ -87,8 +87,8 @@ class Qmp:
         self.file.readline()
         self.do("qmp_capabilities")
 
-    def do(self, command):
-        self.file.write(json.dumps({"execute": command}) + "\n")
+    def do(self, command, arguments=None):
+        self.file.write(json.dumps({"execute": command, "arguments": arguments or {}}) + "\n")
         self.file.flush()
         while True:
             answer = json.loads(self.file.readline())

@@ -124,7 +124,7 @@ class Guest:
     """
 
     def __init__(self, folder, series, machine="q35", cpus=1, append="", megabytes=256, ram=None,
-                 program=None):
+                 program=None, more=()):
         image = kernel(folder, series)
         initrd = initramfs(folder, program)
         ours, theirs = socket.socketpair()
@@ -133,7 +133,7 @@ class Guest:
             ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-cpu", "max",
              *memory_words(machine, megabytes, ram), "-smp", str(cpus),
              "-chardev", "socket,id=serial,fd=%d" % theirs.fileno(), "-serial", "chardev:serial",
-             "-kernel", image, "-initrd", initrd, "-append", WORDS + append],
+             "-kernel", image, "-initrd", initrd, "-append", WORDS + append, *more],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         theirs.close()
         self.serial, self.unread = ours, b""

@@ -43,7 +43,7 @@ struct kms_guest_link {
 	uint64_t next_search_ns;
 	uint64_t forgotten_ns;
 	atomic_uint boots;
-	atomic_bool is_paused, is_late, is_over;
+	atomic_bool is_paused, is_late, is_over, has_moved;
 	_Atomic uint64_t active_ns;
 };
 
@@ -303,6 +303,17 @@ bool kms_guest_link_has_ended(const struct kms_guest_link *link)
 void kms_guest_link_end(struct kms_guest_link *link)
 {
 	atomic_store(&link->is_over, true);
+}
+
+void kms_guest_link_move(struct kms_guest_link *link)
+{
+	atomic_store(&link->has_moved, true);
+	kms_guest_link_end(link);
+}
+
+bool kms_guest_link_has_moved(const struct kms_guest_link *link)
+{
+	return atomic_load(&link->has_moved);
 }
 
 bool kms_guest_link_is_ending(const struct kms_guest_link *link)

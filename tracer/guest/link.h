@@ -95,6 +95,10 @@ bool kms_guest_link_is_gone(const struct kms_guest_link *link);
 bool kms_guest_link_has_ended(const struct kms_guest_link *link);
 void kms_guest_link_end(struct kms_guest_link *link);
 
+/** It goes on in another emulator: as good as ended here. Any thread. */
+void kms_guest_link_move(struct kms_guest_link *link);
+bool kms_guest_link_has_moved(const struct kms_guest_link *link);
+
 /** The same, for who was told by its memory: the emulator is given a moment to end. */
 bool kms_guest_link_is_ending(const struct kms_guest_link *link);
 

@@ -129,7 +129,7 @@ static void hear_emulator(struct kms_linux_view *view)
 	if (goes_on)
 		return;
 	view->is_over = true;
-	end_kernel(view, KMS_STATE_EXITED);
+	end_kernel(view, KMS_STATE_DETACHED);
 }
 
 /* Looks whether a kernel is there (again). Locks: the view's */

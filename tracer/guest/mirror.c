@@ -82,20 +82,28 @@ static bool is_same_boot(struct kms_guest_mirror *m)
 	return false;
 }
 
-/* Another tracer's nonce where ours was. */
-static bool is_still_ours(struct kms_guest_mirror *m, uint64_t now_ns)
+bool mirror_is_untouched(struct kms_guest_mirror *m)
 {
-	const struct kms_pair *owner;
+	struct kms_pair now[2]; /* owner and heartbeat, as they lie there */
+	const struct kms_pair *sent = &m->sent_page->owner;
 
-	if (m->read_only || !m->sent_page->owner.v || now_ns - m->owner_ns < MIRROR_COUNTERS_NS)
-		return true;
-	m->owner_ns = now_ns;
-	owner = mirror_stage(m, mirror_there(m, KMS_SEC_TRACER, 0), sizeof(*owner));
-	if (!owner || !mirror_flush(m))
+	_Static_assert(offsetof(struct kms_tracer_page, heartbeat) == sizeof(struct kms_pair),
+		       "one read has both");
+	if (m->read_only || !sent->v)
+		return true; /* nothing was written yet */
+	if (kms_guest_read(m->memory, m->guest.physical + mirror_there(m, KMS_SEC_TRACER, 0), now,
+			   sizeof(now), NULL)) {
+		m->over = KMS_MIRROR_GONE;
 		return false;
-	if (owner->v != ~owner->not_v || owner->v == m->sent_page->owner.v)
+	}
+	if (!memcmp(&now[0], sent, sizeof(*sent)) &&
+	    !memcmp(&now[1], &m->sent_page->heartbeat, sizeof(now[1])))
 		return true;
-	m->over = KMS_MIRROR_TAKEN;
+	/* a snapshot may have been taken when another tracer had the guest: that one's heart is still */
+	m->over = memcmp(&now[0], sent, sizeof(*sent)) != 0 &&
+				  kms_guest_region_is_owned(m->memory, &m->guest, NULL) == 1
+			  ? KMS_MIRROR_TAKEN
+			  : KMS_MIRROR_REWOUND;
 	return false;
 }
 
@@ -116,7 +124,7 @@ static bool pull(struct kms_guest_mirror *m, uint64_t now_ns, bool all,
 {
 	bool counters = all || now_ns - m->counters_ns >= MIRROR_COUNTERS_NS;
 
-	if (!is_still_ours(m, now_ns) || !mirror_pull_rings(m, news))
+	if (!mirror_pull_rings(m, news))
 		return false;
 	if (news->any || all || now_ns - m->slots_ns >= MIRROR_SLOTS_NS) {
 		m->slots_ns = now_ns;
@@ -133,7 +141,7 @@ static bool pull(struct kms_guest_mirror *m, uint64_t now_ns, bool all,
 		if (!mirror_pull_counters(m))
 			return false;
 	}
-	return is_same_boot(m);
+	return is_same_boot(m) && mirror_is_untouched(m);
 }
 
 /* Each look has the guest stand: it is not looked at without end, whoever asks for it. */

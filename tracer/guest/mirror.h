@@ -9,8 +9,9 @@
  * which lie behind all the rest with room for some of ours (the path of the kernel's file).
  *
  * A pull takes the order of schema/region.h: descriptions of rings, then blocks, then slots and
- * tables, then counters, and last the magic and the image id once more. Only then is anything put
- * into the copy: what was read while the guest was reset is not seen by anybody. An entry that has a
+ * tables, then counters, and last the magic, the image id and our own heart once more. Only then is
+ * anything put into the copy: what was read while the guest was reset, or while a snapshot was loaded
+ * into it, is not seen by anybody. An entry that has a
  * ready word is read twice: it counts if it was ready the first time, and what counts is what was read
  * the second time, so no order within one read is asked for.
  *

@@ -61,7 +61,7 @@ struct kms_guest_mirror {
 	uint32_t n_slots;
 	struct mirror_table table[KMS_REGION_KINDS];
 	uint64_t used[KMS_REGION_KINDS]; /* of the pull under way, or the last good one */
-	uint64_t slots_ns, tables_ns, counters_ns, owner_ns, paused_at_ns;
+	uint64_t slots_ns, tables_ns, counters_ns, paused_at_ns;
 	/* a pull under way */
 	struct kms_guest_piece *piece; /* MIRROR_PIECES */
 	size_t n_pieces;
@@ -100,6 +100,12 @@ static inline uint64_t mirror_here(const struct kms_guest_mirror *m, unsigned ki
 {
 	return m->section[kind].offset + index * m->section[kind].entry_bytes;
 }
+
+/**
+ * Whether our heart is there as we last wrote it. Where it is not, the guest was put back to an earlier
+ * state of itself, which has an older one, or another tracer writes there: the mirror is over then.
+ */
+bool mirror_is_untouched(struct kms_guest_mirror *m);
 
 /* The steps of a pull; each reads what it needs. False: it has failed, or is over. */
 

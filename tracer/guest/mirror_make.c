@@ -102,6 +102,8 @@ static int take_over(struct kms_guest_mirror *m, struct kms_err *err)
 	if (!mirror_flush(m))
 		return kms_err_set(err, m->failed, "the guest's memory cannot be read");
 	m->is_late = m->sent_page->owner.v != 0;
+	for (uint32_t i = 0; i < m->head.rings; i++) /* somebody read of it, and gave it back */
+		m->is_late |= m->sent_position[i].v != 0;
 	*ours = *m->sent_page;
 	ours->owner = (struct kms_pair){0};
 	memcpy(m->map + position, m->sent_position, position_bytes);

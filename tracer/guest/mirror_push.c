@@ -112,10 +112,13 @@ void kms_guest_mirror_push(struct kms_guest_mirror *m)
 		m->over = KMS_MIRROR_GONE;
 		return;
 	}
-	push_page(m);
-	push_positions(m);
-	for (uint32_t i = 0; i < m->n_slots; i++)
-		push_request(m, i);
+	/* what we write would hide that it went back since the last pull */
+	if (mirror_is_untouched(m)) {
+		push_page(m);
+		push_positions(m);
+		for (uint32_t i = 0; i < m->n_slots; i++)
+			push_request(m, i);
+	}
 	if (kms_guest_memory_let_go(m->memory, NULL))
 		m->over = KMS_MIRROR_GONE;
 }

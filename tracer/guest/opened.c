@@ -79,7 +79,15 @@ static bool take(struct kms_guest_opened *opened, bool *paused, const struct kms
 	switch (event->kind) {
 	case KMS_GUEST_PAUSED:
 	case KMS_GUEST_RESUMED:
+		if (*paused != (event->kind == KMS_GUEST_PAUSED))
+			say(opened,
+			    *paused ? "the guest's machine goes on"
+				    : "the guest's machine stands still",
+			    event);
 		*paused = event->kind == KMS_GUEST_PAUSED;
+		break;
+	case KMS_GUEST_ENDED:
+		say(opened, "the guest's emulator has ended", event);
 		break;
 	case KMS_GUEST_CRASHED:
 		say(opened, "the guest's kernel has crashed", event);
@@ -117,7 +125,7 @@ static void turn(void *arg, struct kms_guest_link *link, uint64_t now_ns)
 		return;
 	opened->looked_ns = now_ns;
 	if (!hear(opened, &paused))
-		kms_guest_link_end(link);
+		kms_guest_link_move(link);
 	kms_guest_link_set_paused(link, paused);
 }
 

@@ -222,7 +222,8 @@ static void leave(struct state *s)
 static void look_for_quiet(struct state *s)
 {
 	uint64_t active_ns = kms_guest_link_active_ns(s->front.guest);
-	bool quiet = active_ns && kms_mono_ns() - active_ns > quiet_ns;
+	bool quiet = active_ns && kms_mono_ns() - active_ns > quiet_ns &&
+		     !kms_guest_link_is_paused(s->front.guest); /* that was said */
 
 	if (quiet == s->quiet_said || s->entry.opened.is_saved)
 		return;
@@ -260,8 +261,9 @@ static int stay(struct state *s, struct kms_err *err)
 		    KMS_TRACER_OVER)
 			break;
 	}
-	s->front.result->background =
-		!kms_guest_link_has_ended(s->front.guest) && !s->entry.opened.is_saved;
+	s->front.result->background = (!kms_guest_link_has_ended(s->front.guest) ||
+				       kms_guest_link_has_moved(s->front.guest)) &&
+				      !s->entry.opened.is_saved;
 	return result;
 }
 

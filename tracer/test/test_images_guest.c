@@ -164,6 +164,16 @@ static bool has_two(const struct run *run)
 	return run->collect.target[2].is_known;
 }
 
+/* Until our heart has moved in the guest. */
+static void poll_beats(struct run *run, struct machine *machine)
+{
+	const struct kms_tracer_page *page = synth_at(&machine->s, KMS_SEC_TRACER, 0);
+	uint64_t beat = page->heartbeat.v;
+
+	while (page->heartbeat.v == beat)
+		run_poll(run);
+}
+
 static void a_guest_is_read_like_a_process(void **state)
 {
 	struct run *run = *state;
@@ -300,23 +310,88 @@ static void an_earlier_state_of_the_same_boot_is_a_new_target(void **state)
 	power_off(run, &machine);
 }
 
-static void another_tracer_that_takes_the_guest_ends_ours(void **state)
+static void a_snapshot_of_an_idle_guest_is_known_by_our_heart(void **state)
 {
 	struct run *run = *state;
 	struct machine machine;
-	struct kms_pair *owner;
+	struct synth_ring ring;
+	struct kms_images_variable variable;
+	uint8_t *before;
+
+	power_on(run, &machine);
+	start_kernel(&machine);
+	synth_ring_claim(&ring, &machine.s, 0, 0);
+	run_put_allocs(&machine.s, &ring, 10);
+	attach(run, &machine, false);
+	run_poll_until_events(run, 10);
+	before = malloc(machine.s.bytes);
+	assert_non_null(before);
+	memcpy(before, machine.s.map, machine.s.bytes);
+	/* nothing happens in it but that it is asked for something */
+	assert_int_equal(kms_images_request(run->images, 1, KMS_VAR_GUARD_DEPTH, 30000, NULL), 0);
+	poll_beats(run, &machine);
+	memcpy(machine.s.map, before, machine.s.bytes);
+	poll_until(run, has_two);
+	assert_int_equal(run->collect.target[1].info.state, KMS_STATE_EXITED);
+	assert_int_equal(run->collect.target[2].info.state, KMS_STATE_RUNNING);
+	assert_int_equal(kms_images_variable(run->images, 2, KMS_VAR_GUARD_DEPTH, &variable, NULL),
+			 0);
+	assert_false(variable.is_pending);
+	assert_int_equal(variable.effective, 0);
+	assert_int_equal(run->collect.target[1].by_kind[KMS_EVENT_ALLOC], 10);
+	free(before);
+	power_off(run, &machine);
+}
+
+/* Taken when another tracer had the guest, which has long gone. */
+static void a_snapshot_with_another_owner_is_not_a_second_tracer(void **state)
+{
+	struct run *run = *state;
+	struct machine machine;
+	struct kms_tracer_page *page;
 
 	power_on(run, &machine);
 	start_kernel(&machine);
 	attach(run, &machine, false);
 	poll_until(run, has_one);
-	owner = synth_at(&machine.s, KMS_SEC_TRACER, 0);
-	*owner = (struct kms_pair){77, ~UINT64_C(77)};
+	page = synth_at(&machine.s, KMS_SEC_TRACER, 0);
+	page->owner = (struct kms_pair){77, ~UINT64_C(77)};
+	page->heartbeat = (struct kms_pair){5, ~UINT64_C(5)};
+	poll_until(run, has_two);
+	assert_int_equal(run->collect.target[1].info.state, KMS_STATE_EXITED);
+	assert_int_not_equal(page->owner.v, 77);
+	power_off(run, &machine);
+}
+
+static pid_t start_heart(struct kms_tracer_page *page)
+{
+	pid_t pid = fork();
+
+	for (uint64_t beat = 1; pid == 0; beat++) {
+		page->heartbeat = (struct kms_pair){beat, ~beat};
+		usleep(5000);
+	}
+	return pid;
+}
+
+static void another_tracer_that_takes_the_guest_ends_ours(void **state)
+{
+	struct run *run = *state;
+	struct machine machine;
+	struct kms_tracer_page *page;
+
+	power_on(run, &machine);
+	start_kernel(&machine);
+	attach(run, &machine, false);
+	poll_until(run, has_one);
+	page = synth_at(&machine.s, KMS_SEC_TRACER, 0);
+	page->owner = (struct kms_pair){77, ~UINT64_C(77)};
+	run->child[0] = start_heart(page);
 	while (!kms_guest_link_is_gone(run->guest))
 		run_poll(run);
 	assert_int_equal(run->collect.target[1].info.state, KMS_STATE_DETACHED);
 	assert_string_equal(machine.said, "another tracer has taken the guest over");
-	assert_int_equal(owner->v, 77);
+	assert_int_equal(page->owner.v, 77);
 	power_off(run, &machine);
 }
 
@@ -325,7 +400,6 @@ static void a_live_owner_is_known_by_its_heart(void **state)
 	struct run *run = *state;
 	struct machine machine;
 	struct kms_tracer_page *page;
-	pid_t pid;
 
 	power_on(run, &machine);
 	start_kernel(&machine);
@@ -334,14 +408,7 @@ static void a_live_owner_is_known_by_its_heart(void **state)
 	attach(run, &machine, false);
 	assert_int_equal(kms_guest_link_search(run->guest, NULL), 1);
 	assert_int_equal(kms_guest_link_is_owned(run->guest, NULL), 0);
-	pid = fork();
-	if (pid == 0) {
-		for (uint64_t beat = 1;; beat++) {
-			page->heartbeat = (struct kms_pair){beat, ~beat};
-			usleep(5000);
-		}
-	}
-	run->child[0] = pid;
+	run->child[0] = start_heart(page);
 	assert_int_equal(kms_guest_link_is_owned(run->guest, NULL), 1);
 	power_off(run, &machine);
 }
@@ -460,6 +527,8 @@ int main(void)
 		TEST(a_request_is_seen_by_the_guest_and_its_answer_by_us),
 		TEST(a_reset_is_a_new_target),
 		TEST(an_earlier_state_of_the_same_boot_is_a_new_target),
+		TEST(a_snapshot_of_an_idle_guest_is_known_by_our_heart),
+		TEST(a_snapshot_with_another_owner_is_not_a_second_tracer),
 		TEST(another_tracer_that_takes_the_guest_ends_ours),
 		TEST(a_live_owner_is_known_by_its_heart),
 		TEST(letting_go_gives_the_guest_back),
