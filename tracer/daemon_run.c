@@ -88,7 +88,8 @@ static int start(struct daemon_run *run, struct kms_err *err)
 						err);
 	if (result)
 		return result;
-	run->dir_fd = kms_session_run_folder_lock(run->run_dir);
+	if (run->dir_fd < 0)
+		run->dir_fd = kms_session_run_folder_lock(run->run_dir);
 	if (run->dir_fd < 0)
 		return kms_err_sys(err, run->dir_fd, "lock a run's folder", run->run_dir);
 	if (!run->output[0])
@@ -250,10 +251,11 @@ static int begin(struct daemon_run *run, struct kms_err *err)
 	return run->ask ? daemon_attach_ask(run, err) : 0;
 }
 
-static void stay(struct daemon_run *run)
+/* Errors: of the beginning; then nothing of the run is left, and nobody was told */
+static int stay(struct daemon_run *run, struct kms_err *err)
 {
 	struct kms_run_stay *stay = &run->stay;
-	struct kms_err err = KMS_ERR_INIT;
+	int result;
 
 	*stay = (struct kms_run_stay){
 		.tracer = run->tracer,
@@ -266,9 +268,9 @@ static void stay(struct daemon_run *run)
 		.say = daemon_run_say,
 		.say_arg = run,
 	};
-	if (begin(run, &err)) {
+	result = begin(run, err);
+	if (result) {
 		finish(run, true);
-		tell_failed(run, &err);
 	} else {
 		daemon_attach_done(run, NULL);
 		tell_started(run);
@@ -276,23 +278,34 @@ static void stay(struct daemon_run *run)
 	}
 	if (stay->program_fd >= 0)
 		close(stay->program_fd);
+	return result;
 }
 
 /* From begin to end. */
-static void live(struct daemon_run *run)
+static int live(struct daemon_run *run, struct kms_err *err)
 {
-	struct kms_err err = KMS_ERR_INIT;
-	int result = run->guest ? daemon_guest_find(run, &err) : 0;
+	int result = run->guest ? daemon_guest_find(run, err) : 0;
 
 	if (!result && run->guest && run->guest->entry.linux_view) {
 		daemon_guest_show_linux(run);
-		return;
+		return 0;
 	}
 	if (!result)
-		result = start(run, &err);
-	if (!result)
-		stay(run);
-	else if (result != -ECANCELED)
+		result = start(run, err);
+	return result ? result : stay(run, err);
+}
+
+static void live_and_tell(struct daemon_run *run)
+{
+	struct kms_err err = KMS_ERR_INIT;
+	int result = live(run, &err);
+
+	while (result && run->guest && kms_guest_entry_is_again(&run->guest->entry, result) &&
+	       !atomic_load(&run->daemon->ending)) {
+		kms_err_clear(&err);
+		result = live(run, &err);
+	}
+	if (result && result != -ECANCELED)
 		tell_failed(run, &err);
 }
 
@@ -303,7 +316,7 @@ static void *run_thread(void *arg)
 	const uint64_t one = 1;
 
 	if (run->fd < 0 || daemon_front_hear(run))
-		live(run);
+		live_and_tell(run);
 	daemon_attach_drop(run);
 	if (run->guest)
 		daemon_guest_close(run);

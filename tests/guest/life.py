@@ -159,29 +159,58 @@ def test_crash(checks, workspace):
     checks.equal(workspace.items("targets", attached.trace)[0]["state"], "exited", "state")
 
 
+def control(workspace, name):
+    """Two QMP sockets of one of several machines; see with_qmp()."""
+    folder = workspace.path / name
+    folder.mkdir()
+    ours, theirs = folder / "ours.sock", folder / "theirs.sock"
+    return ours, [word for path in (theirs, ours) for word in ("-qmp", f"unix:{path},server=on,wait=off")]
+
+
+def incoming(workspace, name, more=()):
+    """An emulator that waits for a guest, and where it does."""
+    channel = workspace.path / f"{name}.channel"
+    machine = Machine(workspace, WORK, ["-incoming", f"unix:{channel}", *more])
+    kms.wait_for(channel.exists, DEADLINE_S, "it waits for a guest")
+    return machine, channel
+
+
+def check_left(checks, workspace, attached, name):
+    status, text = attached.ended()
+    checks.equal(status, 0, f"{name}: the end here: {text}")
+    checks.that("runs elsewhere now" in text and "goes on without us" in text, f"{name}: it is said", text)
+    check_trace(checks, workspace, attached.trace, ["detached"])
+
+
+def check_there(checks, workspace, attached, name):
+    go_on(attached)
+    checks.equal(attached.items("faults"), [], f"{name}: no false fault")
+    checks.equal(depth_of(workspace, 1), 1024, f"{name}: its depth went with it")
+
+
 def test_migration(checks, workspace):
-    """It goes on in another emulator: here it is over and left, there it is had as it was."""
-    ours, _, options = with_qmp(workspace)
+    """It goes on in another emulator: here it is over and left, there it is had as it was, waited for or not."""
+    ours, options = control(workspace, "a")
     source = Machine(workspace, WORK, options)
-    qmp = Qmp(ours)
     attached = Attached(workspace, source.target, "source")
     attached.db("w kmem_guard_depth 0t1000")
     kms.wait_for(lambda: depth_of(workspace, 1) == 1024, DEADLINE_S, "depth")
-    channel = workspace.path / "channel"
-    there = Machine(workspace, WORK, ["-incoming", f"unix:{channel}"])
-    kms.wait_for(channel.exists, DEADLINE_S, "the other emulator")
-    qmp.do("migrate", {"uri": f"unix:{channel}"})
-    status, text = attached.ended()
-    checks.equal(status, 0, f"the source's end: {text}")
-    checks.that("runs elsewhere now" in text and "goes on without us" in text, "it is said", text)
-    check_trace(checks, workspace, attached.trace, ["detached"])
-    target = Attached(workspace, there.target, "there")
-    go_on(target)
-    checks.equal(target.items("faults"), [], "no false fault")
-    checks.equal(depth_of(workspace, 1), 1024, "its depth went with it")
+    theirs, options = control(workspace, "b")
+    second, channel = incoming(workspace, "second", options)
+    waiting = Attached(workspace, second.target, "second", wait=False)
+    line = waiting.child.stderr.readline().decode()
+    checks.that("not all there yet: waiting for it" in line, "what is still to come is waited for", line)
+    Qmp(ours).do("migrate", {"uri": f"unix:{channel}"})
+    check_left(checks, workspace, attached, "source")
+    kms.wait_for(waiting.is_there, DEADLINE_S, "it is had there")
+    check_there(checks, workspace, waiting, "second")
     source.end()
-    go_on(target)
-    checks.equal(target.detach()[0], 0, "detach")
+    third, channel = incoming(workspace, "third")
+    Qmp(theirs).do("migrate", {"uri": f"unix:{channel}"})
+    check_left(checks, workspace, waiting, "second")
+    last = Attached(workspace, third.target, "third")
+    check_there(checks, workspace, last, "third")
+    checks.equal(last.detach()[0], 0, "detach")
 
 
 CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}

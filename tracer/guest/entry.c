@@ -16,7 +16,10 @@
 enum {
 	FIRST_MS = 3000, /* a region that was found is read within a moment */
 	AGAIN_MS = 5,    /* between tries to open an emulator that starts */
+	TORN_MS = 1000,  /* between looks at memory that may still be coming */
 };
+
+static const uint64_t patience_ns = 10000000000; /* for that, where nobody says that it does */
 
 static const uint64_t linux_every_ns =
 	500000000; /* while waiting for a kernel: it takes a search of its own */
@@ -127,8 +130,12 @@ static int look_for_linux(struct kms_guest_entry *entry, struct kms_err *err)
 
 int kms_guest_entry_look(struct kms_guest_entry *entry, struct kms_err *err)
 {
-	int result = kms_guest_link_search(entry->link, err);
-	int other = result == -ENOENT ? look_for_linux(entry, err) : 0;
+	int result, other;
+
+	if (kms_guest_is_coming(entry->opened.guest))
+		return kms_err_set(err, -ENOENT, "the guest is not all there");
+	result = kms_guest_link_search(entry->link, err);
+	other = result == -ENOENT ? look_for_linux(entry, err) : 0;
 
 	if (other > 0)
 		kms_err_clear(err);
@@ -147,16 +154,36 @@ int kms_guest_entry_check_owner(struct kms_guest_entry *entry, struct kms_err *e
 	return result;
 }
 
-/* Until its slot has been seen: what is asked of all is asked of it from then on. */
-static void await_target(const struct kms_view *view, uint64_t end_ns)
+/* Whether the kernel was read, and what was read makes no sense. */
+static bool is_torn(const struct kms_view *view)
+{
+	const struct kms_snapshot *snapshot = view->ops->acquire(view->ctx);
+	bool torn = false;
+
+	for (size_t i = 0; i < snapshot->n_targets; i++)
+		torn |= snapshot->target[i].state == KMS_STATE_CORRUPT;
+	view->ops->release(view->ctx, snapshot);
+	return torn;
+}
+
+/*
+ * Until its slot has been seen: what is asked of all is asked of it from then on.
+ * Errors: -EAGAIN: it makes no sense
+ */
+static int await_target(const struct kms_view *view, uint64_t end_ns, struct kms_err *err)
 {
 	uint64_t requested, effective;
 	bool pending;
 
 	while (view->ops->variable_get(view->ctx, 0, KMS_VAR_TRACE, &requested, &effective,
 				       &pending, NULL) == -ESRCH &&
-	       kms_mono_ns() < end_ns)
+	       kms_mono_ns() < end_ns) {
+		if (is_torn(view))
+			return kms_err_set(err, -EAGAIN,
+					   "what is in the guest's memory makes no sense");
 		(void)poll(NULL, 0, 1); /* the reader is about to */
+	}
+	return 0;
 }
 
 /* A beginning from which all is known, where the guest was recording before; and our values. */
@@ -183,15 +210,31 @@ int kms_guest_entry_begin(struct kms_guest_entry *entry, struct kms_tracer *trac
 
 	if (entry->opened.is_saved)
 		return 0;
-	await_target(&view, end_ns);
-	if (kms_guest_link_is_late(entry->link))
+	result = await_target(&view, end_ns, err);
+	if (!result && kms_guest_link_is_late(entry->link))
 		result = begin_late(tracer, options, end_ns, err);
+	if (result == -ESRCH && is_torn(&view))
+		result = kms_err_set(err, -EAGAIN, "what is in the guest's memory makes no sense");
 	entry->boots = kms_guest_link_boots(entry->link);
 	for (unsigned i = 0; !result && i < KMS_VARIABLE_COUNT; i++) {
 		if (options->is_set[i])
 			kms_tracer_want(tracer, i, options->value[i]);
 	}
 	return result;
+}
+
+bool kms_guest_entry_is_again(struct kms_guest_entry *entry, int result)
+{
+	struct pollfd ended = {.fd = entry->opened.pidfd, .events = POLLIN};
+	uint64_t now = kms_mono_ns();
+
+	if (!entry->again_ns)
+		entry->again_ns = now + patience_ns;
+	if (result != -EAGAIN || now >= entry->again_ns || poll(&ended, 1, TORN_MS) > 0)
+		return false;
+	kms_guest_entry_close(entry);
+	*entry = (struct kms_guest_entry){.again_ns = entry->again_ns};
+	return true;
 }
 
 void kms_guest_entry_turn(struct kms_guest_entry *entry, struct kms_tracer *tracer)

@@ -48,7 +48,9 @@ struct kms_guest_entry {
 	struct kms_guest_link *link; /* to a kernel with our allocator */
 	struct kms_linux_view *linux_view; /* or what there is: an unmodified Linux */
 	uint64_t linux_ns;                 /* when one was last looked for */
-	unsigned boots;                    /* of the link, as of the last kms_guest_entry_turn() */
+	uint64_t
+		again_ns; /* until when a beginning that fails is tried again; 0: none has failed */
+	unsigned boots;   /* of the link, as of the last kms_guest_entry_turn() */
 };
 
 /**
@@ -74,8 +76,8 @@ int kms_guest_entry_prepare(struct kms_guest_entry *entry, const char *command, 
  * Looks for a kernel, some 64 MiB of RAM at a time.
  *
  * Returns 1: entry->linux_view is set, or the link has found its region; 0: there is more to be looked at.
- * Errors: -ENOENT: it looked everywhere (again after KMS_GUEST_ENTRY_LOOK_MS); -ENOTSUP: a Linux that
- *         is not known; as kms_guest_read()
+ * Errors: -ENOENT: it looked everywhere, or its memory is still coming from elsewhere (again after
+ *         KMS_GUEST_ENTRY_LOOK_MS); -ENOTSUP: a Linux that is not known; as kms_guest_read()
  */
 int kms_guest_entry_look(struct kms_guest_entry *entry, struct kms_err *err);
 
@@ -86,10 +88,18 @@ int kms_guest_entry_check_owner(struct kms_guest_entry *entry, struct kms_err *e
  * Gives a tracer that was just started on the link its beginning: waits until it sees the kernel, has it
  * begin recording anew where it had been recording before, and sets @options in it.
  *
- * Errors: -ESRCH: it has gone again; as kms_tracer_resync()
+ * Errors: -EAGAIN: what was found makes no sense (yet): its memory may still be coming from elsewhere.
+ *         Then tracer and entry are of no use, see kms_guest_entry_is_again(); -ESRCH: it has gone
+ *         again; as kms_tracer_resync()
  */
 int kms_guest_entry_begin(struct kms_guest_entry *entry, struct kms_tracer *tracer,
 			  const struct kms_options *options, struct kms_err *err);
+
+/**
+ * Whether a guest whose beginning failed with @result is worth another try: it lives, and it was not
+ * tried for long. Waits a moment then, and closes the entry, which is to be opened anew.
+ */
+bool kms_guest_entry_is_again(struct kms_guest_entry *entry, int result);
 
 /**
  * To be called now and then while it is traced: a kernel that went back to an earlier state of itself

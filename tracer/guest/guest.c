@@ -155,8 +155,10 @@ static int open_rest(struct kms_guest *guest, unsigned flags, struct kms_err *er
 	if (result)
 		return result;
 	find_kernel(guest);
-	if (guest->qmp && kms_qmp_status(guest->qmp, status, &is_running, NULL) == 0)
+	if (guest->qmp && kms_qmp_status(guest->qmp, status, &is_running, NULL) == 0) {
 		guest->is_paused = !is_running;
+		guest->is_coming = strcmp(status, "inmigrate") == 0;
+	}
 	return 0;
 }
 

@@ -42,9 +42,10 @@ struct kms_guest {
 	struct kms_gdb *gdb;      /* of a target gdb:, or NULL; the memory stands on it */
 	char kernel[PATH_MAX];    /* image it was started with, as we can open it; or "" */
 
-	bool is_paused;                  /* as far as the events said, or we did it by gdb */
-	bool is_over;                    /* ended, or gone to another emulator */
-	bool is_leaving;                 /* a migration is being finished: it may be over soon */
+	bool is_paused;  /* as far as the events said, or we did it by gdb */
+	bool is_over;    /* ended, or gone to another emulator */
+	bool is_leaving; /* a migration is being finished: it may be over soon */
+	bool is_coming;  /* as QMP said: its memory is still coming from elsewhere */
 	char note[KMS_GUEST_NOTE_BYTES]; /* what could not be had and why, one line; or "" */
 
 	char last_words[64]; /* reason of a SHUTDOWN event; or "" */
@@ -92,6 +93,12 @@ struct kms_guest_event {
  * Errors:  none: a channel that fails is an event
  */
 int kms_guest_next_event(struct kms_guest *guest, int timeout_ms, struct kms_guest_event *event);
+
+/**
+ * Whether its memory is still coming from another emulator or a file, so that nothing in it can be
+ * relied on. Asks again as long as that was so. Without QMP: false.
+ */
+bool kms_guest_is_coming(struct kms_guest *guest);
 
 /** Descriptors to poll for events; how many. Shape: KMS_GUEST_FDS of them */
 unsigned kms_guest_fds(const struct kms_guest *guest, struct pollfd *fds);

@@ -92,6 +92,19 @@ static bool take(struct kms_guest *guest, const struct kms_qmp_event *said,
 	return event->kind != KMS_GUEST_NOTHING;
 }
 
+bool kms_guest_is_coming(struct kms_guest *guest)
+{
+	char status[KMS_QMP_WORD_BYTES];
+	bool is_running;
+
+	if (guest->is_coming && guest->qmp &&
+	    kms_qmp_status(guest->qmp, status, &is_running, NULL) == 0) {
+		guest->is_paused = !is_running;
+		guest->is_coming = strcmp(status, "inmigrate") == 0;
+	}
+	return guest->is_coming;
+}
+
 static bool has_ended(const struct kms_guest *guest)
 {
 	return guest->pidfd >= 0 && kms_process_has_ended(guest->pidfd);

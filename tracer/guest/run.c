@@ -282,22 +282,46 @@ static void say_pauses(const struct state *s)
 	say(s, line);
 }
 
+/* The tracer, from its beginning on; nothing of it is left where that fails. */
+static int start(struct state *s, struct kms_err *err)
+{
+	int result = kms_attach_front_start(&s->front, err);
+
+	if (!result)
+		result = begin(s, err);
+	if (!result)
+		return 0;
+	kms_attach_front_abandon(&s->front);
+	s->front.tracer = NULL;
+	s->front.server = NULL;
+	s->front.guest = NULL;
+	return result;
+}
+
+/* Until there is a kernel that is traced, or a Linux. */
+static int find_and_start(struct state *s, struct kms_err *err)
+{
+	int result;
+
+	for (;;) {
+		result = prepare(s, err);
+		if (!result && !s->entry.linux_view)
+			result = start(s, err);
+		if (!result || !kms_guest_entry_is_again(&s->entry, result))
+			return result;
+		kms_err_clear(err);
+	}
+}
+
 static int run(struct state *s, struct kms_err *err)
 {
 	struct kms_err ignored = KMS_ERR_INIT;
-	int result = prepare(s, err), later;
+	int result = find_and_start(s, err), later;
 
 	if (result)
 		return result;
 	if (s->entry.linux_view)
 		return kms_linux_front_run(&s->front, &s->entry, err);
-	result = kms_attach_front_start(&s->front, err);
-	if (!result)
-		result = begin(s, err);
-	if (result) {
-		kms_attach_front_abandon(&s->front);
-		return result;
-	}
 	if (s->config->attach.started)
 		s->config->attach.started(s->config->attach.say_arg, s->front.result);
 	result = stay(s, err);
