@@ -113,6 +113,9 @@ int kms_attach_front_session(struct kms_attach_front *front, struct kms_err *err
 
 	if (!result)
 		(void)snprintf(front->result->socket, PATH_MAX, "%s", front->session.socket);
+	else if (result == -EBUSY)
+		(void)kms_err_context(err, "%s of process %d is traced already", front->program,
+				      (int)front->pid); /* its code is returned */
 	return result;
 }
 

@@ -89,8 +89,8 @@ bool mirror_is_untouched(struct kms_guest_mirror *m)
 
 	_Static_assert(offsetof(struct kms_tracer_page, heartbeat) == sizeof(struct kms_pair),
 		       "one read has both");
-	if (m->read_only || !sent->v)
-		return true; /* nothing was written yet */
+	if (m->read_only || !m->is_claimed)
+		return true; /* nothing but a claim was written yet: kms_guest_mirror_push() */
 	if (kms_guest_read(m->memory, m->guest.physical + mirror_there(m, KMS_SEC_TRACER, 0), now,
 			   sizeof(now), NULL)) {
 		m->over = KMS_MIRROR_GONE;

@@ -19,6 +19,7 @@ enum mirror_bounds {
 #define MIRROR_TABLES_NS   UINT64_C(10000000)  /* between looks at tables without new blocks */
 #define MIRROR_PAUSE_NS    UINT64_C(500000000) /* between looks that stop the guest */
 #define MIRROR_COUNTERS_NS UINT64_C(50000000)
+#define MIRROR_SETTLE_NS   UINT64_C(20000000) /* from the claim of a guest to its first use */
 
 /** Something that was read and is to be put into the copy when the whole pull is good. */
 struct mirror_put {
@@ -54,6 +55,8 @@ struct kms_guest_mirror {
 	bool is_blob;
 	bool push_is_due; /* of a guest that stands for it */
 	bool is_late;
+	bool is_claimed; /* our nonce has stood there for a while */
+	uint64_t claimed_ns;
 	enum kms_guest_mirror_over over;
 	uint32_t kernel_string;
 	struct mirror_ring *ring; /* head.rings */

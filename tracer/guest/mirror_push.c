@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tracer/guest/mirror_impl.h"
+#include "tracer/process.h"
 
 static bool is_other(const struct kms_pair *a, const struct kms_pair *b)
 {
@@ -26,16 +27,55 @@ static void write_to(struct kms_guest_mirror *m, uint64_t offset, const void *fr
 		m->over = KMS_MIRROR_GONE;
 }
 
+/* Whether nobody has put another nonce where ours was; one that cannot be read is no other. */
+static bool is_ours(struct kms_guest_mirror *m)
+{
+	struct kms_pair owner;
+
+	return kms_guest_read(m->memory, m->guest.physical + mirror_there(m, KMS_SEC_TRACER, 0),
+			      &owner, sizeof(owner), NULL) ||
+	       owner.v != ~owner.not_v || owner.v == m->sent_page->owner.v;
+}
+
+/*
+ * Whether the guest is ours. Two tracers that come in the same moment both find it free and both write
+ * their nonce, once: the last one counts, and until that is known nothing else is written.
+ */
+static bool claim(struct kms_guest_mirror *m, const struct kms_tracer_page *page)
+{
+	uint64_t now_ns = kms_mono_ns();
+
+	if (m->is_claimed)
+		return true;
+	if (!m->sent_page->owner.v) {
+		m->sent_page->owner = page->owner;
+		m->claimed_ns = now_ns;
+		write_to(m,
+			 mirror_there(m, KMS_SEC_TRACER, 0) + offsetof(struct kms_tracer_page, pid),
+			 &page->pid, sizeof(page->pid));
+		write_to(m, mirror_there(m, KMS_SEC_TRACER, 0), &page->owner, sizeof(page->owner));
+	}
+	/* a stub has one client, so there is nobody to wait for */
+	if (!m->memory->pauses && now_ns - m->claimed_ns < MIRROR_SETTLE_NS)
+		return false;
+	m->is_claimed = is_ours(m);
+	if (!m->is_claimed)
+		m->over = KMS_MIRROR_TAKEN;
+	return m->is_claimed;
+}
+
+/* What lies behind the nonce. */
 static void push_page(struct kms_guest_mirror *m)
 {
-	const struct kms_tracer_page *page =
-		(const void *)(m->map + mirror_here(m, KMS_SEC_TRACER, 0));
-	size_t bytes = offsetof(struct kms_tracer_page, wake);
+	const uint8_t *page = m->map + mirror_here(m, KMS_SEC_TRACER, 0);
+	uint8_t *sent = (uint8_t *)m->sent_page;
+	size_t from = offsetof(struct kms_tracer_page, heartbeat);
+	size_t bytes = offsetof(struct kms_tracer_page, wake) - from;
 
-	if (!memcmp(page, m->sent_page, bytes))
+	if (!memcmp(page + from, sent + from, bytes))
 		return;
-	memcpy(m->sent_page, page, bytes);
-	write_to(m, mirror_there(m, KMS_SEC_TRACER, 0), page, bytes);
+	memcpy(sent + from, page + from, bytes);
+	write_to(m, mirror_there(m, KMS_SEC_TRACER, 0) + from, page + from, bytes);
 }
 
 static void push_positions(struct kms_guest_mirror *m)
@@ -113,7 +153,7 @@ void kms_guest_mirror_push(struct kms_guest_mirror *m)
 		return;
 	}
 	/* what we write would hide that it went back since the last pull */
-	if (mirror_is_untouched(m)) {
+	if (mirror_is_untouched(m) && claim(m, page)) {
 		push_page(m);
 		push_positions(m);
 		for (uint32_t i = 0; i < m->n_slots; i++)
@@ -130,7 +170,7 @@ void kms_guest_mirror_leave(struct kms_guest_mirror *m)
 	if (m->over)
 		return;
 	kms_guest_mirror_push(m);
-	if (m->sent_page->owner.v)
+	if (m->sent_page->owner.v && is_ours(m))
 		write_to(m, mirror_there(m, KMS_SEC_TRACER, 0), &nobody, sizeof(nobody));
 	m->over = KMS_MIRROR_LEFT;
 }

@@ -232,7 +232,7 @@ static void a_request_is_seen_by_the_guest_and_its_answer_by_us(void **state)
 	struct run *run = *state;
 	struct machine machine;
 	const struct kms_request *request;
-	const struct kms_pair *owner;
+	const struct kms_tracer_page *page;
 	struct kms_images_variable variable;
 	struct kms_slot *slot;
 
@@ -240,8 +240,11 @@ static void a_request_is_seen_by_the_guest_and_its_answer_by_us(void **state)
 	start_kernel(&machine);
 	attach(run, &machine, false);
 	poll_until(run, has_one);
-	owner = synth_at(&machine.s, KMS_SEC_TRACER, 0);
-	assert_true(owner->v && owner->v == ~owner->not_v);
+	page = synth_at(&machine.s, KMS_SEC_TRACER, 0);
+	assert_true(page->owner.v && page->owner.v == ~page->owner.not_v);
+	assert_int_equal(page->pid, getpid());
+	while (!page->heartbeat.v) /* its claim has to stand for a moment */
+		run_poll(run);
 	assert_int_equal(kms_images_request(run->images, 1, KMS_VAR_GUARD_DEPTH, 30000, NULL), 0);
 	request = synth_at(&machine.s, KMS_SEC_REQUEST, 0);
 	assert_int_equal(request->item[KMS_VAR_GUARD_DEPTH].v, 30000);
@@ -260,6 +263,28 @@ static void a_request_is_seen_by_the_guest_and_its_answer_by_us(void **state)
 			0);
 	} while (variable.is_pending);
 	assert_int_equal(variable.effective, 30208);
+	power_off(run, &machine);
+}
+
+static void of_two_that_come_at_once_the_last_has_it(void **state)
+{
+	struct run *run = *state;
+	struct machine machine;
+	struct kms_tracer_page *page;
+
+	power_on(run, &machine);
+	start_kernel(&machine);
+	attach(run, &machine, false);
+	page = synth_at(&machine.s, KMS_SEC_TRACER, 0);
+	while (!page->owner.v)
+		run_poll(run);
+	/* the other one, which had found it free, too */
+	page->owner = (struct kms_pair){.v = 5, .not_v = ~UINT64_C(5)};
+	while (!kms_guest_link_is_gone(run->guest))
+		run_poll(run);
+	assert_int_equal(page->owner.v, 5);
+	assert_int_equal(page->heartbeat.v, 0); /* nothing was written but the claim */
+	assert_int_equal(kms_images_request(run->images, 1, KMS_VAR_GUARD_DEPTH, 5, NULL), -ESRCH);
 	power_off(run, &machine);
 }
 
@@ -525,6 +550,7 @@ int main(void)
 		TEST(a_guest_is_read_like_a_process),
 		TEST(a_full_ring_goes_on_when_it_was_read),
 		TEST(a_request_is_seen_by_the_guest_and_its_answer_by_us),
+		TEST(of_two_that_come_at_once_the_last_has_it),
 		TEST(a_reset_is_a_new_target),
 		TEST(an_earlier_state_of_the_same_boot_is_a_new_target),
 		TEST(a_snapshot_of_an_idle_guest_is_known_by_our_heart),
