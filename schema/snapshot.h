@@ -334,6 +334,17 @@ struct kms_memory_write {
 	uint64_t value;
 };
 
+enum {
+	KMS_VIEW_SYMBOL_BYTES = 128, /* longer names are cut */
+};
+
+/** A name in the kernel of a guest. */
+struct kms_view_symbol {
+	char name[KMS_VIEW_SYMBOL_BYTES];
+	uint64_t address;
+	uint64_t offset; /* from there to the address that was asked for */
+};
+
 /**
  * What a source of data (live tracer or file) offers to server and command line. All functions
  * may be called from any thread. 0 or negative errno. A function that is NULL is not offered.
@@ -375,6 +386,15 @@ struct kms_view_ops {
 	 */
 	int (*memory_write)(void *ctx, const char *who, const struct kms_memory_write *write,
 			    struct kms_err *err);
+	/**
+	 * Where a name of a guest's kernel lies. -ENOENT: nowhere, out->name is the name that is nearest
+	 * to it, or ""; -ENOTSUP: a process, or a kernel whose symbols are not known.
+	 */
+	int (*symbol)(void *ctx, uint32_t target, const char *name, struct kms_view_symbol *out,
+		      struct kms_err *err);
+	/** The name at an address, or near below it. -ENOENT: none; as symbol */
+	int (*symbol_at)(void *ctx, uint32_t target, uint64_t address, struct kms_view_symbol *out,
+			 struct kms_err *err);
 	/** The block that holds an address, or held it last. -ESRCH: no target. */
 	int (*whatis)(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
 		      struct kms_err *err);

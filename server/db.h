@@ -206,12 +206,6 @@ enum {
 /** The variable that an address lies in; @offset from its begin. NULL: none. */
 const struct kms_ddb_variable *kms_ddb_variable_at(uint64_t address, uint64_t *offset);
 
-/** Address of a symbol, "kmem_guard_depth" or "kmem:kmem_guard_depth". */
-bool kms_ddb_symbol(const char *name, uint64_t *address);
-
-/** The known name nearest to @name, for an error; NULL: none is near. */
-const char *kms_ddb_nearest(const char *name);
-
 /** A number in the current radix, without a prefix. */
 struct kms_ddb_text {
 	char text[72];
@@ -219,11 +213,27 @@ struct kms_ddb_text {
 
 struct kms_ddb_text kms_ddb_number(const struct kms_ddb *db, uint64_t value);
 
-/** "kmem:kmem_guard_depth+0x4", or the bare number. */
-struct kms_ddb_text kms_ddb_place(const struct kms_ddb *db, uint64_t address);
-
 /** Value of $name; false: unknown (an error is set). */
 bool kms_ddb_var_get(struct kms_ddb *db, const char *name, uint64_t *value);
+
+/* --- db_symbol.c */
+
+/** The guest whose kernel's symbols are meant; 0: the line is about none that lives. */
+uint32_t kms_ddb_kernel(const struct kms_ddb *db);
+
+/**
+ * Address of a symbol: "kmem_guard_depth", "kmem:kmem_guard_depth", or one of a guest's kernel.
+ *
+ * False: there is none; @near is the kernel's name nearest to it, or "".
+ */
+bool kms_ddb_symbol(const struct kms_ddb *db, const char *name, uint64_t *address,
+		    char near[KMS_VIEW_SYMBOL_BYTES]);
+
+/** A variable's name, or @other ("": none), whichever is nearer to @name, for an error; NULL: neither is. */
+const char *kms_ddb_nearest(const char *name, const char *other);
+
+/** "kmem:kmem_guard_depth+0x4", "jiffies+0x4", or the bare number. */
+struct kms_ddb_text kms_ddb_place(const struct kms_ddb *db, uint64_t address);
 
 /* --- db_target.c */
 

@@ -24,8 +24,10 @@ static const struct {
 	{'b', 1, 4 },
         {'h', 2, 8 },
         {'l', 4, 12},
-        {'q', 8, 24},
+	{'q', 8, 24},
         {'L', 8, 24},
+        {'g', 8, 24}, /* gdb's: giant, and word */
+	{'w', 4, 12},
 };
 
 /* Where x stands. */
@@ -228,7 +230,7 @@ static bool show_letter(struct examine *x, char letter)
 /* A format that only sets a size shows in hexadecimal, as `x/b` must. */
 static bool shows_something(const char *format)
 {
-	return format[strspn(format, "bhlqL")] != '\0';
+	return format[strspn(format, "bhlqLgw")] != '\0';
 }
 
 static void set_format(struct kms_ddb *db)

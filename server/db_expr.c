@@ -26,14 +26,19 @@ static void symbol_value(struct kms_ddb *db, uint64_t *value)
 {
 	const char *name = db->lex.name;
 	const char *near;
-	char shown[KMS_DDB_NAME_BYTES];
+	char shown[KMS_DDB_NAME_BYTES], other[KMS_VIEW_SYMBOL_BYTES], text[KMS_VIEW_SYMBOL_BYTES];
 
-	if (kms_ddb_symbol(name, value) || (db->lex.radix == 16 && kms_ddb_lex_hex(name, value)))
+	if (kms_ddb_symbol(db, name, value, other) ||
+	    (db->lex.radix == 16 && kms_ddb_lex_hex(name, value)))
 		return;
-	near = kms_ddb_nearest(name);
+	near = kms_ddb_nearest(name, other);
 	kms_ddb_printable(name, shown, sizeof(shown));
 	if (near)
-		kms_ddb_fail(db, "Symbol not found: %s; did you mean %s?", shown, near);
+		kms_ddb_fail(db, "Symbol not found: %s; did you mean %s?", shown,
+			     kms_ddb_printable(near, text, sizeof(text)));
+	else if (kms_ddb_kernel(db))
+		kms_ddb_fail(db, "Symbol not found: %s; nothing in the guest's kernel is near it",
+			     shown);
 	else
 		kms_ddb_fail(db, "Symbol not found: %s; `show variables` lists the names there are",
 			     shown);

@@ -84,7 +84,15 @@ static void add_to_name(struct kms_ddb_lex *lex, size_t *n, char c)
 	lex->name[*n] = '\0';
 }
 
-/* Letters, digits, _ and :, and whatever a backslash stands before. */
+/* A dot within a name, as compilers make them: foo.cold, buffer.3. */
+static bool is_inner_dot(const struct kms_ddb_lex *lex, size_t n)
+{
+	char next = lex->text[lex->at + 1];
+
+	return n > 0 && lex->text[lex->at] == '.' && (is_letter(next) || is_digit(next));
+}
+
+/* Letters, digits, _ and :, a dot within, and whatever a backslash stands before. */
 static void read_name(struct kms_ddb_lex *lex)
 {
 	size_t n = 0;
@@ -95,7 +103,7 @@ static void read_name(struct kms_ddb_lex *lex)
 		c = lex->text[lex->at];
 		if (c == '\\' && lex->text[lex->at + 1])
 			c = lex->text[++lex->at];
-		else if (!is_letter(c) && !is_digit(c) && c != ':')
+		else if (!is_letter(c) && !is_digit(c) && c != ':' && !is_inner_dot(lex, n))
 			break;
 		add_to_name(lex, &n, c);
 	}

@@ -79,9 +79,11 @@ static bool read_variable(struct kms_ddb *db, const struct kms_ddb_variable *v, 
 		return false;
 	}
 	if (db->snapshot->finished || !view->ops->variable_get) {
-		kms_ddb_fail(db,
-			     "%s: this is a finished trace; it has a value while the program runs",
-			     v->name);
+		kms_ddb_fail(
+			db, "%s: %s", v->name,
+			db->snapshot->finished
+				? "this is a finished trace; it has a value while the program runs"
+				: "the guest's kernel has no such variable");
 		return false;
 	}
 	if (!kms_ddb_one_target(db, &target))

@@ -11,11 +11,6 @@
 #include "server/db.h"
 #include "server/db_run.h"
 
-enum {
-	MODULE_BYTES = 5, /* "kmem:" */
-	NEAR_EDITS = 3,   /* a name that differs by more is another name */
-};
-
 /*
  * An int is what fits one, as kmem_guard_depth does; what counts bytes has 64 bits. The last three are
  * pushed like buttons: any value will do, and `w` without a size must be enough.
@@ -50,68 +45,6 @@ const struct kms_ddb_variable *kms_ddb_variable_at(uint64_t address, uint64_t *o
 	return &variables[from / KMS_DDB_VARIABLE_STRIDE];
 }
 
-bool kms_ddb_symbol(const char *name, uint64_t *address)
-{
-	if (strncmp(name, "kmem:", MODULE_BYTES) == 0)
-		name += MODULE_BYTES;
-	for (unsigned int i = 0; i < KMS_VARIABLE_COUNT; i++) {
-		if (strcmp(variables[i].name, name) != 0)
-			continue;
-		*address = KMS_DDB_VARIABLE_BASE + (uint64_t)i * KMS_DDB_VARIABLE_STRIDE;
-		return true;
-	}
-	return false;
-}
-
-static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
-{
-	unsigned int least = a < b ? a : b;
-
-	return least < c ? least : c;
-}
-
-/* How many characters must be put in, left out or exchanged to make a of b; both are short. */
-static unsigned int edits(const char *a, const char *b)
-{
-	unsigned int row[KMS_DDB_NAME_BYTES];
-	unsigned int above;
-	unsigned int left_above;
-	size_t n = strlen(b);
-
-	for (size_t j = 0; j <= n; j++)
-		row[j] = (unsigned int)j;
-	for (size_t i = 0; a[i]; i++) {
-		left_above = row[0]++;
-		for (size_t j = 0; j < n; j++) {
-			above = row[j + 1];
-			row[j + 1] = min3(above + 1, row[j] + 1, left_above + (a[i] != b[j]));
-			left_above = above;
-		}
-	}
-	return row[n];
-}
-
-const char *kms_ddb_nearest(const char *name)
-{
-	const char *best = NULL;
-	unsigned int best_edits = NEAR_EDITS + 1;
-	unsigned int n;
-
-	if (strlen(name) >= KMS_DDB_NAME_BYTES)
-		return NULL;
-	for (unsigned int i = 0; i < KMS_VARIABLE_COUNT; i++) {
-		n = edits(name, variables[i].name);
-		if (strncmp(variables[i].name, "kmem_", 5) == 0 &&
-		    strcmp(variables[i].name + 5, name) == 0)
-			n = 0;
-		if (n < best_edits) {
-			best = variables[i].name;
-			best_edits = n;
-		}
-	}
-	return best;
-}
-
 struct kms_ddb_text kms_ddb_number(const struct kms_ddb *db, uint64_t value)
 {
 	struct kms_ddb_text out;
@@ -127,22 +60,6 @@ struct kms_ddb_text kms_ddb_number(const struct kms_ddb *db, uint64_t value)
 		snprintf(out.text, sizeof(out.text), "%" PRIx64, value);
 		break;
 	}
-	return out;
-}
-
-struct kms_ddb_text kms_ddb_place(const struct kms_ddb *db, uint64_t address)
-{
-	struct kms_ddb_text out;
-	uint64_t offset = 0;
-	const struct kms_ddb_variable *variable = kms_ddb_variable_at(address, &offset);
-
-	if (!variable || offset > db->state->var[KMS_DDB_MAXOFF])
-		return kms_ddb_number(db, address);
-	if (offset)
-		snprintf(out.text, sizeof(out.text), "kmem:%.38s+0x%" PRIx64, variable->name,
-			 offset);
-	else
-		snprintf(out.text, sizeof(out.text), "kmem:%.50s", variable->name);
 	return out;
 }
 

@@ -230,6 +230,10 @@ static bool may_write(struct kms_ddb *db, const struct kms_ddb_variable *v, uint
 		return false;
 	if (db->view->ops->variable_set && db->view->ops->variable_get)
 		return true;
+	if (kms_ddb_kernel(db)) {
+		kms_ddb_fail(db, "%s: the guest's kernel has no such variable", v->name);
+		return false;
+	}
 	kms_ddb_fail(db, "%s: this session does not own its targets; it only reads", v->name);
 	return false;
 }
@@ -257,11 +261,14 @@ static void write_memory(struct kms_ddb *db, uint32_t target, uint64_t addr, uin
 	struct kms_memory_write write = {
 		.target = target, .bytes = size, .address = addr, .value = value};
 
-	if (!size || !kms_ddb_read(db, addr, size, &write.expected))
+	if (!size)
+		return;
+	db->page.valid = false; /* what it holds now counts, not when the line began */
+	if (!kms_ddb_read(db, addr, size, &write.expected))
 		return;
 	db->page.valid = false;
 	if (view->ops->memory_write(view->ctx, db->who, &write, &err) < 0) {
-		kms_ddb_fail_err(db, kms_ddb_number(db, addr).text, &err);
+		kms_ddb_fail_err(db, kms_ddb_place(db, addr).text, &err);
 		return;
 	}
 	kms_buf_addf(db->out, "%s\t\t", kms_ddb_place(db, addr).text);

@@ -10,6 +10,7 @@ target_sources(kms_tracer PRIVATE
 	guest/guest.c
 	guest/json_end.c
 	guest/kernel_elf.c
+	guest/kernel_names.c
 	guest/layout.c
 	guest/life.c
 	guest/memory.c
@@ -17,6 +18,7 @@ target_sources(kms_tracer PRIVATE
 	guest/memory_gdb.c
 	guest/memory_map.c
 	guest/memory_process.c
+	guest/poke.c
 	guest/qemu_args.c
 	guest/qemu_process.c
 	guest/qemu_ram.c

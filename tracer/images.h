@@ -19,6 +19,7 @@
 
 struct kms_images;
 struct kms_memory_write;
+struct kms_view_symbol;
 struct kms_guest_link;
 
 /** Names the run's folder in the environment of its processes. */
@@ -148,6 +149,15 @@ int kms_images_memory(struct kms_images *images, uint32_t target,
  */
 int kms_images_memory_write(struct kms_images *images, const struct kms_memory_write *write,
 			    struct kms_err *err);
+
+/**
+ * Names of a guest's kernel: see kms_view_ops.symbol and symbol_at. Any thread.
+ * Errors: -ESRCH; -ENOTSUP; -ENOENT
+ */
+int kms_images_symbol(struct kms_images *images, uint32_t target, const char *name,
+		      struct kms_view_symbol *out, struct kms_err *err);
+int kms_images_symbol_at(struct kms_images *images, uint32_t target, uint64_t address,
+			 struct kms_view_symbol *out, struct kms_err *err);
 
 /**
  * Asks one target, or with target 0 all that live, to go on without us: at its next allocator call.

@@ -274,3 +274,53 @@ int kms_images_memory_write(struct kms_images *images, const struct kms_memory_w
 	(void)pthread_mutex_unlock(&images->lock);
 	return result;
 }
+
+/* The guest that a target runs in, under the lock; NULL: err says why not. */
+static struct kms_guest_link *guest_of(struct kms_images *images, uint32_t target,
+				       struct kms_err *err)
+{
+	struct kms_image *image = NULL;
+	uint32_t slot = 0;
+
+	if (!kms_images_next_slot(images, target, &image, &slot))
+		(void)kms_images_not_there(target, err);
+	else if (!image->mirror)
+		(void)kms_err_set(err, -ENOTSUP, "a process has no kernel of its own");
+	else
+		return image->env->guest;
+	return NULL;
+}
+
+int kms_images_symbol(struct kms_images *images, uint32_t target, const char *name,
+		      struct kms_view_symbol *out, struct kms_err *err)
+{
+	struct kms_err why = KMS_ERR_INIT;
+	struct kms_guest_link *guest;
+	int result;
+
+	*out = (struct kms_view_symbol){.address = 0};
+	(void)pthread_mutex_lock(&images->lock);
+	guest = guest_of(images, target, &why);
+	result = guest ? kms_guest_link_symbol(guest, name, out, &why) : why.code;
+	(void)pthread_mutex_unlock(&images->lock);
+	if (result && err)
+		*err = why;
+	return result;
+}
+
+int kms_images_symbol_at(struct kms_images *images, uint32_t target, uint64_t address,
+			 struct kms_view_symbol *out, struct kms_err *err)
+{
+	struct kms_err why = KMS_ERR_INIT;
+	struct kms_guest_link *guest;
+	int result;
+
+	*out = (struct kms_view_symbol){.address = 0};
+	(void)pthread_mutex_lock(&images->lock);
+	guest = guest_of(images, target, &why);
+	result = guest ? kms_guest_link_symbol_at(guest, address, out, &why) : why.code;
+	(void)pthread_mutex_unlock(&images->lock);
+	if (result && err)
+		*err = why;
+	return result;
+}

@@ -191,6 +191,22 @@ static int view_memory_write(void *ctx, const char *who, const struct kms_memory
 	return kms_images_memory_write(tracer->images, write, err);
 }
 
+static int view_symbol(void *ctx, uint32_t target, const char *name, struct kms_view_symbol *out,
+		       struct kms_err *err)
+{
+	const struct kms_tracer *tracer = ctx;
+
+	return kms_images_symbol(tracer->images, target, name, out, err);
+}
+
+static int view_symbol_at(void *ctx, uint32_t target, uint64_t address, struct kms_view_symbol *out,
+			  struct kms_err *err)
+{
+	const struct kms_tracer *tracer = ctx;
+
+	return kms_images_symbol_at(tracer->images, target, address, out, err);
+}
+
 void tracer_view_init(struct kms_tracer *tracer)
 {
 	tracer->ops = (struct kms_view_ops){
@@ -206,6 +222,8 @@ void tracer_view_init(struct kms_tracer *tracer)
 		.detach = view_detach,
 		.memory = view_memory,
 		.memory_write = view_memory_write,
+		.symbol = view_symbol,
+		.symbol_at = view_symbol_at,
 	};
 	tracer_query_init(tracer);
 }

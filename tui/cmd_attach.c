@@ -185,6 +185,11 @@ static void conclude(struct attach *attach)
 
 	if (attach->values->quiet)
 		return;
+	if (!attach->info.file[0]) { /* a Linux guest: there is no trace to sum up */
+		if (attach->info.let_go)
+			say_line(attach, "the guest goes on without us");
+		return;
+	}
 	if (kms_summary_load(attach->cli, &attach->info, NULL, &summary, &err) < 0)
 		kms_cli_error(attach->cli, "the trace cannot be read back: %s", err.text);
 	kms_summary_print(attach->cli, &attach->info, &summary, attach->cli->err);

@@ -93,6 +93,7 @@ static int start_linux(struct kms_guest_entry *entry, struct kms_err *err)
 				  .is_still = entry->opened.is_saved},
 		.command = entry->command,
 		.pid = entry->pid,
+		.allow_write = entry->config.allow_write,
 		.say = entry->config.say,
 		.say_arg = entry->config.say_arg,
 	};
@@ -148,9 +149,9 @@ int kms_guest_entry_check_owner(struct kms_guest_entry *entry, struct kms_err *e
 
 	if (result == 1)
 		return kms_err_set(err, -EBUSY,
-				   "the guest of pid %d is traced already: `kmemscope status` "
-				   "names the session",
-				   (int)entry->pid);
+				   "the guest of pid %d is traced already, by process %u: "
+				   "`kmemscope status` names the session",
+				   (int)entry->pid, kms_guest_link_owner_pid(entry->link));
 	return result;
 }
 

@@ -172,6 +172,17 @@ int kms_kernel_elf_content(const struct kms_kernel_elf *elf, uint64_t address, v
 			   (unsigned long long)address);
 }
 
+bool kms_kernel_elf_is_constant(const struct kms_kernel_elf *elf, uint64_t address)
+{
+	for (unsigned i = 0; i < elf->segments; i++) {
+		const Elf64_Phdr *segment = &elf->segment[i];
+
+		if (address >= segment->p_vaddr && address - segment->p_vaddr < segment->p_memsz)
+			return !(segment->p_flags & PF_W);
+	}
+	return false;
+}
+
 static int read_names(const struct kms_kernel_elf *elf, struct names *names, struct kms_err *err)
 {
 	const struct kms_kernel_elf_table *table = &elf->table;

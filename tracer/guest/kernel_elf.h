@@ -52,6 +52,9 @@ void kms_kernel_elf_close(struct kms_kernel_elf *elf);
 int kms_kernel_elf_content(const struct kms_kernel_elf *elf, uint64_t address, void *to, size_t n,
 			   struct kms_err *err);
 
+/** Whether an address is in a segment that the file does not make writable: text, constants. */
+bool kms_kernel_elf_is_constant(const struct kms_kernel_elf *elf, uint64_t address);
+
 /**
  * The first symbol with a name, a function or variable or whatever has an address.
  *

@@ -13,12 +13,14 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "tracer/guest/kernel_elf.h"
+#include "tracer/guest/kernel_names.h"
+#include "tracer/guest/poke.h"
 #include "tracer/guest/space.h"
 #include "tracer/process.h"
 
 enum {
 	COMMAND_BYTES = 4096,
-	WORD_BYTES = 8,
 	BLOB_BYTES_MAX = 32 << 20,
 	BLOBS_MAX = 1000,
 	ENDING_MS = 300, /* a process that is ending loses its memory first */
@@ -37,8 +39,10 @@ struct kms_guest_link {
 	struct kms_guest_search search;
 	struct kms_guest_region region;
 	struct kms_guest_space space;
-	bool is_found;    /* region is one */
-	bool is_mirrored; /* and somebody has a mirror of it */
+	const char *names_file;   /* program or blob, whichever is this boot's; "" none */
+	struct kms_symbols names; /* of the boot that is mirrored; empty: nobody has asked yet */
+	bool is_found;            /* region is one */
+	bool is_mirrored;         /* and somebody has a mirror of it */
 	bool is_gone;
 	uint64_t next_search_ns;
 	uint64_t forgotten_ns;
@@ -76,6 +80,8 @@ int kms_guest_link_create(const struct kms_guest_link_config *config, struct kms
 
 void kms_guest_link_destroy(struct kms_guest_link *link)
 {
+	if (link)
+		kms_symbols_deinit(&link->names);
 	free(link);
 }
 
@@ -129,6 +135,18 @@ int kms_guest_link_is_owned(struct kms_guest_link *link, struct kms_err *err)
 	if (!link->is_found || link->config.is_saved)
 		return 0;
 	return kms_guest_region_is_owned(link->config.memory, &link->region, err);
+}
+
+uint32_t kms_guest_link_owner_pid(struct kms_guest_link *link)
+{
+	uint32_t pid = 0;
+	uint64_t at = link->region.physical + link->region.section[KMS_SEC_TRACER].offset;
+
+	if (!link->is_found ||
+	    kms_guest_read(link->config.memory, at + offsetof(struct kms_tracer_page, pid), &pid,
+			   sizeof(pid), NULL))
+		return 0;
+	return pid;
 }
 
 /* Whether the kernel that runs is of another build than the file: its first module has its build id. */
@@ -206,6 +224,7 @@ static struct kms_guest_mirror *make_mirror(struct kms_guest_link *link)
 	struct kms_guest_mirror *mirror = NULL;
 	struct kms_err err = KMS_ERR_INIT;
 
+	link->names_file = config.program;
 	if (kms_guest_mirror_create(&config, &mirror, &err)) {
 		say(link, err.text);
 		link->is_found = false; /* it may have been reset right now */
@@ -258,6 +277,7 @@ void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over
 	if (line[why] &&
 	    !(why == KMS_MIRROR_GONE && (link->config.is_saved || kms_guest_link_is_ending(link))))
 		say(link, line[why]);
+	kms_symbols_deinit(&link->names);
 	link->is_found = link->is_mirrored = false;
 	link->is_gone = why != KMS_MIRROR_RESET && why != KMS_MIRROR_REWOUND;
 	link->next_search_ns = 0;
@@ -395,31 +415,69 @@ ssize_t kms_guest_link_read(struct kms_guest_link *link, uint64_t address, void 
 	return done ? (ssize_t)done : -EFAULT;
 }
 
+/* Whether the kernel's file has text or constants there; its page tables may be less strict. */
+static bool is_constant(const struct kms_guest_link *link, uint64_t address)
+{
+	struct kms_kernel_elf elf;
+	bool is_one;
+
+	if (!link->names_file || !link->names_file[0] ||
+	    kms_kernel_elf_open(link->names_file, &elf, NULL))
+		return false;
+	is_one = kms_kernel_elf_is_constant(&elf, address);
+	kms_kernel_elf_close(&elf);
+	return is_one;
+}
+
 int kms_guest_link_write(struct kms_guest_link *link, uint64_t address, const void *expected,
 			 const void *value, size_t n, struct kms_err *err)
 {
-	uint8_t now[WORD_BYTES];
-	int result;
-
 	if (!link->is_found)
 		return kms_err_set(err, -ESRCH, "no kernel is there");
 	if (!link->config.allow_write)
 		return kms_err_set(err, -EPERM,
 				   "memory of the guest is written only after `attach "
 				   "--allow-write`");
-	if (n > WORD_BYTES || (n & (n - 1)) || !n || address % n)
-		return kms_err_set(err, -EINVAL, "1, 2, 4 or 8 bytes, aligned");
-	kms_guest_space_forget(&link->space);
-	result = kms_guest_read_virtual(&link->space, address, now, n, err);
-	if (!result && memcmp(now, expected, n) != 0)
-		result = kms_err_set(err, -EAGAIN, "0x%llx holds another value by now",
-				     (unsigned long long)address);
-	if (!result)
-		result = kms_guest_write_virtual(&link->space, address, value, n, err);
-	if (!result)
-		result = kms_guest_read_virtual(&link->space, address, now, n, err);
-	if (!result && memcmp(now, value, n) != 0)
-		result = kms_err_set(err, -EIO, "0x%llx was changed again at once",
-				     (unsigned long long)address);
-	return result;
+	if (is_constant(link, address))
+		return kms_err_set(err, -EACCES,
+				   "0x%llx is text or a constant of the kernel: not written",
+				   (unsigned long long)address);
+	return kms_guest_poke(&link->space, address, expected, value, n, err);
+}
+
+/* Symbols of the kernel's file, or of what it carries along, read when somebody first asks. */
+static int load_names(struct kms_guest_link *link, struct kms_err *err)
+{
+	struct kms_kernel_elf elf;
+	int result;
+
+	if (!link->is_mirrored)
+		return kms_err_set(err, -ESRCH, "no kernel is there");
+	if (link->names.count)
+		return 0;
+	if (!link->names_file || !link->names_file[0])
+		return kms_err_set(err, -ENOTSUP,
+				   "the kernel's symbols are not known: --kernel ELF");
+	result = kms_kernel_elf_open(link->names_file, &elf, err);
+	if (!result) {
+		result = kms_kernel_elf_symbols(&elf, &link->names, err);
+		kms_kernel_elf_close(&elf);
+	}
+	return result ? -ENOTSUP : 0;
+}
+
+int kms_guest_link_symbol(struct kms_guest_link *link, const char *name,
+			  struct kms_view_symbol *out, struct kms_err *err)
+{
+	int result = load_names(link, err);
+
+	return result ? result : kms_kernel_names_find(&link->names, name, out, err);
+}
+
+int kms_guest_link_symbol_at(struct kms_guest_link *link, uint64_t address,
+			     struct kms_view_symbol *out, struct kms_err *err)
+{
+	int result = load_names(link, err);
+
+	return result ? result : kms_kernel_names_at(&link->names, address, out, err);
 }

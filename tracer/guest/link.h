@@ -19,6 +19,7 @@
 #include "tracer/guest/mirror.h"
 
 struct kms_guest_link;
+struct kms_view_symbol;
 
 /** Shape: program, command and build id are copied; functions may be NULL. */
 struct kms_guest_link_config {
@@ -63,6 +64,9 @@ const struct kms_guest_region *kms_guest_link_region(const struct kms_guest_link
 
 /** Whether a tracer that lives has it already; 200 ms at most. Returns 1 yes, 0 no. Errors: as kms_guest_read() */
 int kms_guest_link_is_owned(struct kms_guest_link *link, struct kms_err *err);
+
+/** Process of the tracer that has it, as it says itself; 0 none, or of another machine. */
+uint32_t kms_guest_link_owner_pid(struct kms_guest_link *link);
 
 /**
  * To be called at each poll, under the lock of the images, like all that follows: goes on searching where
@@ -119,10 +123,16 @@ ssize_t kms_guest_link_read(struct kms_guest_link *link, uint64_t address, void 
 /**
  * Writes memory that is no variable of ours: where it still holds @expected. Read back.
  * Shape:  n 1, 2, 4 or 8, and aligned to it
- * Errors: -EPERM: not allowed when we attached; -EFAULT; -EAGAIN: it holds something else; -EIO: it holds
- *         something else afterwards; -ESRCH; as kms_guest_write()
+ * Errors: -EPERM: not allowed when we attached; -EACCES: text or constants; -ESRCH; as
+ *         kms_guest_poke()
  */
 int kms_guest_link_write(struct kms_guest_link *link, uint64_t address, const void *expected,
 			 const void *value, size_t n, struct kms_err *err);
+
+/** Names of the kernel: as kms_view_ops.symbol and symbol_at. Errors: -ESRCH; -ENOTSUP: no file; -ENOENT */
+int kms_guest_link_symbol(struct kms_guest_link *link, const char *name,
+			  struct kms_view_symbol *out, struct kms_err *err);
+int kms_guest_link_symbol_at(struct kms_guest_link *link, uint64_t address,
+			     struct kms_view_symbol *out, struct kms_err *err);
 
 #endif

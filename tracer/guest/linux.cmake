@@ -2,6 +2,7 @@
 target_sources(kms_tracer PRIVATE
 	guest/btf.c
 	guest/kallsyms.c
+	guest/linux_audit.c
 	guest/linux_depot.c
 	guest/linux_front.c
 	guest/linux_info.c

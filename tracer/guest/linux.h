@@ -28,6 +28,8 @@ enum kms_linux_bounds {
 };
 
 struct kms_linux;
+struct kms_memory_write; /* schema/snapshot.h */
+struct kms_symbols;      /* kallsyms.h */
 
 struct kms_linux_options {
 	const char *cache_folder; /* symbols and places by build id; NULL: none are kept */
@@ -227,6 +229,13 @@ int kms_linux_name(struct kms_linux *lx, uint64_t address, const char **name, ui
  */
 int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n, size_t *n_read,
 		     struct kms_err *err);
+
+/** Writes kernel memory at a virtual address. Errors: as kms_guest_poke() */
+int kms_linux_memory_write(struct kms_linux *lx, const struct kms_memory_write *write,
+			   struct kms_err *err);
+
+/** The kernel's symbols. Borrowed until kms_linux_close(). */
+const struct kms_symbols *kms_linux_symbols(const struct kms_linux *lx);
 
 /** Address of a symbol of the kernel, as loaded; 0: none. */
 uint64_t kms_linux_symbol(const struct kms_linux *lx, const char *name);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "schema/snapshot.h"
 #include "tracer/guest/linux_impl.h"
+#include "tracer/guest/poke.h"
 
 int kms_lx_physical(const struct kms_linux *lx, uint64_t address, size_t bytes, uint64_t *physical)
 {
@@ -79,4 +81,16 @@ int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n,
 		*n_read += bytes;
 	}
 	return *n_read || !n ? 0 : kms_err_set(err, -EFAULT, "nothing is mapped there");
+}
+
+int kms_linux_memory_write(struct kms_linux *lx, const struct kms_memory_write *write,
+			   struct kms_err *err)
+{
+	return kms_guest_poke(&lx->space, write->address, &write->expected, &write->value,
+			      write->bytes, err);
+}
+
+const struct kms_symbols *kms_linux_symbols(const struct kms_linux *lx)
+{
+	return &lx->symbols;
 }

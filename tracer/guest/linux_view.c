@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tracer/guest/kernel_names.h"
+#include "tracer/guest/linux_audit.h"
 #include "tracer/guest/linux_shot.h"
 
 enum {
@@ -34,6 +36,7 @@ struct kms_linux_view {
 	struct kms_linux *kernel; /* NULL: the guest boots another one */
 	struct kms_linux_history history;
 	struct kms_linux_shot *newest;
+	struct kms_linux_audit audit;
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -319,6 +322,83 @@ static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_e
 	return rc;
 }
 
+/* The kernel, if a target is the one that runs; the lock is the caller's. NULL: an error is set. */
+static struct kms_linux *kernel_of(const struct kms_linux_view *view, uint32_t target,
+				   struct kms_err *err)
+{
+	if (view->kernel && target == view->history.n_targets)
+		return view->kernel;
+	(void)kms_err_set(err, -ESRCH, "target %u is not running", target);
+	return NULL;
+}
+
+static int view_memory_write(void *ctx, const char *who, const struct kms_memory_write *write,
+			     struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	struct kms_err why = KMS_ERR_INIT;
+	struct kms_linux *kernel;
+
+	(void)pthread_mutex_lock(&view->lock);
+	kernel = kernel_of(view, write->target, &why);
+	if (kernel && !view->config.allow_write)
+		(void)kms_err_set(&why, -EPERM,
+				  "memory of the guest is written only after `attach "
+				  "--allow-write`");
+	else if (kernel)
+		(void)kms_linux_memory_write(kernel, write, &why);
+	kms_linux_audit_write(&view->audit, who, write, why.code ? why.text : "ok");
+	(void)pthread_mutex_unlock(&view->lock);
+	if (why.code && err)
+		*err = why;
+	return why.code;
+}
+
+static int view_symbol(void *ctx, uint32_t target, const char *name, struct kms_view_symbol *out,
+		       struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	struct kms_linux *kernel;
+	int rc = -ESRCH;
+
+	*out = (struct kms_view_symbol){.address = 0};
+	(void)pthread_mutex_lock(&view->lock);
+	kernel = kernel_of(view, target, err);
+	if (kernel)
+		rc = kms_kernel_names_find(kms_linux_symbols(kernel), name, out, err);
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
+static int view_symbol_at(void *ctx, uint32_t target, uint64_t address, struct kms_view_symbol *out,
+			  struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	struct kms_linux *kernel;
+	int rc = -ESRCH;
+
+	*out = (struct kms_view_symbol){.address = 0};
+	(void)pthread_mutex_lock(&view->lock);
+	kernel = kernel_of(view, target, err);
+	if (kernel)
+		rc = kms_kernel_names_at(kms_linux_symbols(kernel), address, out, err);
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
+static int view_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row),
+		      void *arg, struct kms_err *err)
+{
+	struct kms_linux_view *view = ctx;
+	int rc;
+
+	(void)err;
+	(void)pthread_mutex_lock(&view->lock);
+	rc = kms_linux_audit_each(&view->audit, emit, arg);
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
 static const struct kms_view_ops ops = {
 	.stop = view_stop,
 	.resume = view_resume,
@@ -328,6 +408,10 @@ static const struct kms_view_ops ops = {
 	.stack = view_stack,
 	.stack_free = view_stack_free,
 	.memory = view_memory,
+	.memory_write = view_memory_write,
+	.symbol = view_symbol,
+	.symbol_at = view_symbol_at,
+	.audit = view_audit,
 };
 
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view)
@@ -356,6 +440,7 @@ void kms_linux_view_end(struct kms_linux_view *view)
 static void view_free(struct kms_linux_view *view)
 {
 	shot_put(view->newest);
+	kms_linux_audit_deinit(&view->audit);
 	kms_linux_history_deinit(&view->history);
 	kms_linux_close(view->kernel);
 	(void)pthread_cond_destroy(&view->wake);

@@ -26,6 +26,7 @@ struct kms_linux_view_config {
 	struct kms_linux_options linux_options;
 	const char *command; /* of the emulator, or the RAM file */
 	pid_t pid;           /* of the emulator, 0 unknown */
+	bool allow_write;    /* clients may write the guest's memory */
 	bool is_paused;      /* the machine stands still */
 	/** Has the machine stand, or go on; one call at a time. Errors: -ENOTSUP: no way to; others */
 	int (*stop)(void *arg, struct kms_err *err);

@@ -18,7 +18,7 @@ struct kms_guest_opened {
 	char name
 		[64]; /* of the machine or its emulator, or the RAM file: names trace and session */
 	int pidfd;    /* of the emulator, -1 none; ours */
-	bool is_saved; /* nothing runs there */
+	bool is_saved;    /* nothing runs there */
 	uint64_t looked_ns;
 	void (*say)(void *arg, const char *line);
 	void *say_arg;

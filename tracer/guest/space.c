@@ -15,6 +15,7 @@
 
 /* Bits of an entry. */
 #define PRESENT               UINT64_C(0x1)
+#define WRITABLE              UINT64_C(0x2)
 #define LARGE                 UINT64_C(0x80)
 #define ADDRESS               UINT64_C(0x000ffffffffff000) /* of 8 bytes: bits 12 to 51 */
 #define BELOW(n)              ((UINT64_C(1) << (n)) - 1)
@@ -170,17 +171,23 @@ static bool has_reserved(const struct kms_guest_space *space, const struct level
 	return (entry & LARGE_RESERVED(level->shift)) != 0;
 }
 
-/*
- * One step of a walk: *table becomes the next one, or the page if *is_page.
- */
-static int step(struct kms_guest_space *space, uint64_t address, unsigned number, uint64_t *table,
-		bool *is_page, struct kms_err *err)
+/* How far a walk has come. */
+struct stage {
+	uint64_t table; /* the next one, or the page */
+	bool is_page;
+	bool is_writable; /* as far as the entries that were seen say */
+};
+
+/* One step of a walk. */
+static int step(struct kms_guest_space *space, uint64_t address, unsigned number,
+		struct stage *stage, struct kms_err *err)
 {
 	const struct mode *mode = &modes[space->paging];
 	const struct level *level = &mode->level[number];
 	uint64_t index = (address >> level->shift) & BELOW(level->bits);
 	uint64_t entry = 0;
-	int result = read_entry(space, address, *table + index * mode->entry_bytes, &entry, err);
+	int result =
+		read_entry(space, address, stage->table + index * mode->entry_bytes, &entry, err);
 	bool is_large;
 
 	if (result)
@@ -190,8 +197,10 @@ static int step(struct kms_guest_space *space, uint64_t address, unsigned number
 	is_large = level->may_be_large && (entry & LARGE);
 	if (has_reserved(space, level, entry, is_large))
 		return damaged(err, address, "reserved bits are set");
-	*is_page = is_large || number + 1 == mode->levels;
-	*table = is_large ? large_page(space->paging, level->shift, entry) : entry & ADDRESS;
+	stage->is_page = is_large || number + 1 == mode->levels;
+	stage->table = is_large ? large_page(space->paging, level->shift, entry) : entry & ADDRESS;
+	/* the outermost entries of PAE have no such bit: it is reserved, so 0 */
+	stage->is_writable &= (entry | level->reserved) & WRITABLE ? true : false;
 	return 0;
 }
 
@@ -220,22 +229,39 @@ static int walk(struct kms_guest_space *space, uint64_t address, struct kms_gues
 		struct kms_err *err)
 {
 	const struct mode *mode = &modes[space->paging];
-	uint64_t table;
-	unsigned number = begin(space, address, &table);
-	bool is_page = false;
+	struct stage stage = {.table = 0};
+	unsigned number = begin(space, address, &stage.table);
 
-	for (; !is_page; number++) {
-		int result = step(space, address, number, &table, &is_page, err);
+	for (; !stage.is_page; number++) {
+		int result = step(space, address, number, &stage, err);
 
 		if (result)
 			return result;
-		if (!is_page && number + 2 == mode->levels)
-			remember_table(space, address, table);
+		if (!stage.is_page && number + 2 == mode->levels)
+			remember_table(space, address, stage.table);
 	}
 	found->shift = mode->level[number - 1].shift;
 	found->page = (address >> found->shift) + 1;
-	found->physical = table;
+	found->physical = stage.table;
 	return 0;
+}
+
+static int not_canonical(uint64_t address, struct kms_err *err)
+{
+	return kms_err_set(err, -EINVAL, "0x%" PRIx64 " is no address of this guest", address);
+}
+
+int kms_guest_is_writable(struct kms_guest_space *space, uint64_t address, bool *is_writable,
+			  struct kms_err *err)
+{
+	struct stage stage = {.table = space->root, .is_writable = true};
+	int result = is_canonical(space->paging, address) ? 0 : not_canonical(address, err);
+
+	/* from the root on: what is remembered does not say */
+	for (unsigned number = 0; !result && !stage.is_page; number++)
+		result = step(space, address, number, &stage, err);
+	*is_writable = !result && stage.is_writable;
+	return result;
 }
 
 int kms_guest_translate(struct kms_guest_space *space, uint64_t address, uint64_t *physical,
@@ -247,8 +273,7 @@ int kms_guest_translate(struct kms_guest_space *space, uint64_t address, uint64_
 	int result;
 
 	if (!is_canonical(space->paging, address))
-		return kms_err_set(err, -EINVAL, "0x%" PRIx64 " is no address of this guest",
-				   address);
+		return not_canonical(address, err);
 	known = find_page(space, address);
 	if (known) {
 		page = *known;

@@ -11,6 +11,7 @@
 #ifndef KMS_TRACER_GUEST_SPACE_H
 #define KMS_TRACER_GUEST_SPACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,6 +70,14 @@ void kms_guest_space_forget(struct kms_guest_space *space);
  */
 int kms_guest_translate(struct kms_guest_space *space, uint64_t address, uint64_t *physical,
 			uint64_t *contiguous_bytes, struct kms_err *err);
+
+/**
+ * Whether the kernel may write there by its own tables: each of them may forbid it.
+ *
+ * Errors: as kms_guest_translate()
+ */
+int kms_guest_is_writable(struct kms_guest_space *space, uint64_t address, bool *is_writable,
+			  struct kms_err *err);
 
 /** Reads across pages, where it can by one call of the back end. Errors: as kms_guest_translate() and kms_guest_read() */
 int kms_guest_read_virtual(struct kms_guest_space *space, uint64_t address, void *to, size_t bytes,

@@ -163,6 +163,8 @@ static void symbols_and_contents_are_found_in_both_widths(void **state)
 				 -EFAULT);
 		assert_int_equal(kms_kernel_elf_content(&elf, image.base - 1, bytes, 1, NULL),
 				 -EFAULT);
+		assert_true(kms_kernel_elf_is_constant(&elf, image.base + 0x3f));
+		assert_false(kms_kernel_elf_is_constant(&elf, image.base + 0x40));
 		kms_kernel_elf_close(&elf);
 	}
 }
