@@ -240,7 +240,10 @@ void kms_summary_print(const struct kms_cli *cli, const struct kms_run_info *inf
 
 	kms_text_init(&text, cli);
 	text.color = cli->color && isatty(fileno(to));
-	kms_text_addf(&text, "kmemscope: pid %d ", (int)info->pid);
+	if (info->pid)
+		kms_text_addf(&text, "kmemscope: pid %d ", (int)info->pid);
+	else /* a guest whose emulator is not known: saved memory, a stub elsewhere */
+		kms_text_addf(&text, "kmemscope: the guest ");
 	add_end(&text, info);
 	/* The picture may still be empty though much is stored. */
 	if (time_ns)

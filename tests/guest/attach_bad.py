@@ -113,19 +113,34 @@ def cut(checks, workspace, name, target, path, more=()):
 
 def test_cut(checks, workspace):
     """A RAM file that is cut short under the reader."""
-    ram = workspace.path / "ram"
-    machine = Machine(workspace, "work=flood", ["-machine", "memory-backend=ram", "-object",
-                                                f"memory-backend-file,id=ram,size=512M,mem-path={ram},share=on"])
-    cut(checks, workspace, "live", machine.target, ram)
+    def start(ram):
+        machine = Machine(workspace, "work=flood", ["-machine", "memory-backend=ram", "-object",
+                                                    f"memory-backend-file,id=ram,size=512M,mem-path={ram},share=on"])
+        kms.wait_for(lambda: ram.exists() and ram.stat().st_size, DEADLINE_S, "it has its memory")
+        return machine
+
+    machine = start(workspace.path / "live")
+    cut(checks, workspace, "by-pid", machine.target, workspace.path / "live")
     machine.end()
-    machine = Machine(workspace, "work=flood", ["-machine", "memory-backend=ram", "-object",
-                                                f"memory-backend-file,id=ram,size=512M,mem-path={ram},share=on"])
-    attached = Attached(workspace, f"ram:{ram}", "by-file")
+    machine = start(workspace.path / "ram")
+    attached = Attached(workspace, f"ram:{workspace.path / 'ram'}", "by-file")
     attached.reaches("allocs", 1000)
     attached.detach()
     saved = workspace.path / "saved"
-    subprocess.run(["cp", "--sparse=always", ram, saved], check=True)
+    subprocess.run(["cp", "--sparse=always", workspace.path / "ram", saved], check=True)
     machine.end()
+    whole = workspace.run([kms.KMEMSCOPE, "attach", "-o", workspace.path / "whole.kms", f"ram:{saved}"],
+                          timeout=DEADLINE_S)
+    checks.that(whole.status == 0 and b"the guest" in whole.stderr and b"pid 0" not in whole.stderr, "all of it",
+                repr(whole))
+    trace = workspace.path / "saved.kms"
+    child = workspace.start([kms.KMEMSCOPE, "attach", "-o", trace, f"ram:{saved}"], stdin=subprocess.DEVNULL)
+    checks.that(b"attached to" in child.stderr.readline(), "saved: it is being read")
+    os.truncate(saved, 0)
+    _, text = child.communicate(timeout=DEADLINE_S)
+    checks.that(child.returncode in (0, 1), "saved: it ends", (child.returncode, text))
+    checks.equal(kms.integrity(trace), "ok", "saved: integrity_check")
+    shutil.copy(workspace.path / "ram", saved)
     for part in (4096, 1 << 20, 3 << 20):
         os.truncate(saved, part)
         begin = time.monotonic()

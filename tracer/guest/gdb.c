@@ -396,6 +396,11 @@ static int greet(struct kms_gdb *gdb, const char *address, struct kms_err *err)
 	bool saw_stop = false;
 	int result = ask(gdb, "qSupported:multiprocess+", &saw_stop, err);
 
+	if (result == -ETIMEDOUT)
+		return kms_err_set(err, result,
+				   "%.100s does not answer: another debugger has it (a gdb stub "
+				   "serves one at a time), or it is no gdb stub",
+				   address);
 	if (result)
 		return kms_err_context(err, "%.100s is no gdb stub that answers", address);
 	gdb->was_stopped = !saw_stop;
