@@ -134,6 +134,10 @@ static bool is_for_processes(struct kms_cli *cli, const struct attach_values *va
 /* What goes together only. */
 static bool is_whole(struct kms_cli *cli, const struct attach_values *values)
 {
+	if (values->boot && values->daemon) {
+		kms_cli_error(cli, "--boot is not the daemon's: leave --daemon out");
+		return false;
+	}
 	if (values->boot == values->depth.given)
 		return true;
 	kms_cli_error(cli, values->boot ? "--boot sets kmem_guard_depth: say --guard-depth N, too"

@@ -183,6 +183,7 @@ def test_refused(checks, workspace):
         (["--boot", bare.target], 2, "--guard-depth"),
         (["--guard-depth", "5", bare.target], 2, "--boot"),
         ([*BOOT, f"pid:{os.getpid()}"], 2, "are for guests"),
+        ([*BOOT, "--daemon", bare.target], 2, "--daemon"),
         ([*BOOT, bare.target], 1, "-gdb unix:"),
         ([*BOOT, "--kernel", other, machine.target], 1, "another build"),
         ([*BOOT, "--kernel", "/bin/true", machine.target], 1, "kmem_init"),

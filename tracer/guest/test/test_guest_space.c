@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/test/unit.h"
+#include "tracer/guest/poke.h"
 #include "tracer/guest/test/page_tables.h"
 #include "tracer/guest/test/ram.h"
 
@@ -360,6 +361,72 @@ static void strings_end_before_what_is_not_mapped(void **state)
 	test_ram_drop(&world.ram);
 }
 
+static void set_writable(struct world *world, uint64_t at, bool is_writable)
+{
+	uint64_t entry = test_entry_get(&world->tables, at) & ~UINT64_C(2);
+
+	test_entry_set(&world->tables, at, entry | (is_writable ? 2 : 0));
+}
+
+static void each_level_may_forbid_writing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		static const unsigned above[] = {
+			[KMS_GUEST_PAGING_32] = 22,
+			[KMS_GUEST_PAGING_PAE] = 21,
+			[KMS_GUEST_PAGING_4] = 39,
+			[KMS_GUEST_PAGING_5] = 48,
+		};
+		const struct row *row = &rows[i];
+		unsigned shifts[] = {row->shift, above[row->paging]};
+		bool is_writable = false;
+		struct world world;
+
+		world_make(&world, row->paging);
+		assert_int_equal(kms_guest_is_writable(&world.space, row->page, &is_writable, NULL),
+				 -ENOENT);
+		test_tables_map(&world.tables, row->page, row->physical, row->shift);
+		for (unsigned k = 0; k < 2; k++) {
+			uint64_t at = test_tables_entry(&world.tables, row->page, shifts[k]);
+
+			for (int on = 0; on < 2; on++) {
+				set_writable(&world, at, on);
+				assert_int_equal(kms_guest_is_writable(&world.space, row->page,
+								       &is_writable, NULL),
+						 0);
+				assert_int_equal(is_writable, on);
+			}
+		}
+		test_ram_drop(&world.ram);
+	}
+}
+
+static void a_poke_is_compared_and_keeps_off_what_is_protected(void **state)
+{
+	const uint64_t page = UINT64_C(0xffffffff81234000);
+	uint32_t old = 0, new = 0x51515151, other = 7;
+	struct world world;
+	uint32_t *word;
+
+	(void)state;
+	world_make(&world, KMS_GUEST_PAGING_4);
+	test_tables_map(&world.tables, page, 0x234000, 12);
+	word = (void *)(world.ram.bytes + 0x234010);
+	assert_int_equal(kms_guest_poke(&world.space, page + 0x10, &other, &new, 4, NULL), -EAGAIN);
+	assert_int_equal(*word, 0);
+	assert_int_equal(kms_guest_poke(&world.space, page + 0x10, &old, &new, 4, NULL), 0);
+	assert_int_equal(*word, new);
+	assert_int_equal(kms_guest_poke(&world.space, page + 0x11, &new, &old, 4, NULL), -EINVAL);
+	assert_int_equal(kms_guest_poke(&world.space, page + 0x10, &new, &old, 3, NULL), -EINVAL);
+	assert_int_equal(kms_guest_poke(&world.space, page + 0x10, &new, &old, 16, NULL), -EINVAL);
+	assert_int_equal(kms_guest_poke(&world.space, page - 8, &old, &new, 4, NULL), -ENOENT);
+	set_writable(&world, test_tables_entry(&world.tables, page, 12), false);
+	assert_int_equal(kms_guest_poke(&world.space, page + 0x10, &new, &old, 4, NULL), -EACCES);
+	assert_int_equal(*word, new);
+	test_ram_drop(&world.ram);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +443,8 @@ int main(void)
 		cmocka_unit_test(reads_end_at_the_last_address),
 		cmocka_unit_test(what_is_mapped_outside_of_memory_is_found_but_not_read),
 		cmocka_unit_test(strings_end_before_what_is_not_mapped),
+		cmocka_unit_test(each_level_may_forbid_writing),
+		cmocka_unit_test(a_poke_is_compared_and_keeps_off_what_is_protected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "base/test/unit.h"
 #include "tracer/guest/kallsyms.h"
 #include "tracer/guest/kernel_elf.h"
+#include "tracer/guest/kernel_names.h"
 
 enum {
 	SEGMENT_AT = 0x200,
@@ -190,6 +191,47 @@ static void all_symbols_are_found_by_name_and_address(void **state)
 	kms_kernel_elf_close(&elf);
 }
 
+static void names_as_a_view_gives_them(void **state)
+{
+	static const struct {
+		const char *asked, *near;
+	} unknown[] = {
+		{"kmem_inti",             "kmem_init"       },
+		{"kmem_guard",            "kmem_guard_depth"},
+		{"kmem_guard_dpth",       "kmem_guard_depth"},
+		{"km",                    ""                },
+		{"something_else_at_all", ""                },
+	};
+
+	static struct image image;
+	struct kms_kernel_elf elf;
+	struct kms_symbols symbols;
+	struct kms_view_symbol found;
+
+	(void)state;
+	make(&image, false);
+	save(&image, sizeof(image.bytes));
+	assert_int_equal(kms_kernel_elf_open(image.path, &elf, NULL), 0);
+	assert_int_equal(unlink(image.path), 0);
+	assert_int_equal(kms_kernel_elf_symbols(&elf, &symbols, NULL), 0);
+	kms_kernel_elf_close(&elf);
+	assert_int_equal(kms_kernel_names_find(&symbols, "kmem_init", &found, NULL), 0);
+	assert_int_equal(found.address, image.base + 0x10);
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+		assert_int_equal(kms_kernel_names_find(&symbols, unknown[i].asked, &found, NULL),
+				 -ENOENT);
+		assert_string_equal(found.name, unknown[i].near);
+	}
+	assert_int_equal(kms_kernel_names_at(&symbols, image.base + 0x33, &found, NULL), 0);
+	assert_string_equal(found.name, "kmem_guard_depth");
+	assert_int_equal(found.offset, 3);
+	assert_int_equal(kms_kernel_names_at(&symbols, image.base, &found, NULL), -ENOENT);
+	assert_int_equal(kms_kernel_names_at(&symbols, image.base + 0x30 + KMS_KERNEL_NAMES_FAR,
+					     &found, NULL),
+			 -ENOENT);
+	kms_symbols_deinit(&symbols);
+}
+
 static void what_is_no_kernel_is_refused(void **state)
 {
 	static struct image image;
@@ -261,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(symbols_and_contents_are_found_in_both_widths),
 		cmocka_unit_test(all_symbols_are_found_by_name_and_address),
+		cmocka_unit_test(names_as_a_view_gives_them),
 		cmocka_unit_test(what_is_no_kernel_is_refused),
 		cmocka_unit_test(damaged_files_are_survived),
 	};
