@@ -221,10 +221,71 @@ static int op_memory(void *ctx, uint32_t target, uint64_t address, void *to, siz
 	return result;
 }
 
+struct poke_job {
+	const char *who;
+	struct kms_memory_write write;
+};
+
+static int ask_poke(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
+{
+	struct poke_job *job = arg;
+
+	if (!view->ops->memory_write)
+		return fleet_not_offered(err);
+	job->write.target = target; /* by the run's own number */
+	return view->ops->memory_write(view->ctx, job->who, &job->write, err);
+}
+
+static int op_memory_write(void *ctx, const char *who, const struct kms_memory_write *write,
+			   struct kms_err *err)
+{
+	struct poke_job job = {.who = who, .write = *write};
+
+	return fleet_call_target(ctx, write->target, ask_poke, &job, err);
+}
+
+/* Of a name, or of an address where there is none. */
+struct symbol_job {
+	const char *name;
+	uint64_t address;
+	struct kms_view_symbol *out;
+};
+
+static int ask_symbol(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
+{
+	const struct symbol_job *job = arg;
+
+	if (!view->ops->symbol || !view->ops->symbol_at)
+		return fleet_not_offered(err);
+	return job->name ? view->ops->symbol(view->ctx, target, job->name, job->out, err)
+			 : view->ops->symbol_at(view->ctx, target, job->address, job->out, err);
+}
+
+static int op_symbol(void *ctx, uint32_t target, const char *name, struct kms_view_symbol *out,
+		     struct kms_err *err)
+{
+	struct symbol_job job = {.name = name, .out = out};
+
+	*out = (struct kms_view_symbol){.address = 0};
+	return fleet_call_target(ctx, target, ask_symbol, &job, err);
+}
+
+static int op_symbol_at(void *ctx, uint32_t target, uint64_t address, struct kms_view_symbol *out,
+			struct kms_err *err)
+{
+	struct symbol_job job = {.address = address, .out = out};
+
+	*out = (struct kms_view_symbol){.address = 0};
+	return fleet_call_target(ctx, target, ask_symbol, &job, err);
+}
+
 void fleet_query_init(struct kms_fleet *fleet)
 {
 	fleet->ops.blocks = op_blocks;
 	fleet->ops.slabs = op_slabs;
 	fleet->ops.whatis = op_whatis;
 	fleet->ops.memory = op_memory;
+	fleet->ops.memory_write = op_memory_write;
+	fleet->ops.symbol = op_symbol;
+	fleet->ops.symbol_at = op_symbol_at;
 }
