@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -76,6 +77,25 @@ int kms_write_full(int fd, const void *bytes, size_t n)
 		n -= (size_t)put;
 	}
 	return 0;
+}
+
+int kms_replace_file(const char *path, const void *bytes, size_t n, struct kms_err *err)
+{
+	char other[PATH_MAX];
+	KMS_AUTO_CLOSE int fd = -1;
+	int rc, length = snprintf(other, sizeof(other), "%s.XXXXXX", path);
+
+	if (length < 0 || (size_t)length >= sizeof(other))
+		return kms_err_sys(err, -ENAMETOOLONG, "cannot write", path);
+	fd = mkostemp(other, O_CLOEXEC);
+	if (fd < 0)
+		return kms_err_sys(err, -errno, "cannot write", other);
+	rc = kms_write_full(fd, bytes, n);
+	if (!rc && rename(other, path))
+		rc = -errno;
+	if (rc)
+		(void)unlink(other); /* it is of no use */
+	return rc ? kms_err_sys(err, rc, "cannot write", path) : 0;
 }
 
 /* Opens what can be read to its end: a file or a /proc file; no folder, FIFO, socket, device. */

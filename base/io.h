@@ -31,6 +31,14 @@ ssize_t kms_pread_full(int fd, void *bytes, size_t n, uint64_t offset);
 int kms_write_full(int fd, const void *bytes, size_t n);
 
 /**
+ * Puts a file in place of another, or of none, with mode 0600: whoever reads meanwhile has the old one
+ * or the new one.
+ *
+ * Errors: -ENAMETOOLONG; what mkostemp(3), write(2) and rename(2) say; nothing is left then.
+ */
+int kms_replace_file(const char *path, const void *bytes, size_t n, struct kms_err *err);
+
+/**
  * Reads a whole file of at most limit_bytes, /proc files (size 0, but not empty) included.
  *
  * Shape:  *text has *n_bytes bytes and a NUL behind them; n_bytes may be NULL.

@@ -72,6 +72,33 @@ struct kms_view_stats {
 	double ns_per_event; /* own cost, measured by the target at start; 0 unknown */
 };
 
+/** The groups of objects that a pool's cache keeps: free, but out of the pool's own sight. */
+struct kms_view_pool_cache {
+	uint32_t group_size;           /* objects */
+	uint32_t full, partial, empty; /* groups; those of CPUs not counted */
+	uint64_t parked;               /* objects in all groups, those of CPUs too */
+	uint64_t hits, misses;         /* exchanges of groups */
+	uint64_t contended;
+	uint64_t cpu_hits, cpu_misses; /* of each object, got or put */
+};
+
+/**
+ * What NetBSD counts of a pool: vmstat -m, show pool. Members as its own: @maxpages and @hardlimit are
+ * UINT32_MAX where there is no limit. @nout counts what a cache has parked, too.
+ */
+struct kms_view_pool {
+	uint64_t address; /* of the pool, in the kernel */
+	uint64_t allocator;
+	uint32_t size, reqsize, align, itemoffset;
+	uint32_t minitems, minpages, maxpages, npages, hiwat;
+	uint32_t itemsperpage, nitems, nout, hardlimit;
+	uint32_t flags, roflags;
+	uint32_t page_bytes;
+	uint64_t nget, nfail, nput, npagealloc, npagefree, nidle;
+	bool has_cache;
+	struct kms_view_pool_cache cache;
+};
+
 /**
  * A cache. A guarded block counts in the cache of its size, where it is live and part of the total, but
  * lies in no slab: without it, slabs have @objects_total - @objects_guarded places, of which
@@ -94,7 +121,8 @@ struct kms_view_cache {
 	uint64_t failed;
 	uint64_t alloc_rate;
 	uint64_t free_rate;
-	double utilization; /* live requested bytes in slabs / bytes of pages */
+	double utilization;               /* live requested bytes in slabs / bytes of pages */
+	const struct kms_view_pool *pool; /* of a NetBSD guest; NULL: it is no pool */
 };
 
 struct kms_view_guard {
@@ -274,7 +302,8 @@ struct kms_view_slab {
 	uint64_t pages;
 	uint32_t count; /* blocks */
 	uint32_t live;
-	const uint8_t *bitmap; /* (count + 7) / 8 bytes, block i is bit i & 7 of byte i / 8 */
+	/* (count + 7) / 8 bytes, block i is bit i & 7 of byte i / 8; NULL: not known which ones live */
+	const uint8_t *bitmap;
 };
 
 /** Figures of one moment of the past, for timelines. */

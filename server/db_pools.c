@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Caches as ddb and mdb print them: show kmastat, show pool, show all pools. A line of ddb's that is about
- * something our caches do not have, or do not count, leaves that part out.
+ * something our caches do not have, or do not count, leaves that part out; NetBSD's pools have all of it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "schema/region.h"
 #include "server/db.h"
+#include "server/db_netbsd.h"
 #include "server/db_run.h"
 #include "server/sum.h"
 
@@ -89,7 +90,7 @@ static void say_pages(struct kms_ddb *db, const struct kms_view_cache *cache)
 	}
 }
 
-static void say_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
+static void say_own_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
 {
 	uint64_t out = cache->objects_live + cache->objects_cached;
 	uint64_t free_items = cache->objects_total > out ? cache->objects_total - out : 0;
@@ -111,6 +112,14 @@ static void say_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
 		     ", slabs %" PRIu64 ", waste %" PRIu64 " bytes, utilization %.1f%%\n",
 		     cache->objects_live, cache->objects_cached, cache->objects_guarded,
 		     cache->slabs, cache->waste_bytes, 100 * cache->utilization);
+}
+
+static void say_pool(struct kms_ddb *db, const struct kms_view_cache *cache)
+{
+	if (cache->pool)
+		kms_ddb_say_netbsd_pool(db, cache);
+	else
+		say_own_pool(db, cache);
 	if (strchr(db->modif, 'p'))
 		say_pages(db, cache);
 }

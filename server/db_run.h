@@ -19,6 +19,7 @@ kms_ddb_fn kms_ddb_cmd_whatis, kms_ddb_cmd_history, kms_ddb_cmd_bufctl;     /* d
 kms_ddb_fn kms_ddb_show_event;                                              /* db_blocks.c */
 kms_ddb_fn kms_ddb_cmd_findleaks, kms_ddb_cmd_kmausers, kms_ddb_show_leaks; /* db_leaks.c */
 kms_ddb_fn kms_ddb_show_kmastat, kms_ddb_show_pool, kms_ddb_show_pools;     /* db_pools.c */
+kms_ddb_fn kms_ddb_cmd_vmstat;                                              /* db_netbsd.c */
 kms_ddb_fn kms_ddb_show_guard, kms_ddb_show_kmem;                           /* db_show.c */
 
 #endif

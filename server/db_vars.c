@@ -3,6 +3,7 @@
  * Names that have a value: variables of the targets, which are the prompt's symbols, and variables of
  * the prompt itself ($radix).
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,9 +152,12 @@ static void show_variable(struct kms_ddb *db, const struct kms_ddb_variable *v, 
 	uint64_t requested;
 	uint64_t effective;
 	bool pending;
+	int rc = view->ops->variable_get(view->ctx, target, v->index, &requested, &effective,
+					 &pending, &err);
 
-	if (view->ops->variable_get(view->ctx, target, v->index, &requested, &effective, &pending,
-				    &err) < 0) {
+	if (rc == -ENOTSUP)
+		return; /* a foreign kernel, which has few of them */
+	if (rc < 0) {
 		kms_ddb_fail_err(db, v->name, &err);
 		return;
 	}

@@ -6,6 +6,68 @@
 #include "server/exchange.h"
 #include "server/write.h"
 
+/* NetBSD's word for "no limit" is null here. */
+static void write_limit(struct kms_json *json, const char *key, uint32_t value)
+{
+	if (value == UINT32_MAX)
+		kms_json_null(json, key);
+	else
+		kms_json_u64(json, key, value);
+}
+
+static void write_pool_cache(struct kms_json *json, const struct kms_view_pool *pool)
+{
+	const struct kms_view_pool_cache *cache = &pool->cache;
+
+	if (!pool->has_cache) {
+		kms_json_null(json, "cache");
+		return;
+	}
+	kms_json_object_begin(json, "cache");
+	kms_json_u64(json, "group_size", cache->group_size);
+	kms_json_u64(json, "full", cache->full);
+	kms_json_u64(json, "partial", cache->partial);
+	kms_json_u64(json, "empty", cache->empty);
+	kms_json_u64(json, "parked", cache->parked);
+	kms_json_u64(json, "hits", cache->hits);
+	kms_json_u64(json, "misses", cache->misses);
+	kms_json_u64(json, "contended", cache->contended);
+	kms_json_u64(json, "cpu_hits", cache->cpu_hits);
+	kms_json_u64(json, "cpu_misses", cache->cpu_misses);
+	kms_json_object_end(json);
+}
+
+static void write_pool(struct kms_json *json, const struct kms_view_pool *pool)
+{
+	kms_json_object_begin(json, "pool");
+	kms_json_address(json, "address", pool->address);
+	kms_json_address(json, "allocator", pool->allocator);
+	kms_json_u64(json, "size", pool->size);
+	kms_json_u64(json, "reqsize", pool->reqsize);
+	kms_json_u64(json, "align", pool->align);
+	kms_json_u64(json, "itemoffset", pool->itemoffset);
+	kms_json_u64(json, "minitems", pool->minitems);
+	kms_json_u64(json, "minpages", pool->minpages);
+	write_limit(json, "maxpages", pool->maxpages);
+	kms_json_u64(json, "npages", pool->npages);
+	kms_json_u64(json, "hiwat", pool->hiwat);
+	kms_json_u64(json, "itemsperpage", pool->itemsperpage);
+	kms_json_u64(json, "nitems", pool->nitems);
+	kms_json_u64(json, "nout", pool->nout);
+	write_limit(json, "hardlimit", pool->hardlimit);
+	kms_json_u64(json, "flags", pool->flags);
+	kms_json_u64(json, "roflags", pool->roflags);
+	kms_json_u64(json, "page_bytes", pool->page_bytes);
+	kms_json_u64(json, "nget", pool->nget);
+	kms_json_u64(json, "nfail", pool->nfail);
+	kms_json_u64(json, "nput", pool->nput);
+	kms_json_u64(json, "npagealloc", pool->npagealloc);
+	kms_json_u64(json, "npagefree", pool->npagefree);
+	kms_json_u64(json, "nidle", pool->nidle);
+	write_pool_cache(json, pool);
+	kms_json_object_end(json);
+}
+
 static void write_members(struct kms_json *json, const struct kms_view_cache *cache)
 {
 	kms_json_string(json, "name", cache->name);
@@ -34,6 +96,8 @@ static void write_row(struct kms_json *json, const struct kms_view_cache *cache)
 {
 	kms_json_object_begin(json, NULL);
 	write_members(json, cache);
+	if (cache->pool)
+		write_pool(json, cache->pool);
 	kms_json_object_end(json);
 }
 

@@ -34,7 +34,10 @@ static void write_slab(struct kms_json *json, const struct kms_view_slab *slab)
 	kms_json_u64(json, "pages", slab->pages);
 	kms_json_u64(json, "count", slab->count);
 	kms_json_u64(json, "live", slab->live);
-	kms_json_base64(json, "bitmap", slab->bitmap, ((size_t)slab->count + 7) / 8);
+	if (slab->bitmap)
+		kms_json_base64(json, "bitmap", slab->bitmap, ((size_t)slab->count + 7) / 8);
+	else
+		kms_json_null(json, "bitmap");
 	kms_json_object_end(json);
 }
 

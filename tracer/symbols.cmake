@@ -17,6 +17,8 @@ kms_library(kms_symbols SOURCES
 	symbols_sandbox.c
 	symbols_spawn.c
 	symbols_table.c
+	symbols_types.c
+	symbols_types_file.c
 	symbols_wire.c
 	LIBS kms_base kms::dw kms::elf Threads::Threads ${CMAKE_DL_LIBS})
 

@@ -96,7 +96,8 @@ static void say_started(void *arg)
 	char line[2 * PATH_MAX + 64];
 
 	if (attach->guest && !attach->info.file[0])
-		(void)snprintf(line, sizeof(line), "attached to Linux in the guest of %.128s",
+		(void)snprintf(line, sizeof(line),
+			       "attached to the kernel in the guest of %.128s; no trace is written",
 			       attach->guest);
 	else if (attach->guest)
 		(void)snprintf(line, sizeof(line),
@@ -189,7 +190,7 @@ static void conclude(struct attach *attach)
 
 	if (attach->values->quiet)
 		return;
-	if (!attach->info.file[0]) { /* a Linux guest: there is no trace to sum up */
+	if (!attach->info.file[0]) { /* a foreign kernel has no trace to sum up */
 		if (attach->info.let_go)
 			say_line(attach, "the guest goes on without us");
 		return;

@@ -275,6 +275,24 @@ static mode_t mode_of(const char *path)
 	return st.st_mode & 07777;
 }
 
+static void file_is_replaced_whole_or_not_at_all(void **state)
+{
+	struct place *place = *state;
+	struct kms_err err = KMS_ERR_INIT;
+	char *text;
+	size_t n;
+
+	assert_int_equal(kms_replace_file(place->path, "one", 3, &err), 0);
+	assert_int_equal(kms_replace_file(place->path, "second", 6, &err), 0);
+	wrapped.fail_with = ENOSPC;
+	assert_int_equal(kms_replace_file(place->path, "third", 5, &err), -ENOSPC);
+	assert_int_equal(kms_read_file(place->path, 100, &text, &n, &err), 0);
+	assert_int_equal(n, 6);
+	assert_string_equal(text, "second");
+	free(text);
+	assert_int_equal(kms_replace_file("/nowhere/kept", "x", 1, &err), -ENOENT);
+}
+
 static void private_folder_is_made_and_found_again(void **state)
 {
 	const struct place *place = *state;
@@ -349,6 +367,7 @@ int main(void)
 		IN_PLACE(file_over_the_limit_is_refused),
 		IN_PLACE(what_is_no_file_is_refused),
 		IN_PLACE(failing_read_or_memory_is_reported),
+		IN_PLACE(file_is_replaced_whole_or_not_at_all),
 		IN_PLACE(private_folder_is_made_and_found_again),
 		IN_PLACE(folder_open_to_others_is_refused),
 		IN_PLACE(folder_of_another_user_is_refused),

@@ -327,7 +327,8 @@ class Maker:
                 heads[which], page, items = self.page(pool, index, n, heads[which])
                 taken += ["&%s.item[%d]" % (page, item) for item in items]
                 rows.append({"symbol": page, "live": n, "list": which, "items": items})
-        out, released = sum(live), pick(0, 1 << (self.bits - 2))
+        # counters of 64 bits have more than 32
+        out, released = sum(live), pick(0, 1 << (44 if self.bits == 64 else 30))
         flags = (USEBMAP if bitmap and self.is_new else 0) | (NOTOUCH if bitmap else 0) | (PHINPAGE if room else 0)
         flags |= (LARGECACHE if pool["large"] else 0) | (RECURSIVE if "recursive" in special else 0)
         freed = pick(0, 1000)
@@ -360,12 +361,12 @@ class Maker:
         pool["value"] = ", ".join(values)
         if has_cache:
             self.cache(pool, taken)
-            where, symbol = "&cache_p%d.pc_pool" % number, "cache_p%d" % number
+            where = "&cache_p%d.pc_pool" % number
         else:
             self.place("struct pool", "pool_p%d" % number, pool["value"])
-            where, symbol = "&pool_p%d" % number, "pool_p%d" % number
+            where = "&pool_p%d" % number
             row["cache"] = None
-        row["symbol"], row["pages"] = symbol, rows
+        row["where"], row["pages"] = where, rows
         self.expected.append(row)
         return where
 
@@ -382,6 +383,7 @@ class Maker:
             if plan[0] == "ticker":
                 lines.append("struct pool *const ticker = %s;" % following)
         self.expected.reverse()
+        lines.append("struct pool *const pool_at[] = {%s};" % ", ".join(row.pop("where") for row in self.expected))
         lines.append("struct { struct pool *tqh_first, **tqh_last; } pool_head = {.tqh_first = %s};" % following)
         lines.append('const char version[] = "%s";\nconst char ostype[] = "NetBSD";' % self.version)
         return "\n".join(lines) + "\n"
@@ -497,6 +499,12 @@ class Maker:
                 offset, virtual, physical, size = (int(word, 16) for word in words[1:5])
                 yield virtual, physical, image.read_bytes()[offset:offset + size]
 
+    def contents_at(self, image, address, size):
+        for virtual, _, data in self.segments(image):
+            if virtual <= address and address + size <= virtual + len(data):
+                return data[address - virtual:address - virtual + size]
+        raise RuntimeError("nothing is loaded to 0x%x" % address)
+
     def write_ram(self, image):
         ram = bytearray(RAM_BYTES)
         for virtual, physical, data in self.segments(image):
@@ -536,8 +544,9 @@ class Maker:
                  self.folder / "netbsd")
         self.write_ram(full)
         symbols = self.symbols(full)
-        for row in self.expected:
-            row["address"] = symbols[row.pop("symbol")]
+        pool_at = self.contents_at(full, symbols["pool_at"], len(self.expected) * self.word)
+        for k, row in enumerate(self.expected):
+            row["address"] = int.from_bytes(pool_at[k * self.word:(k + 1) * self.word], "little")
             for page in row["pages"]:
                 page["address"] = symbols[page.pop("symbol")]
         text = {"bits": self.bits, "seed": self.seed, "pae": self.pae, "is_new": self.is_new,

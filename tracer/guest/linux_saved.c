@@ -7,13 +7,10 @@
 #include "tracer/guest/linux_saved.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/hash.h"
@@ -211,25 +208,6 @@ static void body_fill(char *body, const struct kms_linux_info *info,
 	memcpy(body + parts.address + parts.name, symbols->names, parts.names);
 }
 
-static int write_file(const char *path, const char *text, size_t n, struct kms_err *err)
-{
-	char other[PATH_MAX];
-	KMS_AUTO_CLOSE int fd = -1;
-	int rc, length = snprintf(other, sizeof(other), "%s.XXXXXX", path);
-
-	if (length < 0 || (size_t)length >= sizeof(other))
-		return kms_err_set(err, -ENAMETOOLONG, "kept symbols: a path too long");
-	fd = mkostemp(other, O_CLOEXEC);
-	if (fd < 0)
-		return kms_err_sys(err, -errno, "kept symbols", other);
-	rc = kms_write_full(fd, text, n);
-	if (!rc && rename(other, path))
-		rc = -errno;
-	if (rc)
-		(void)unlink(other); /* it is of no use */
-	return rc ? kms_err_sys(err, rc, "kept symbols", path) : 0;
-}
-
 int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
 			  const struct kms_symbols *symbols, const struct kms_linux_layout *layout,
 			  struct kms_err *err)
@@ -251,7 +229,7 @@ int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
 	body_fill(text + sizeof(head), info, symbols, layout);
 	head_fill(&head, info, text + sizeof(head), symbols);
 	memcpy(text, &head, sizeof(head));
-	rc = write_file(path, text, n, err);
+	rc = kms_replace_file(path, text, n, err);
 	free(text);
 	return rc;
 }

@@ -14,6 +14,7 @@
 #include "tracer/guest/boot.h"
 #include "tracer/guest/entry.h"
 #include "tracer/guest/linux_front.h"
+#include "tracer/guest/netbsd_front.h"
 #include "tracer/process.h"
 
 enum {
@@ -31,6 +32,7 @@ struct state {
 	struct kms_options set;
 	bool to_stop;
 	bool quiet_said;
+	struct kms_netbsd_front netbsd; /* or a NetBSD, whose file we have */
 };
 
 bool kms_guest_run_is_target(const char *target)
@@ -56,6 +58,20 @@ static int make_options(struct state *s, struct kms_err *err)
 		result =
 			kms_err_set(err, -ENOTSUP, "kmem_ring_bytes is fixed when a kernel starts");
 	return result;
+}
+
+/* The kernel's file may be NetBSD's. */
+static int look_for_netbsd(struct state *s, struct kms_err *err)
+{
+	int result;
+
+	if (!s->entry.kernel.path[0])
+		return 0;
+	result = kms_netbsd_front_look(&s->netbsd, s->entry.kernel.path, err);
+	if (!result || s->config->kernel || result == -ENOTSUP)
+		return result; /* -ENOTSUP: it is NetBSD's, and something is missing */
+	kms_err_clear(err);
+	return 0;
 }
 
 /* --boot: what the kernel reads only once is written before. */
@@ -139,6 +155,30 @@ static int await_kernel(struct state *s, struct kms_err *err)
 	}
 }
 
+/* A NetBSD that boots is waited for; one that is another than the user has is not. */
+static int await_netbsd(struct state *s, struct kms_err *err)
+{
+	bool said = false;
+	int result;
+
+	for (;;) {
+		char line[KMS_ERR_TEXT_BYTES + 64];
+
+		result = kms_netbsd_front_find(&s->netbsd, &s->front, &s->entry.opened, err);
+		if (result != -EAGAIN || s->entry.opened.is_saved)
+			return result;
+		if (!said)
+			(void)snprintf(line, sizeof(line), "%s yet: waiting for it", err->text);
+		if (!said)
+			say(s, line);
+		said = true;
+		kms_err_clear(err);
+		if (is_enough(s, KMS_GUEST_ENTRY_LOOK_MS))
+			return kms_err_set(err, -ESRCH, "%s ended before NetBSD was in it",
+					   s->front.program);
+	}
+}
+
 /* Opens the emulator and what describes it. */
 static int open_guest(struct state *s, struct kms_err *err)
 {
@@ -170,7 +210,11 @@ static int prepare(struct state *s, struct kms_err *err)
 	if (!result)
 		result = open_guest(s, err);
 	if (!result)
+		result = look_for_netbsd(s, err);
+	if (!result)
 		result = boot_guest(s, err);
+	if (!result && s->netbsd.is_netbsd)
+		return await_netbsd(s, err);
 	if (!result)
 		result = kms_guest_entry_prepare(&s->entry, s->front.command,
 						 s->front.session.run_dir, err);
@@ -320,6 +364,8 @@ static int run(struct state *s, struct kms_err *err)
 
 	if (result)
 		return result;
+	if (s->netbsd.is_netbsd)
+		return kms_netbsd_front_run(&s->netbsd, &s->front, &s->entry.opened, err);
 	if (s->entry.linux_view)
 		return kms_linux_front_run(&s->front, &s->entry, err);
 	if (s->config->attach.started)
@@ -344,10 +390,12 @@ int kms_guest_run(const struct kms_guest_run_config *config, struct kms_run_resu
 		return kms_err_set(err, -ENOMEM, "out of memory");
 	s->config = config;
 	s->to_stop = config->attach.stopped;
+	s->netbsd.image.fd = -1;
 	kms_attach_front_init(&s->front, &config->attach, result);
 	code = kms_attach_front_signals(&s->front, err);
 	if (!code)
 		code = run(s, err);
+	kms_netbsd_front_deinit(&s->netbsd);
 	kms_guest_entry_close(&s->entry);
 	kms_attach_front_deinit(&s->front);
 	free(s);

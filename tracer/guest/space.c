@@ -70,6 +70,9 @@ static const struct mode modes[] = {
 				 {30, 9, true, 0},
 				 {21, 9, true, 0},
 				 {12, 9, false, 0}}							    },
+	[KMS_GUEST_PAGING_PAE_ROW] = {2,
+                                 8, UINT64_C(0xfffff000),
+                                 {{21, 11, true, PAE_RESERVED}, {12, 9, false, PAE_RESERVED}}                  },
 };
 
 /* Shifts of pages that a mode has, smallest first: in which order a cache is asked. */
@@ -78,7 +81,7 @@ static const uint8_t page_shifts[] = {PAGE_SHIFT, 21, LARGE_SHIFT_32, 30};
 void kms_guest_space_init(struct kms_guest_space *space, struct kms_guest_memory *memory,
 			  enum kms_guest_paging paging, uint64_t root)
 {
-	assert(paging >= KMS_GUEST_PAGING_32 && paging <= KMS_GUEST_PAGING_5);
+	assert(paging >= KMS_GUEST_PAGING_32 && paging <= KMS_GUEST_PAGING_PAE_ROW);
 	memset(space, 0, sizeof(*space));
 	space->memory = memory;
 	space->paging = paging;
@@ -96,7 +99,7 @@ static bool is_canonical(enum kms_guest_paging paging, uint64_t address)
 	unsigned top = paging == KMS_GUEST_PAGING_5 ? TOP_BIT_5 : TOP_BIT_4;
 	uint64_t rest = address >> top;
 
-	if (paging <= KMS_GUEST_PAGING_PAE)
+	if (paging <= KMS_GUEST_PAGING_PAE || paging == KMS_GUEST_PAGING_PAE_ROW)
 		return address <= UINT32_MAX;
 	return rest == 0 || rest == UINT64_MAX >> top;
 }

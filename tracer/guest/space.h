@@ -2,7 +2,9 @@
 /*
  * Virtual addresses of a guest: its page tables, walked from outside.
  *
- * x86-64 with 4 and 5 levels, 32-bit with 4 KiB and 4 MiB pages, PAE; large pages of all of them.
+ * x86-64 with 4 and 5 levels, 32-bit with 4 KiB and 4 MiB pages, PAE (by its pointer table, or where a
+ * kernel only says where its directories are); large pages of all of them.
+ *
  * Tables are hostile: entries that point outside of RAM or have reserved bits set end a walk with
  * an error. One that points at a table of its own level or above does not: kernels map their tables
  * that way, and a walk takes as many steps as there are levels, whatever it meets.
@@ -23,6 +25,7 @@ enum kms_guest_paging {
 	KMS_GUEST_PAGING_PAE = 2, /* 3 levels */
 	KMS_GUEST_PAGING_4 = 3,   /* x86-64, 4 levels */
 	KMS_GUEST_PAGING_5 = 4,
+	KMS_GUEST_PAGING_PAE_ROW = 5, /* PAE by its four directories, which lie in a row: NetBSD */
 };
 
 enum kms_guest_space_bounds {

@@ -27,6 +27,8 @@ static const unsigned *shifts_of(enum kms_guest_paging paging)
 		return shifts_4;
 	case KMS_GUEST_PAGING_5:
 		return shifts_5;
+	case KMS_GUEST_PAGING_PAE_ROW: /* NetBSD's: tested with its images */
+		break;
 	}
 	abort();
 }

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * `kmemscope attach` to a guest whose kernel is not ours: a view of it behind the API, until the emulator
+ * ends or the caller is asked to let it go. No trace is written. Private to linux_front.c and netbsd_front.c.
+ */
+#ifndef KMS_TRACER_GUEST_KERNEL_FRONT_H
+#define KMS_TRACER_GUEST_KERNEL_FRONT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "tracer/attach_front.h"
+#include "tracer/guest/opened.h"
+
+/**
+ * Serves the view and stays. Shape: front has its program, command, pid and view, and no session yet.
+ *
+ * Owner:  the view is the caller's, nobody uses it afterwards
+ * Errors: as kms_attach_front_session(), serve_start(), kms_session_publish()
+ */
+int kms_kernel_front_run(struct kms_attach_front *front, struct kms_guest_opened *opened,
+			 bool (*is_lost)(void *arg), void *arg, struct kms_err *err);
+
+/** Where what was found in a kernel is kept; its parent is there then. NULL: nowhere. Shape: room of PATH_MAX */
+const char *kms_kernel_front_folder(char *room);
+
+#endif
