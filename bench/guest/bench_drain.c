@@ -136,7 +136,8 @@ int main(int argc, char **argv)
 	struct kms_guest_link *link;
 
 	if (kms_symbols_is_helper(argc, argv))
-		return kms_symbols_helper_main(argc, argv); /* the tracer starts us again for that */
+		return kms_symbols_helper_main(argc,
+					       argv); /* the tracer starts us again for that */
 	require(argc == 2 && mkdtemp(folder), "bench_drain TARGET");
 	link = find(&opened, argv[1]);
 	by_reader(link, folder, &reader);

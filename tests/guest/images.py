@@ -25,7 +25,7 @@ import linux_kernels
 
 QEMU = "qemu-system-x86_64"
 OURS_MB, LINUX_MB = 64, 128
-PART = 180  # images of one process
+PART = 90  # images of one process
 DEADLINE_S = 300
 FINDINGS = 12  # of our kernel, which are more than a round of its drivers
 KMEM = ("kmalloc", "kfree", "kmem_cache_alloc", "kmem_cache_free")

@@ -35,12 +35,21 @@ struct row {
 
 static char now_reading[LINE_BYTES]; /* for the handler: it must not format anything */
 
-static void too_late(int signal)
+static void say_which(int signal)
 {
 	(void)signal;
-	/* nothing can be done about a failing write, and we end anyway */
 	if (write(STDOUT_FILENO, now_reading, strlen(now_reading)) < 0)
 		_exit(4);
+}
+
+static void too_late(int signal)
+{
+	static const char text[] = "no end: ";
+
+	/* nothing can be done about a failing write, and we end anyway */
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(4);
+	say_which(signal);
 	_exit(3);
 }
 
@@ -48,7 +57,7 @@ static void set_deadline(const struct images_kernel *kernel, const char *path, u
 {
 	const struct itimerval cpu = {.it_value = {.tv_sec = CPU_DEADLINE_S}};
 
-	(void)snprintf(now_reading, sizeof(now_reading), "no end: guest_images %s %.80s 1 %llu\n",
+	(void)snprintf(now_reading, sizeof(now_reading), "it is guest_images %s %.80s 1 %llu\n",
 		       kernel->name, path, (unsigned long long)number);
 	(void)setitimer(ITIMER_PROF, &cpu, NULL); /* both cannot fail */
 	(void)alarm(WALL_DEADLINE_S);
@@ -182,11 +191,13 @@ int main(int argc, char **argv)
 	int status = 2;
 
 	if (kms_symbols_is_helper(argc, argv))
-		return kms_symbols_helper_main(argc, argv); /* the tracer starts us again for that */
+		return kms_symbols_helper_main(argc,
+					       argv); /* the tracer starts us again for that */
 	if (argc < 4)
 		return status;
-	(void)signal(SIGPROF, too_late); /* both cannot fail */
+	(void)signal(SIGPROF, too_late); /* all three cannot fail */
 	(void)signal(SIGALRM, too_late);
+	(void)signal(SIGABRT, say_which);
 	if (!make_scratch(scratch))
 		return status;
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
