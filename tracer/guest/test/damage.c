@@ -33,7 +33,7 @@ void damage_add(struct damage_places *places, uint64_t at, uint64_t bytes)
 
 		places->place = realloc(places->place, room * sizeof(*places->place));
 		if (!places->place)
-			exit(1);
+			abort();
 	}
 	places->place[places->n++] = (struct damage_place){at, bytes};
 }

@@ -33,7 +33,7 @@ struct damage_places {
 	size_t n;
 };
 
-/** Adds a place. Exits the test without memory. */
+/** Adds a place. Ends the test without memory. */
 void damage_add(struct damage_places *places, uint64_t at, uint64_t bytes);
 void damage_drop(struct damage_places *places);
 

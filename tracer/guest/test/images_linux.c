@@ -162,7 +162,7 @@ static void find_places(struct watched *watched, struct damage_places places[DAM
 
 	watched->is_recording = false;
 	if (kms_linux_open(&watched->memory, &options, &lx, NULL))
-		exit(1);
+		abort();
 	find_kallsyms(lx, &places[DAMAGE_SYMBOLS]);
 	find_btf(lx, &places[DAMAGE_TYPES]);
 	damage_find_tables(watched, lx->space.root, lx->info.is_5_level ? 5 : 4, &table);

@@ -213,7 +213,7 @@ static void find_symbols(struct watched *watched, const struct kms_guest_region 
 
 	kms_guest_space_init(&space, &watched->memory, KMS_GUEST_PAGING_4, head->page_table_root);
 	if (kms_guest_translate(&space, head->symbols_address, &physical, NULL, NULL))
-		exit(1);
+		abort();
 	damage_add(places, physical, 64); /* the ELF header */
 	damage_add(places, physical, head->symbols_bytes);
 	damage_add(places, physical + head->symbols_bytes - 1024, 1024); /* its sections */
@@ -231,7 +231,7 @@ static void find_places(struct watched *watched, struct damage_places places[DAM
 	while (!result)
 		result = kms_guest_search(&search, &watched->memory, UINT64_MAX, &region, NULL);
 	if (result != 1)
-		exit(1);
+		abort();
 	for (unsigned kind = 1; kind < KMS_REGION_KINDS; kind++)
 		add_section(&region, kind, &places[kind_of[kind]]);
 	find_symbols(watched, &region, &places[DAMAGE_SYMBOLS]);

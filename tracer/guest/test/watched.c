@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tracer/guest/test/watched.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,8 @@ static void require(bool is_true, const char *what)
 {
 	if (is_true)
 		return;
-	perror(what);
-	exit(1);
+	(void)fprintf(stderr, "%s: %s\n", what, strerrordesc_np(errno));
+	abort();
 }
 
 static int watched_read(struct kms_guest_memory *memory, const struct kms_guest_piece *piece,

@@ -37,7 +37,7 @@ enum {
 	WATCHED_READS = 1 << 19, /* later ones are left out */
 };
 
-/** Takes the RAM from a file. Exits the test where it cannot. */
+/** Takes the RAM from a file. Ends the test where it cannot. */
 void watched_open(struct watched *watched, const char *path);
 void watched_close(struct watched *watched);
 
