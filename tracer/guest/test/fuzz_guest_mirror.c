@@ -20,7 +20,7 @@
 
 #include "tracer/batch_build.h"
 #include "tracer/guest/link.h"
-#include "tracer/images.h"
+#include "tracer/image.h"
 #include "tracer/test/collect.h"
 #include "tracer/test/synth.h"
 
@@ -33,6 +33,7 @@ enum {
 	MAX_ROUNDS = 64, /* of one look */
 	EVENTS = 400,
 	SAVED = 1,
+	LAST_LOOKS = 3,
 	KIND_MASK = 15,
 	HOW_SHIFT = 4,
 	HOW_MASK = 3,
@@ -190,56 +191,121 @@ static void change(struct machine *machine, const uint8_t *op)
 	soil(machine, at, sizeof(word));
 }
 
-static void look(struct kms_images *images, struct kms_batch *batch, struct collect *collect,
-		 uint64_t now_ns)
-{
-	const struct kms_images_ask ask = {.now_ns = now_ns, .batch_bytes = 1 << 20};
-	struct kms_images_news news = {.more = true};
+/* A tracer's eyes on it, without the threads and descriptors that a run has. */
+struct eyes {
+	struct kms_guest_link *link;
+	struct kms_targets targets;
+	struct kms_image_env env;
+	struct kms_image *image; /* NULL none */
+	uint32_t opened;
+	struct kms_batch *batch;
+	struct collect *collect;
+};
 
-	for (int round = 0; news.more && round < MAX_ROUNDS; round++) {
-		kms_batch_reset(batch);
-		require(kms_images_poll(images, &ask, batch, &news) == 0);
-		collect_batch(collect, batch);
+static void eyes_open(struct eyes *eyes, struct machine *machine, bool is_saved,
+		      struct collect *collect)
+{
+	static struct kms_event event[KMS_SEQ_PER_BLOCK];
+	const struct kms_guest_link_config config = {.memory = &machine->memory,
+						     .program = "/boot/kernel",
+						     .command = "fuzz",
+						     .at = UINT64_MAX,
+						     .emulator_fd = -1,
+						     .is_saved = is_saved};
+
+	*eyes = (struct eyes){.collect = collect, .batch = kms_batch_create()};
+	require(eyes->batch && !kms_guest_link_create(&config, &eyes->link, NULL));
+	kms_targets_init(&eyes->targets);
+	eyes->env = (struct kms_image_env){.targets = &eyes->targets,
+					   .event = event,
+					   .epoll_fd = -1,
+					   .nonce = 1,
+					   .dir = "/",
+					   .no_room_said = true,
+					   .guest = eyes->link};
+	collect_init(collect);
+	collect->is_hostile = true;
+}
+
+static void eyes_close(struct eyes *eyes)
+{
+	if (eyes->image)
+		kms_image_close(eyes->image);
+	kms_targets_deinit(&eyes->targets);
+	kms_guest_link_destroy(eyes->link);
+	kms_batch_put(eyes->batch);
+	collect_deinit(eyes->collect);
+}
+
+static void find_kernel(struct eyes *eyes, uint64_t now_ns)
+{
+	struct kms_guest_mirror *mirror = kms_guest_link_turn(eyes->link, now_ns);
+
+	if (!mirror)
+		return;
+	require(!eyes->image); /* one boot is over before the next is found */
+	if (kms_image_open_guest(&eyes->env, mirror, &eyes->image, NULL)) {
+		eyes->image = NULL;
+		kms_guest_mirror_destroy(mirror);
+		kms_guest_link_lost(eyes->link, KMS_MIRROR_GONE);
+		return;
 	}
-	require(!news.more); /* bounded by the layout, whatever the guest says */
+	kms_image_set_ordinal(eyes->image, ++eyes->opened);
+}
+
+/* Reads some; whether there is more. */
+static bool read_some(struct eyes *eyes, uint64_t now_ns)
+{
+	const struct kms_ring_ask ask = {.now_ns = now_ns, .batch_bytes = 1 << 20};
+	struct kms_image_news news = {0};
+
+	kms_batch_reset(eyes->batch);
+	find_kernel(eyes, now_ns);
+	if (eyes->image) {
+		require(!kms_image_poll(eyes->image, &ask, eyes->batch, &news));
+		if (eyes->image->state == KMS_IMAGE_ENDED) {
+			kms_guest_link_lost(eyes->link, kms_guest_mirror_over(eyes->image->mirror));
+			kms_image_close(eyes->image);
+			eyes->image = NULL;
+		} else {
+			kms_image_beat(eyes->image, now_ns, true);
+			kms_image_push(eyes->image);
+		}
+	}
+	require(!kms_targets_send(&eyes->targets, eyes->batch));
+	collect_batch(eyes->collect, eyes->batch);
+	return news.more;
+}
+
+static void look(struct eyes *eyes, uint64_t now_ns)
+{
+	int round = 0;
+
+	while (read_some(eyes, now_ns) && round < MAX_ROUNDS)
+		round++;
+	require(round < MAX_ROUNDS); /* bounded by the layout, whatever the guest says */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
 	static struct machine *machine; /* made once */
 	static struct collect collect;  /* too much for a stack */
-	struct kms_guest_link_config config = {
-		.program = "/boot/kernel", .command = "fuzz", .at = UINT64_MAX, .emulator_fd = -1};
-	struct kms_images_config images_config = {0};
-	struct kms_batch *batch = kms_batch_create();
-	struct kms_images *images;
-	struct kms_guest_link *link;
+	struct eyes eyes;
 	uint64_t now_ns = TURN_NS;
 
 	if (!machine)
 		machine = machine_make();
-	config.memory = &machine->memory;
-	config.is_saved = n && (bytes[0] & SAVED);
-	require(batch && !kms_guest_link_create(&config, &link, NULL));
-	images_config.dir = "/dev/shm";
-	images_config.guest = link;
-	images = kms_images_create(&images_config, NULL);
-	require(images);
-	collect_init(&collect);
-	collect.is_hostile = true;
+	eyes_open(&eyes, machine, n && (bytes[0] & SAVED), &collect);
 	for (size_t at = 1, ops = 0; at + OP_BYTES <= n && ops < MAX_OPS; at += OP_BYTES, ops++) {
 		change(machine, bytes + at);
 		if (bytes[at] & LOOK)
-			look(images, batch, &collect, now_ns += TURN_NS);
+			look(&eyes, now_ns += TURN_NS);
 	}
-	look(images, batch, &collect, now_ns += TURN_NS);
-	look(images, batch, &collect, now_ns + TURN_NS);
+	for (int i = 0; i < LAST_LOOKS; i++)
+		look(&eyes, now_ns += TURN_NS);
 	if (n <= 1)
 		require(collect.events == EVENTS); /* an undamaged guest is read whole */
-	kms_images_destroy(images);
-	kms_guest_link_destroy(link);
-	kms_batch_put(batch);
-	collect_deinit(&collect);
+	eyes_close(&eyes);
 	make_good(machine);
 	return 0;
 }
