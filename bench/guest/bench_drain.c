@@ -38,7 +38,7 @@ static void require(bool is_true, const char *what)
 	if (is_true)
 		return;
 	(void)fprintf(stderr, "bench_drain: %s\n", what);
-	exit(1);
+	_exit(1);
 }
 
 static uint64_t cpu_ns(void)
