@@ -387,7 +387,10 @@ struct kms_view_ops {
 	/** Frames of a stack, symbols resolved; the caller frees by stack_free. */
 	int (*stack)(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err);
 	void (*stack_free)(void *ctx, struct kms_view_stack *stack);
-	/** Calls emit for each event in the order asked for until it returns non-zero or limit is reached. */
+	/**
+	 * Calls emit for each event in the order asked for until it returns non-zero or limit is reached.
+	 * May be NULL (a guest that is only looked at).
+	 */
 	int (*events)(void *ctx, const struct kms_event_query *query,
 		      int (*emit)(void *arg, const struct kms_view_event *event), void *arg,
 		      struct kms_err *err);

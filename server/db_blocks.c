@@ -81,6 +81,10 @@ static bool read_past(struct kms_ddb *db, uint32_t target, uint64_t address, siz
 	uint64_t window = FIRST_WINDOW;
 	struct kms_err err = KMS_ERR_INIT;
 
+	if (!view->ops->events) {
+		kms_ddb_fail(db, "events: this source records no events");
+		return false;
+	}
 	query.from_seq = db->snapshot->seq;
 	do {
 		query.from_seq = query.from_seq > window ? query.from_seq - window : 0;

@@ -39,9 +39,11 @@ static bool may_mark(struct kms_ddb *db)
 	if (db->read_only)
 		kms_ddb_fail(
 			db, "mark: this connection may read only; it takes a token that may write");
-	else if (db->snapshot->finished || !db->view->ops->mark)
+	else if (db->snapshot->finished)
 		kms_ddb_fail(
 			db, "mark: this is a finished trace; marks are put while the program runs");
+	else if (!db->view->ops->mark)
+		kms_ddb_fail(db, "mark: this source keeps no marks");
 	return !kms_ddb_failed(db);
 }
 

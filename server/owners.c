@@ -110,8 +110,11 @@ int kms_owners_read(const struct kms_view *view, uint32_t target, uint64_t addre
 		.target = target,
 		.limit = SIZE_MAX,
 	};
-	int ret = view->ops->events(view->ctx, &wanted, take_event, h, err);
+	int ret;
 
+	if (!view->ops->events)
+		return kms_err_set(err, -ENOTSUP, "this source records no events");
+	ret = view->ops->events(view->ctx, &wanted, take_event, h, err);
 	if (ret < 0)
 		return ret;
 	h->owner = calloc(h->n + 1, sizeof(*h->owner));

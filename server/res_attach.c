@@ -115,9 +115,13 @@ void kms_res_target_detach(struct kms_exchange *x)
 	uint64_t id;
 	int result;
 
-	if (x->snapshot->finished || !view->ops->detach) {
+	if (x->snapshot->finished) {
 		kms_problem(x, KMS_PROBLEM_NOT_LIVE,
 			    "this is a finished trace; there is nothing to be let go");
+		return;
+	}
+	if (!view->ops->detach) {
+		kms_problem(x, KMS_PROBLEM_NOT_OFFERED, "this source cannot let its targets go");
 		return;
 	}
 	if (kms_parse_u64(x->arg, &id) < 0 || id < 1 || id > UINT32_MAX) {

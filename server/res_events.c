@@ -263,6 +263,10 @@ void kms_res_events(struct kms_exchange *x)
 	struct kms_err err = KMS_ERR_INIT;
 	int ret;
 
+	if (!x->view->ops->events) {
+		kms_problem(x, KMS_PROBLEM_NOT_OFFERED, "this source records no events");
+		return;
+	}
 	if (!page.format) {
 		kms_problem(x, KMS_PROBLEM_NOT_ACCEPTABLE,
 			    "events come as application/json, application/x-ndjson or text/csv");

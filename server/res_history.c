@@ -68,6 +68,10 @@ void kms_res_history(struct kms_exchange *x)
 	struct kms_err err = KMS_ERR_INIT;
 	uint64_t address, begin;
 
+	if (!x->view->ops->events) {
+		kms_problem(x, KMS_PROBLEM_NOT_OFFERED, "this source records no events");
+		return;
+	}
 	if (kms_parse_addr(x->arg, &address) < 0) {
 		kms_problem(x, KMS_PROBLEM_NO_ITEM, "%s is no address: hexadecimal digits", x->arg);
 		return;

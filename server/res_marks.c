@@ -69,7 +69,8 @@ static int emit_mark(void *arg, const struct kms_view_mark *mark)
 
 static bool is_offered(struct kms_exchange *x)
 {
-	if (x->view->ops->marks && x->view->ops->diff)
+	if (x->view->ops->marks && x->view->ops->diff &&
+	    (x->snapshot->finished || x->view->ops->mark))
 		return true;
 	kms_problem(x, KMS_PROBLEM_NOT_OFFERED, "this source keeps no marks");
 	return false;
@@ -174,7 +175,7 @@ void kms_res_marks_post(struct kms_exchange *x)
 
 	if (!body)
 		return;
-	if (x->snapshot->finished || !x->view->ops->mark)
+	if (x->snapshot->finished)
 		kms_problem(x, KMS_PROBLEM_NOT_LIVE,
 			    "this is a finished trace; marks can be set while it runs");
 	else if (is_offered(x) && check_name(x, body))

@@ -47,9 +47,13 @@ static void answer(struct kms_exchange *x,
 	uint32_t target;
 	int result;
 
-	if (x->snapshot->finished || !change) {
+	if (x->snapshot->finished) {
 		kms_problem(x, KMS_PROBLEM_NOT_LIVE,
 			    "this is a finished trace; programs can be stopped while they run");
+		return;
+	}
+	if (!change) {
+		kms_problem(x, KMS_PROBLEM_NOT_OFFERED, "this source cannot stop its targets");
 		return;
 	}
 	if (!named_target(x, &target))

@@ -29,11 +29,13 @@ void kms_variable_read(const struct kms_exchange *x, unsigned variable,
 
 bool kms_variable_is_writable(struct kms_exchange *x)
 {
-	if (!x->snapshot->finished && x->view->ops->variable_set && x->view->ops->variable_get)
-		return true;
-	kms_problem(x, KMS_PROBLEM_NOT_LIVE,
-		    "this is a finished trace; variables can be written while it runs");
-	return false;
+	if (x->snapshot->finished)
+		kms_problem(x, KMS_PROBLEM_NOT_LIVE,
+			    "this is a finished trace; variables can be written while it runs");
+	else if (!x->view->ops->variable_set || !x->view->ops->variable_get)
+		kms_problem(x, KMS_PROBLEM_NOT_OFFERED,
+			    "this source has no variables: it is only looked at");
+	return x->out->status == 200;
 }
 
 static enum kms_problem problem_of(int code)

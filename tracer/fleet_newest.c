@@ -52,7 +52,7 @@ static int ask(const struct kms_view *view, uint32_t target, void *arg, struct k
 	size_t n = newest->n;
 	int result;
 
-	if (!fleet_events_localise(newest->e, target, &query))
+	if (!view->ops->events || !fleet_events_localise(newest->e, target, &query))
 		return 0;
 	result = view->ops->events(view->ctx, &query, take, newest, err);
 	if (result < 0)

@@ -149,7 +149,7 @@ static int ask_events(const struct kms_view *view, uint32_t target, void *arg, s
 	struct fleet_events *e = arg;
 	struct kms_event_query query;
 
-	if (!fleet_events_localise(e, target, &query))
+	if (!view->ops->events || !fleet_events_localise(e, target, &query))
 		return 0;
 	return view->ops->events(view->ctx, &query, emit_event, e, err);
 }

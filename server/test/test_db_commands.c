@@ -586,6 +586,20 @@ static void a_finished_trace_can_be_looked_at(void **state)
 	assert_non_null(strstr(prompt_error(&prompt), "this is a finished trace"));
 }
 
+static void a_source_without_events_says_so(void **state)
+{
+	static const char *const lines[] = {"show event 7f3c00040040", "history 7f3c00040040",
+					    "bufctl 7f3c00040040"};
+
+	(void)state;
+	prompt.fixture.ops.events = NULL;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		(void)prompt_run(&prompt, lines[i]);
+		if (!strstr(prompt_error(&prompt), "this source records no events"))
+			fail_msg("%s: error \"%s\"", lines[i], prompt_error(&prompt));
+	}
+}
+
 static void an_ended_program_refuses_a_write_with_its_reason(void **state)
 {
 	(void)state;
@@ -650,6 +664,7 @@ int main(void)
 		DB_TEST(marks_are_put_and_compared),
 		DB_TEST(who_may_only_read_can_look_and_change_nothing),
 		DB_TEST(a_finished_trace_can_be_looked_at),
+		DB_TEST(a_source_without_events_says_so),
 		DB_TEST(an_ended_program_refuses_a_write_with_its_reason),
 		DB_TEST(output_has_a_limit),
 		DB_TEST(foreign_names_leave_no_control_bytes),

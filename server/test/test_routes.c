@@ -437,6 +437,50 @@ static void empty_run_answers_every_list(void **state)
 	}
 }
 
+/* A guest that is only looked at: what it has not is said, whatever is asked for. */
+static void a_source_of_pictures_alone_answers_every_route(void **state)
+{
+	const struct kms_view_ops ops = {.acquire = fixture.ops.acquire,
+					 .release = fixture.ops.release,
+					 .stack = fixture.ops.stack,
+					 .stack_free = fixture.ops.stack_free};
+	static const char *const targets[] = {"/api/v1/history/7f3c00040040",
+					      "/api/v1/whatis/7f3c00040040",
+					      "/api/v1/caches/malloc-48/slabs"};
+	struct kms_request_in in = {
+		.method = "PATCH", .target = "/api/v1/guard", .content_type = "application/json"};
+	const char *method;
+	const char *pattern;
+	struct kms_response out;
+
+	(void)state;
+	fixture.ops = ops;
+	for (size_t i = 0; kms_server_route(i, &method, &pattern); i++) {
+		if (strcmp(method, "GET") != 0 || strchr(pattern, '{') ||
+		    strncmp(pattern, "/api/", 5) != 0)
+			continue;
+		if (ask(method, pattern, &out) != 200 && out.status != 501)
+			fail_msg("%s: %d", pattern, out.status);
+		kms_response_deinit(&out);
+	}
+	cJSON_Delete(get("/api/v1/events", 501));
+	assert_int_equal(ask("POST", "/api/v1/targets/1/stop", &out), 501);
+	kms_response_deinit(&out);
+	assert_int_equal(ask("POST", "/api/v1/targets/1/detach", &out), 501);
+	kms_response_deinit(&out);
+	in.body = "{\"depth\": 100}", in.body_bytes = 14;
+	kms_server_handle(server, &in, &out);
+	assert_int_equal(out.status, 501);
+	kms_response_deinit(&out);
+	in.method = "POST", in.target = "/api/v1/marks";
+	in.body = "{\"name\": \"before\"}", in.body_bytes = 18;
+	kms_server_handle(server, &in, &out);
+	assert_int_equal(out.status, 501);
+	kms_response_deinit(&out);
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+		cJSON_Delete(get(targets[i], 501));
+}
+
 #define ROUTE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -461,6 +505,7 @@ int main(void)
 		ROUTE_TEST(a_request_asks_for_each_stack_once),
 		ROUTE_TEST(lost_events_make_leaks_incomplete),
 		ROUTE_TEST(empty_run_answers_every_list),
+		ROUTE_TEST(a_source_of_pictures_alone_answers_every_route),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,14 +342,14 @@ static int start(struct state *s, struct kms_err *err)
 	return result;
 }
 
-/* Until there is a kernel that is traced, or a Linux. */
+/* Until there is a kernel that is traced, a Linux or a NetBSD. */
 static int find_and_start(struct state *s, struct kms_err *err)
 {
 	int result;
 
 	for (;;) {
 		result = prepare(s, err);
-		if (!result && !s->entry.linux_view)
+		if (!result && !s->entry.linux_view && !s->netbsd.is_netbsd)
 			result = start(s, err);
 		if (!result || !kms_guest_entry_is_again(&s->entry, result))
 			return result;
