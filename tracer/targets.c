@@ -56,7 +56,7 @@ struct kms_target *kms_targets_add(struct kms_targets *targets, uint32_t pid)
 	target->info.pid = pid;
 	target->info.state = KMS_STATE_RUNNING;
 	target->info.exit_status = -1;
-	if ((pid_t)pid == targets->exited_pid)
+	if (pid && (pid_t)pid == targets->exited_pid) /* 0: a guest kernel */
 		target->info.exit_status = targets->exited_status;
 	kms_targets_touch(targets, target);
 	return target;

@@ -194,6 +194,7 @@ static void a_guest_is_read_like_a_process(void **state)
 	assert_int_equal(target->by_kind[KMS_EVENT_ALLOC], 777);
 	assert_int_equal(target->info.kind, KMS_TARGET_GUEST);
 	assert_int_equal(target->info.pid, 0);
+	assert_int_equal(target->info.exit_status, -1);
 	assert_string_equal(target->info.name, "kernel");
 	assert_string_equal(target->info.command, "machine -kernel /boot/kernel");
 	assert_int_equal(run->collect.image[1]->n_caches, 1);
