@@ -5,6 +5,8 @@
 #include "tui/list.h"
 #include "tui/text.h"
 
+#define ADDRESS_WIDTH 18 /* "0x" and 16 digits */
+
 /* Columns that are shown, in order, and how wide each is. */
 struct fitted {
 	size_t column[KMS_LIST_COLUMNS];
@@ -38,6 +40,25 @@ static int sum_widths(const struct kms_list *list, const struct kms_list_look *l
 	return sum;
 }
 
+/* Gives addresses the room that a kernel's take, as far as there is some; what is left of it. */
+static int widen_addresses(const struct kms_list *list, struct fitted *fitted, int left)
+{
+	int more;
+
+	for (size_t i = 0; i < fitted->n; i++) {
+		if (list->kind->columns[fitted->column[i]].kind != KMS_COLUMN_HEX)
+			continue;
+		more = ADDRESS_WIDTH - fitted->width[i];
+		if (more > left)
+			more = left;
+		if (more <= 0)
+			continue;
+		fitted->width[i] += more;
+		left -= more;
+	}
+	return left;
+}
+
 static void fit_columns(const struct kms_list *list, const struct kms_list_look *look,
 			struct fitted *fitted)
 {
@@ -56,11 +77,14 @@ static void fit_columns(const struct kms_list *list, const struct kms_list_look 
 		if (!is_wanted(list, look, i) || columns[i].drop > limit)
 			continue;
 		fitted->width[fitted->n] = columns[i].width;
-		if (columns[i].flex) {
-			fitted->width[fitted->n] += left;
-			left = 0;
-		}
 		fitted->column[fitted->n++] = i;
+	}
+	left = widen_addresses(list, fitted, left);
+	for (size_t i = 0; i < fitted->n; i++) {
+		if (!columns[fitted->column[i]].flex)
+			continue;
+		fitted->width[i] += left;
+		left = 0;
 	}
 }
 
@@ -124,6 +148,7 @@ static void draw_cell(const struct kms_list *list, struct kms_screen *screen,
 {
 	struct kms_buf text;
 	bool first = column == list->kind->columns;
+	const char *shown;
 	double use;
 
 	if (column->kind == KMS_COLUMN_BAR) {
@@ -142,8 +167,17 @@ static void draw_cell(const struct kms_list *list, struct kms_screen *screen,
 		kms_buf_add_str(&text,
 				kms_fmt_rate((uint64_t)kms_column_number(column, row->item)).text);
 	}
+	shown = kms_buf_text(&text);
+	/* Of an address the end tells one from another: all of a kernel's begin alike. */
+	if (column->kind == KMS_COLUMN_HEX && strip.width > 1 &&
+	    (int)text.used_bytes > strip.width) {
+		shown += text.used_bytes - (size_t)strip.width + 1;
+		kms_screen_put(screen, strip.x, strip.y, 1, KMS_INK_DIM, "~");
+		strip.x++;
+		strip.width--;
+	}
 	kms_screen_field(screen, strip, cell_ink(list, column, row->item, first),
-			 !kms_column_is_text(column), kms_buf_text(&text));
+			 !kms_column_is_text(column), shown);
 	kms_buf_deinit(&text);
 }
 

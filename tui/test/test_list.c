@@ -271,6 +271,42 @@ static void narrow_lists_drop_columns_and_never_the_first(void **state)
 	cJSON_Delete(document);
 }
 
+static void addresses_of_a_kernel_are_whole_or_lose_their_begin(void **state)
+{
+	cJSON *document =
+		cJSON_Parse("{\"total\":1,\"items\":[{\"id\":1,\"kind\":\"overflow\","
+			    "\"address\":\"0xffff9000002ac123\",\"time_ns\":0,\"size\":8}]}");
+	struct kms_list list;
+	struct kms_screen screen;
+	struct kms_buf text;
+
+	(void)state;
+	kms_screen_init(&screen);
+	kms_list_init(&list, &kms_tab_lists[KMS_TAB_FAULTS]);
+	assert_int_equal(kms_list_load(&list, document), 0);
+	for (int width = 80; width <= 160; width++) {
+		const struct kms_list_look look = {.width = width, .height = 3};
+
+		assert_int_equal(kms_screen_resize(&screen, width, 3), 0);
+		kms_list_draw(&list, &screen, &look);
+		kms_buf_init(&text, 1 << 16);
+		kms_screen_text(&screen, &text);
+		assert_non_null(strstr(kms_buf_text(&text), "9000002ac123"));
+		assert_int_equal(strstr(kms_buf_text(&text), " 0xffff9000002ac123") != NULL,
+				 strchr(kms_buf_text(&text), '~') == NULL);
+		kms_buf_deinit(&text);
+	}
+	assert_int_equal(kms_screen_resize(&screen, 83, 3), 0);
+	kms_list_draw(&list, &screen, &(struct kms_list_look){.width = 83, .height = 3});
+	kms_buf_init(&text, 1 << 16);
+	kms_screen_text(&screen, &text);
+	assert_non_null(strstr(kms_buf_text(&text), " 0xffff9000002ac123"));
+	kms_buf_deinit(&text);
+	kms_list_deinit(&list);
+	kms_screen_deinit(&screen);
+	cJSON_Delete(document);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +320,7 @@ int main(void)
 		cmocka_unit_test(sizes_fit_few_columns),
 		cmocka_unit_test(a_time_that_is_not_known_is_a_dash_and_not_zero),
 		cmocka_unit_test(narrow_lists_drop_columns_and_never_the_first),
+		cmocka_unit_test(addresses_of_a_kernel_are_whole_or_lose_their_begin),
 	};
 
 	setlocale(LC_ALL, "C.UTF-8");
