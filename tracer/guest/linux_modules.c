@@ -97,7 +97,8 @@ static int modules_read(struct kms_linux *lx, struct kms_linux_modules *modules)
 	if (!head || !kms_linux_layout_has(&lx->layout, KMS_LX_FOR_MODULES))
 		return -ENOTSUP;
 	rc = kms_lx_read_word(lx, head, &next, NULL);
-	while (!rc && next != head && modules->n < MAX_MODULES) {
+	/* steps are counted, not what was found: a list of none that makes sense may have no end */
+	for (int step = 0; !rc && next != head && step < MAX_MODULES; step++) {
 		uint64_t address = next - kms_lx_offset(lx, KMS_LX_MODULE_LIST_AT);
 
 		if (module_read(lx, address, &modules->module[modules->n]))

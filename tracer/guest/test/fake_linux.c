@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tracer/guest/test/fake_linux.h"
 
+#include <elf.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -281,6 +282,33 @@ static void write_ring(struct fake_linux *fake, uint64_t trace)
 	}
 }
 
+/* One module, with the symbol table that the kernel keeps of it. */
+static void write_module(struct fake_linux *fake, uint64_t head)
+{
+	static const char strings[] = "\0fake_ioctl\0fake_init";
+	uint64_t page = take_pages(fake, 1), kallsyms = page + 1024, symbols = page + 2048;
+	uint32_t list = fake_offset_of(fake, "module", "list");
+	const Elf64_Sym symbol[] = {
+		{0			      },
+		{ .st_name = 1,  .st_shndx = 1, .st_value = page + 4096 + 0x40},
+		{ .st_name = 12, .st_shndx = 1, .st_value = page + 4096},
+	};
+
+	fake->module = page;
+	fake->text = take_pages(fake, 1);
+	put(fake, head, page + list, 8);
+	put(fake, page + list, head, 8);
+	memcpy(at(fake, page) + fake_offset_of(fake, "module", "name"), "fakemod", 8);
+	put_member(fake, page, "module", "mem", fake->text, 8);
+	put(fake, page + fake_offset_of(fake, "module", "mem") + 8, PAGE, 4);
+	put_member(fake, page, "module", "kallsyms", kallsyms, 8);
+	put_member(fake, kallsyms, "mod_kallsyms", "symtab", symbols, 8);
+	put_member(fake, kallsyms, "mod_kallsyms", "num_symtab", 3, 4);
+	put_member(fake, kallsyms, "mod_kallsyms", "strtab", page + 3072, 8);
+	memcpy(at(fake, symbols), symbol, sizeof(symbol));
+	memcpy(at(fake, page + 3072), strings, sizeof(strings));
+}
+
 static void map_all(struct fake_linux *fake)
 {
 	test_tables_begin(&fake->tables, fake->ram.bytes,
@@ -381,6 +409,7 @@ static void write_kernel(struct fake_linux *fake)
 	write_depot(fake, heads + 1024);
 	write_caches(fake, heads);
 	write_ring(fake, heads + 64);
+	write_module(fake, heads + 2048);
 	put(fake, heads + 256 + fake_offset_of(fake, "trace_event_call", "event") + 16, 77, 4);
 	put(fake, heads + 512 + fake_offset_of(fake, "trace_event_call", "event") + 16, 78, 4);
 	const struct fake_symbol symbols[] = {
@@ -400,7 +429,8 @@ static void write_kernel(struct fake_linux *fake)
 		{"event_kmalloc",                              heads + 256           },
 		{"event_kfree",				heads + 512           },
 		{fake->is_new ? "stack_pools" : "stack_slabs", heads + 1024          },
-		{"something",				  heads + 2048          },
+		{"modules",				    heads + 2048          },
+		{"something",				  heads + 3072          },
 		{"_end",				       fake->image + 0x200000},
 	};
 	write_kallsyms(fake, symbols, sizeof(symbols) / sizeof(symbols[0]));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A Linux kernel's memory, made by a test: page tables, VMCOREINFO, kallsyms, BTF, slab caches with
- * live objects and their owners, a stack depot, a trace ring. Members lie in another order and with
+ * live objects and their owners, a stack depot, a trace ring, a module. Members lie in another order and with
  * other gaps for each seed, so an offset that was not looked up is wrong.
  */
 #ifndef KMS_TRACER_GUEST_TEST_FAKE_LINUX_H
@@ -54,6 +54,8 @@ struct fake_linux {
 	uint32_t leak_handle;
 	uint64_t stack[FAKE_STACK_FRAMES];
 	uint64_t ring_cpu[2];
+	uint64_t module; /* struct module of "fakemod" */
+	uint64_t text;   /* its 4096 bytes of text; fake_init at 0, fake_ioctl at 0x40 */
 	uint64_t random;
 };
 

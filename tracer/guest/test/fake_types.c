@@ -73,6 +73,18 @@ static const struct spec ring_page_spec[] = {
         {"entries", 'a'},
         {"page",    'p'}
 };
+static const struct spec module_spec[] = {
+	{"state",    'i'},
+        {"list",     'L'},
+        {"name",     'n'},
+        {"mem",      'M'},
+        {"kallsyms", 'p'}
+};
+static const struct spec module_symbols_spec[] = {
+	{"symtab",     'p'},
+        {"num_symtab", 'i'},
+        {"strtab",     'p'}
+};
 static const struct spec event_spec[] = {
 	{"class", 'p'},
         {"flags", 'i'},
@@ -258,6 +270,17 @@ static void lay_out_events(struct fake_linux *fake, struct types *types)
 		    3);
 }
 
+static void lay_out_modules(struct fake_linux *fake, struct types *types)
+{
+	uint32_t memory = fake_struct(types->btf, "module_memory", 24,
+				      (struct fake_member[]){fake_at("base", types->pointer, 0, 0),
+							     fake_at("size", types->u32, 64, 0)},
+				      2);
+
+	lay_out(fake, types, "module", module_spec, 5, memory);
+	lay_out(fake, types, "mod_kallsyms", module_symbols_spec, 3, 0);
+}
+
 size_t fake_types_write(struct fake_linux *fake, uint8_t *text)
 {
 	struct fake_btf *btf = calloc(1, sizeof(*btf));
@@ -289,6 +312,7 @@ size_t fake_types_write(struct fake_linux *fake, uint8_t *text)
 	lay_out_slab(fake, &types);
 	lay_out_depot(fake, &types);
 	lay_out_events(fake, &types);
+	lay_out_modules(fake, &types);
 	if (fake->is_new) {
 		fake_enum(btf, "_SLAB_RED_ZONE", 1);
 		fake_enum(btf, "_SLAB_STORE_USER", 7);

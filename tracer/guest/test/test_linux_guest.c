@@ -325,7 +325,51 @@ static void a_text_left_by_the_kernel_before_leads_nowhere(void **state)
 	fake_linux_drop(fake);
 }
 
-/* A list that bites its tail, at each kind of list. */
+static void addresses_in_a_module_have_its_names(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 4; seed++) {
+		struct fake_linux *fake = fake_linux_make(seed);
+		struct kms_linux *kernel = open_fake(fake, NULL);
+		const char *name, *module;
+		uint64_t offset;
+
+		assert_int_equal(kms_linux_name(kernel, fake->text + 0x3f, &name, &offset, &module),
+				 0);
+		assert_string_equal(name, "fake_init");
+		assert_string_equal(module, "fakemod");
+		assert_int_equal(offset, 0x3f);
+		assert_int_equal(kms_linux_name(kernel, fake->text + 0x42, &name, &offset, &module),
+				 0);
+		assert_string_equal(name, "fake_ioctl");
+		assert_int_equal(offset, 2);
+		assert_int_equal(kms_linux_name(kernel, fake->text + 4096, &name, &offset, &module),
+				 -ENOENT);
+		assert_null(module);
+		kms_linux_close(kernel);
+		fake_linux_drop(fake);
+	}
+}
+
+/* A module that makes no sense is left out, so it does not count towards the most that are read. */
+static void a_list_of_modules_without_an_end_ends(void **state)
+{
+	struct fake_linux *fake = fake_linux_make(7);
+	struct kms_linux *kernel = open_fake(fake, NULL);
+	uint8_t *module = fake->ram.bytes + (fake->module - fake->linear);
+	uint32_t list = fake_offset_of(fake, "module", "list"), bytes = UINT32_MAX;
+	uint64_t itself = fake->module + list, offset;
+	const char *name, *in;
+
+	(void)state;
+	memcpy(module + list, &itself, sizeof(itself));
+	memcpy(module + fake_offset_of(fake, "module", "mem") + 8, &bytes, sizeof(bytes));
+	assert_int_equal(kms_linux_name(kernel, fake->text, &name, &offset, &in), -ENOENT);
+	kms_linux_close(kernel);
+	fake_linux_drop(fake);
+}
+
+/* The list of caches bites its tail. */
 static void lists_without_an_end_end(void **state)
 {
 	struct fake_linux *fake = fake_linux_make(7);
@@ -397,6 +441,8 @@ int main(void)
 		cmocka_unit_test(memory_without_a_kernel_says_try_again),
 		cmocka_unit_test(a_kernel_that_was_replaced_is_noticed),
 		cmocka_unit_test(a_text_left_by_the_kernel_before_leads_nowhere),
+		cmocka_unit_test(addresses_in_a_module_have_its_names),
+		cmocka_unit_test(a_list_of_modules_without_an_end_ends),
 		cmocka_unit_test(lists_without_an_end_end),
 		cmocka_unit_test(symbols_are_kept_for_the_next_time_unless_damaged),
 	};
