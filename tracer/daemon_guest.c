@@ -236,6 +236,9 @@ void daemon_guest_close(struct daemon_run *run)
 		kms_session_run_folder_unmark(run->run_dir, run->pid, run->started_mono_ns);
 	if (!run->guest->entry.linux_view)
 		kms_guest_entry_close(&run->guest->entry);
+	else if (kms_linux_view_is_over(run->guest->entry.linux_view))
+		/* the last picture is shown on; others may have the emulator, its QMP socket first of all */
+		kms_guest_opened_close(&run->guest->entry.opened);
 }
 
 void daemon_guest_free(struct daemon_guest *guest)

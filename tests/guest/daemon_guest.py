@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Guests of the daemon: taken, shown beside processes, changed, let go; the daemon's death, the guest's, strangers.
 
-usage: daemon_guest.py taken|killed|waits|refused ...
+usage: daemon_guest.py taken|killed|waits|refused|linux ...
 """
 
 import os
@@ -213,6 +213,32 @@ def test_refused(checks, workspace):
     checks.that(machine.lives(), "it goes on")
     theirs.terminate()
     theirs.wait(DEADLINE_S)
+
+
+def test_linux(checks, workspace):
+    """A Linux, here a made-up one in a machine that stands, is shown; once let go its emulator is free for others."""
+    ram = workspace.path / "linux.ram"
+    checks.equal(workspace.run([kms.BUILD / "test/fake_linux_ram", ram]).status, 0, "memory is made")
+    ours, theirs, options = with_qmp(workspace)
+    machine = workspace.start(
+        [guest.QEMU, "-S", "-display", "none", "-m", "8M", "-machine", "pc,memory-backend=m", "-object",
+         f"memory-backend-file,id=m,size=8M,share=on,mem-path={ram}", *options], stdin=subprocess.DEVNULL)
+    daemon = Daemon(workspace)
+    qmp = Qmp(ours)
+    checks.equal(take(workspace, f"qemu:pid:{machine.pid}").status, 0, "taken")
+    target = newest(daemon)
+    checks.equal((target["kind"], target["name"], target["pid"]), ("guest", "Linux 6.12.0-fake", machine.pid), "target")
+    checks.equal(len(rows(daemon, "caches", target["id"])), 5, "its caches")
+    checks.that(rows(daemon, "leaks", target["id"]), "its call sites")
+    checks.that("nothing is stored" in daemon.said(), "what is not to be had is said")
+    checks.equal(daemon.ask("POST", f"/api/v1/targets/{target['id']}/detach")[0], 202, "detach")
+    wait_state(daemon, target["id"], "detached")
+    other = Qmp(theirs)
+    checks.that("return" in other.do("query-status"), "its control socket is another's")
+    checks.equal(qmp.do("query-status")["return"]["running"], False, "it is as it was")
+    checks.equal(state_of(daemon, target["id"]), "detached", "its last picture is shown on")
+    checks.equal(daemon.end(), 0, "the daemon's end")
+    checks.that(machine.poll() is None, "leaves the machine alone")
 
 
 CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}

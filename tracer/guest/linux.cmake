@@ -46,4 +46,5 @@ kms_fuzz(fuzz_kallsyms SOURCES guest/test/fuzz_kallsyms.c LIBS kms_tracer
 	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/kallsyms)
 kms_fuzz(fuzz_linux SOURCES guest/test/fuzz_linux.c LIBS kms_fake_linux
 	CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/linux)
+kms_program(fake_linux_ram DIR test SOURCES guest/test/fake_linux_ram.c LIBS kms_fake_linux)
 kms_program(make_linux_corpus DIR test SOURCES guest/test/make_linux_corpus.c LIBS kms_fake_linux)

@@ -163,8 +163,6 @@ static void turn(struct kms_linux_view *view, unsigned number)
 	bool is_long = number % SITES_EVERY == 0;
 	int rc = 0;
 
-	if (view->is_over)
-		return;
 	hear_emulator(view);
 	if (!view->kernel) {
 		if (is_long && !view->is_over)
@@ -189,14 +187,14 @@ static void *run(void *arg)
 
 	(void)pthread_mutex_lock(&view->lock);
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	for (unsigned number = 1; !view->stopping; number++) {
+	for (unsigned number = 1; !view->stopping && !view->is_over; number++) {
 		until.tv_nsec += (long)CACHES_MS * NS_PER_MS;
 		until.tv_sec += until.tv_nsec / NS_PER_S;
 		until.tv_nsec %= NS_PER_S;
 		while (!view->stopping &&
 		       pthread_cond_timedwait(&view->wake, &view->lock, &until) != ETIMEDOUT) {
 		}
-		if (!view->stopping)
+		if (!view->stopping && !view->is_over)
 			turn(view, number);
 		/* a reader that is late does not hurry after what it missed */
 		if (now_ns(CLOCK_MONOTONIC) >
@@ -315,7 +313,7 @@ static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_e
 	(void)pthread_mutex_lock(&view->lock);
 	rc = check_target(view, target, err);
 	if (!rc) {
-		view->is_over = true;
+		view->is_over = true; /* the thread ends at its next turn */
 		end_kernel(view, KMS_STATE_DETACHED);
 	}
 	(void)pthread_mutex_unlock(&view->lock);

@@ -22,7 +22,7 @@ struct kms_linux_view;
 
 /** Shape: strings are copied; the functions may be NULL. */
 struct kms_linux_view_config {
-	struct kms_guest_memory *memory; /* the view's alone until it is stopped */
+	struct kms_guest_memory *memory; /* the view's alone until it is over, or stopped */
 	struct kms_linux_options linux_options;
 	const char *command; /* of the emulator, or the RAM file */
 	pid_t pid;           /* of the emulator, 0 unknown */
@@ -54,7 +54,10 @@ int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_
 /** The view; valid until kms_linux_view_stop(). */
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view);
 
-/** Whether nothing comes any more: its memory cannot be read, it ended, or somebody let it go. Any thread. */
+/**
+ * Whether nothing comes any more: its memory cannot be read, it ended, or somebody let it go. Then the
+ * memory is not looked at again, nor is any function of the configuration called. Any thread.
+ */
 bool kms_linux_view_is_over(struct kms_linux_view *view);
 
 /** The emulator has ended: so has the newest target. Any thread. */

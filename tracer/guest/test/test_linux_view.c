@@ -167,6 +167,28 @@ static void memory_that_is_cut_off_is_said(void **state)
 	fake_linux_drop(fake);
 }
 
+/* Its last picture outlives the memory. */
+static void who_was_let_go_is_not_looked_at_again(void **state)
+{
+	struct fake_linux *fake = fake_linux_make(5);
+	struct kms_linux_view *view = start(fake);
+	struct kms_view ops = kms_linux_view_ops(view);
+	const struct kms_snapshot *snapshot;
+	char byte;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(ops.ops->detach(ops.ctx, "test", 1, NULL), 0);
+	assert_true(kms_linux_view_is_over(view));
+	fake_linux_drop(fake);
+	snapshot = ops.ops->acquire(ops.ctx);
+	assert_int_equal(snapshot->target[0].state, KMS_STATE_DETACHED);
+	ops.ops->release(ops.ctx, snapshot);
+	assert_int_equal(ops.ops->memory(ops.ctx, 1, 0, &byte, 1, &n, NULL), -ESRCH);
+	assert_int_equal(ops.ops->stop(ops.ctx, "test", 1, NULL), -ESRCH);
+	kms_linux_view_stop(view);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +196,7 @@ int main(void)
 		cmocka_unit_test(memory_is_read_at_virtual_addresses),
 		cmocka_unit_test(a_kernel_that_boots_again_is_another_target),
 		cmocka_unit_test(memory_that_is_cut_off_is_said),
+		cmocka_unit_test(who_was_let_go_is_not_looked_at_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
