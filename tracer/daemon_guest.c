@@ -31,14 +31,19 @@ static bool is_ending(const struct daemon_run *run)
 	return atomic_load(&run->daemon->ending);
 }
 
-/* By its emulator's number, where there is one: whatever was asked for, that is where it is found again. */
+/*
+ * By its emulator's number, where there is one: whatever was asked for, that is where it is found again.
+ * Others compare with both: see check_same().
+ */
 static void name_target(struct daemon_run *run)
 {
 	struct daemon_guest *guest = run->guest;
 
-	if (guest->entry.pid)
-		snprintf(guest->target, sizeof(guest->target), "qemu:pid:%ld",
-			 (long)guest->entry.pid);
+	(void)pthread_mutex_lock(&run->daemon->lock);
+	run->pid = guest->entry.pid;
+	if (run->pid)
+		snprintf(guest->target, sizeof(guest->target), "qemu:pid:%ld", (long)run->pid);
+	(void)pthread_mutex_unlock(&run->daemon->lock);
 }
 
 /* Who may have the socket or the file may not yet have the emulator. */
@@ -93,13 +98,10 @@ static int open_guest(struct daemon_run *run, struct kms_err *err)
 		run->started_mono_ns = kms_mono_ns();
 		run->started_wall_ns = kms_wall_ns();
 	}
-	(void)pthread_mutex_lock(&run->daemon->lock);
-	run->pid = guest->entry.pid;
-	(void)pthread_mutex_unlock(&run->daemon->lock);
+	name_target(run);
 	snprintf(run->name, sizeof(run->name), "%s", guest->entry.opened.name);
 	if (run->pid)
 		daemon_attach_read_command(run);
-	name_target(run);
 	result = make_folder(run, err);
 	return result ? result
 		      : kms_guest_entry_prepare(&guest->entry, run->command, run->run_dir, err);

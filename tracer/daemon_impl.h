@@ -37,9 +37,9 @@ struct daemon_ask {
 	struct kms_err err;
 };
 
-/** What a run whose target is a guest has beyond others. Of the run's thread but for target. */
+/** What a run whose target is a guest has beyond others. Of the run's thread. */
 struct daemon_guest {
-	char target[DAEMON_TARGET_BYTES]; /* as it was asked for, or qemu:pid:N; never changes */
+	char target[DAEMON_TARGET_BYTES]; /* as it was asked for, then qemu:pid:N; written under daemon->lock */
 	struct kms_guest_entry entry;
 };
 
