@@ -125,8 +125,8 @@ static void find_kernel(struct kms_guest *guest)
 		guest->kernel[0] = '\0';
 }
 
-/* Watches and looks at the emulator. Its number cannot become another's between the two. */
-static int open_emulator(struct kms_guest *guest, pid_t pid, struct kms_err *err)
+/* Its number cannot become another's between watching and looking. */
+static int watch_emulator(struct kms_guest *guest, pid_t pid, struct kms_err *err)
 {
 	int result;
 
@@ -140,6 +140,23 @@ static int open_emulator(struct kms_guest *guest, pid_t pid, struct kms_err *err
 	result = kms_qemu_look(pid, &guest->emulator, err);
 	if (result == 0 && kms_process_has_ended(guest->pidfd))
 		return kms_err_set(err, -ESRCH, "process %d has ended", (int)pid);
+	return result;
+}
+
+/*
+ * Watches and looks at the emulator. Of what is none nothing is kept, as its end is not the guest's: who
+ * made a socket may be a wrapper. Of one that may not be looked at (-EPERM) the end is seen all the same.
+ */
+static int open_emulator(struct kms_guest *guest, pid_t pid, struct kms_err *err)
+{
+	int result = watch_emulator(guest, pid, err);
+
+	if (result != -EINVAL && result != -ESRCH)
+		return result;
+	if (guest->pidfd >= 0)
+		(void)close(guest->pidfd); /* nothing to lose */
+	guest->pidfd = -1;
+	memset(&guest->emulator, 0, sizeof(guest->emulator));
 	return result;
 }
 
@@ -268,6 +285,21 @@ static int saved_layout(const struct kms_guest_target *target, const struct stat
 	return result ? result : kms_guest_layout_shift(layout, target->offset, err);
 }
 
+/* The same file, whatever its path names by now. */
+static int reopen_to_write(int *fd, const char *path, struct kms_err *err)
+{
+	char same[32];
+	int writable;
+
+	(void)snprintf(same, sizeof(same), "/proc/self/fd/%d", *fd); /* fits */
+	writable = open(same, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (writable < 0)
+		return kms_err_sys(err, -errno, "guest memory file", path);
+	(void)close(*fd); /* only read from */
+	*fd = writable;
+	return 0;
+}
+
 static int open_file(struct kms_guest *guest, unsigned flags, struct kms_err *err)
 {
 	struct owner owner = {.pid = 0};
@@ -282,17 +314,10 @@ static int open_file(struct kms_guest *guest, unsigned flags, struct kms_err *er
 		(void)kms_qemu_each(has_file, &owner,
 				    NULL); /* without an owner it is a saved one */
 	is_live = owner.pid && open_emulator(guest, owner.pid, NULL) == 0;
-	if (!is_live)
-		result = saved_layout(&guest->target, &owner.file, &owner.layout, err);
-	else
-		result = 0;
+	result = is_live ? 0 : saved_layout(&guest->target, &owner.file, &owner.layout, err);
 	is_written = is_live && !(flags & KMS_GUEST_NO_WRITE);
-	if (result == 0 && is_written) {
-		(void)close(fd); /* only read from */
-		fd = open(guest->target.path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (fd < 0)
-			return kms_err_sys(err, -errno, "guest memory file", guest->target.path);
-	}
+	if (result == 0 && is_written)
+		result = reopen_to_write(&fd, guest->target.path, err);
 	if (result == 0)
 		result = is_written ? kms_guest_memory_open_file(fd, &owner.layout, &guest->memory,
 								 err)
