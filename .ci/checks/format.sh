@@ -6,8 +6,12 @@ if [ "${1:-}" = --fix ]; then
 	fix=yes
 	shift
 fi
-files=("$@")
-if [ ${#files[@]} -eq 0 ]; then
+files=()
+for file in "$@"; do
+	# of a list of changed files the others are left alone: the formatter takes anything for C
+	[[ $file == *.[ch] ]] && files+=("$file")
+done
+if [ $# -eq 0 ]; then
 	mapfile -t files < <(sources '*.c' '*.h')
 fi
 [ ${#files[@]} -gt 0 ] || exit 0
