@@ -17,6 +17,7 @@ struct kms_mapping {
 	char access[5]; /* "rw-p" */
 	bool is_deleted;
 	uint64_t offset;  /* in its file */
+	dev_t device;     /* of its file; not as stat(2) has it on overlayfs and btrfs */
 	uint64_t inode;   /* 0: of no file */
 	const char *path; /* of its file; "" none */
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 #include "tracer/attach_look.h"
@@ -14,13 +15,16 @@ static const char deleted[] = " (deleted)";
 static bool parse(char *line, struct kms_mapping *out)
 {
 	size_t length = strcspn(line, "\n");
+	unsigned major, minor;
 	int at = 0;
 
 	line[length] = '\0';
 	/* NOLINTNEXTLINE(cert-err34-c): numbers of the kernel; a line that is none is left out */
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %" SCNu64 " %n", &out->start,
-		   &out->end, out->access, &out->offset, &out->inode, &at) < 5)
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n",
+		   &out->start, &out->end, out->access, &out->offset, &major, &minor, &out->inode,
+		   &at) < 7)
 		return false;
+	out->device = makedev(major, minor);
 	out->path = at && (size_t)at <= length ? line + at : line + length;
 	length = strlen(out->path);
 	out->is_deleted = length >= sizeof(deleted) &&

@@ -63,8 +63,20 @@ static void sift(struct search *search)
 		search->count = kept;
 }
 
+/* A file that is mapped. */
+struct file {
+	uint64_t inode; /* 0 none */
+	dev_t device;
+};
+
+static bool is_file(const struct stat *st, const struct file *file, bool by_device)
+{
+	return S_ISREG(st->st_mode) && st->st_ino == file->inode &&
+	       (!by_device || st->st_dev == file->device);
+}
+
 /* A descriptor of the process that is this file, opened anew; -1: none that we may open. */
-static int open_fd(pid_t pid, uint64_t inode, int flags)
+static int open_one(pid_t pid, const struct file *file, bool by_device, int flags)
 {
 	char path[64];
 	KMS_AUTO_CLOSEDIR DIR *dir = NULL;
@@ -78,14 +90,26 @@ static int open_fd(pid_t pid, uint64_t inode, int flags)
 		struct stat st;
 
 		/* stat first: opening a FIFO or a device is not without effect */
-		if (fstatat(dirfd(dir), item->d_name, &st, 0) != 0 || !S_ISREG(st.st_mode) ||
-		    st.st_ino != inode)
+		if (fstatat(dirfd(dir), item->d_name, &st, 0) != 0 ||
+		    !is_file(&st, file, by_device))
 			continue;
 		fd = openat(dirfd(dir), item->d_name, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == inode && S_ISREG(st.st_mode))
+		if (fd >= 0 && fstat(fd, &st) == 0 && is_file(&st, file, by_device))
 			return kms_take_fd(&fd);
 	}
 	return -1;
+}
+
+/*
+ * The same inode number may be a disk of the guest on another file system, and this one is written to; so
+ * a descriptor on the right device comes first. Where a mapping's device is not that of stat(2) there is
+ * none.
+ */
+static int open_fd(pid_t pid, const struct file *file, int flags)
+{
+	int fd = open_one(pid, file, true, flags);
+
+	return fd >= 0 ? fd : open_one(pid, file, false, flags);
 }
 
 /* Places of a layout in the process, as offsets in one file that is mapped shared. */
@@ -93,8 +117,8 @@ struct to_file {
 	struct kms_guest_layout from; /* addresses in the process */
 	struct kms_guest_layout to;   /* offsets in the file */
 	size_t converted;
-	uint64_t inode; /* of all segments, 0 none yet */
-	bool is_none;   /* one is in no file, or in another one */
+	struct file file; /* of all segments */
+	bool is_none;     /* one is in no file, or in another one */
 };
 
 static bool convert(void *arg, const struct kms_mapping *mapping)
@@ -108,10 +132,11 @@ static bool convert(void *arg, const struct kms_mapping *mapping)
 		    segment->bytes > mapping->end - segment->place)
 			continue;
 		to->is_none = mapping->access[3] != 's' || mapping->inode == 0 ||
-			      (to->inode && to->inode != mapping->inode);
+			      (to->file.inode && (to->file.inode != mapping->inode ||
+						  to->file.device != mapping->device));
 		if (to->is_none)
 			return true;
-		to->inode = mapping->inode;
+		to->file = (struct file){.inode = mapping->inode, .device = mapping->device};
 		to->to.segment[i].place = segment->place - mapping->start + mapping->offset;
 		to->converted++;
 	}
@@ -193,7 +218,7 @@ int kms_qemu_find_ram(const struct kms_qemu *qemu, const struct kms_guest_layout
 	if (result == -EACCES || result == -EPERM)
 		return kms_qemu_forbidden(qemu, err);
 	if (result == 0 && !to.is_none && to.converted == to.from.segments)
-		ram->fd = open_fd(qemu->pid, to.inode, flags);
+		ram->fd = open_fd(qemu->pid, &to.file, flags);
 	if (ram->fd >= 0)
 		ram->layout = to.to;
 	return 0;
