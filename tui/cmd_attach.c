@@ -331,9 +331,10 @@ static bool is_for_the_daemon(struct kms_cli *cli, const struct attach_values *v
 	if (!values->output && !values->set.n && values->on_full < 0 && !values->http.where &&
 	    !values->kernel && !values->allow_write && !values->boot)
 		return true;
-	kms_cli_error(cli,
-		      "--daemon takes the target as it is: -o, --set, --on-full, --http, --kernel, --boot "
-		      "and --allow-write do not go with it; `kmemscope db daemon` sets variables");
+	kms_cli_error(
+		cli,
+		"--daemon takes the target as it is: -o, --set, --on-full, --http, --kernel, --boot "
+		"and --allow-write do not go with it; `kmemscope db daemon` sets variables");
 	return false;
 }
 
@@ -431,6 +432,10 @@ static int attach_target(struct kms_cli *cli, void *v, char **args, int n_args)
 		kms_cli_error(cli, "attach takes one target, or --list and none");
 		return KMS_EXIT_USAGE;
 	}
+	if (values->json) {
+		kms_cli_error(cli, "--json is for --list");
+		return KMS_EXIT_USAGE;
+	}
 	if (is_guest(args[0]))
 		guest = args[0];
 	else
@@ -464,8 +469,9 @@ static const char help[] =
 	"The process needs our allocator: started with LD_PRELOAD=libkmem_malloc.so or linked with\n"
 	"libkmem; it may have run for days. It goes on all the time. What it allocated before has\n"
 	"sizes, but no stacks. ^C lets it go on without us; so does killing us. Then attach again.\n"
-	"A guest is a kernel in QEMU with our allocator inside (kmem_guest.elf). It is read from outside and\n"
-	"goes on; nothing is needed on QEMU's command line. A kernel that is not there yet is waited for.\n"
+	"A guest is a kernel in QEMU with our allocator inside (kmem_guest.elf), or an unmodified Linux 6.1 to\n"
+	"6.12, of which nothing is stored. It is read from outside and goes on; nothing is needed on QEMU's\n"
+	"command line. A kernel that is not there yet is waited for.\n"
 	"With a QMP socket the machine can be stopped as a whole, and pauses are seen at once.\n"
 	"--daemon has the running daemon do it: emulator, socket and file have to be of its user.\n"
 	"A kernel that reads kmem_guard_depth only as it boots gets it by --boot: start QEMU with -S and a gdb\n"

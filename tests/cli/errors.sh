@@ -50,6 +50,7 @@ refused 125 '--error-exitcode needs a number from 1 to 255' run --error-exitcode
 refused 125 'cannot write to --log /nowhere/x: No such file' run --log /nowhere/x -- ok
 refused 125 "the daemon's port is that of" run --daemon --http 0 -- ok
 refused 2 'attach takes one target' attach
+refused 2 '--json is for --list' attach --json pid:1
 refused 2 "'worker' is no target: write pid:N" attach worker
 refused 2 "'pid:0' is no target" attach pid:0
 refused 2 '--daemon takes the target as it is' attach --daemon -o x.kms pid:1
