@@ -56,7 +56,8 @@ int kms_err_sys(struct kms_err *err, int code, const char *what, const char *sub
 /**
  * Puts "<context>: " in front of the text, once per layer that has something to add.
  *
- * Returns err's code, so that a layer can end with it. Does nothing to an err that holds no error.
+ * Returns err's code, and 0 where err is NULL: whoever's err may be that returns its own result. Does
+ * nothing to an err that holds no error.
  * Where the text would become too long its end is cut, not the context.
  */
 int kms_err_context(struct kms_err *err, const char *fmt, ...)

@@ -321,8 +321,10 @@ static int prepare(struct kms_front *f, struct kms_err *err)
 	const char *given = getenv("KMEM_OPTIONS");
 	int result = given ? kms_options_parse(&f->options, given, err) : 0;
 
-	if (result < 0)
-		return kms_err_context(err, "KMEM_OPTIONS");
+	if (result < 0) {
+		(void)kms_err_context(err, "KMEM_OPTIONS");
+		return result;
+	}
 	for (size_t i = 0; i < f->config->n_settings; i++) {
 		result = kms_options_set(&f->options, f->config->settings[i], err);
 		if (result < 0)

@@ -274,8 +274,10 @@ static int read_token(struct kms_source *source, struct kms_err *err)
 		return 0;
 	if (given[0] == '/') {
 		ret = kms_read_file(given, 4096, &text, NULL, err);
-		if (ret < 0)
-			return kms_err_context(err, "KMEMSCOPE_TOKEN");
+		if (ret < 0) {
+			(void)kms_err_context(err, "KMEMSCOPE_TOKEN");
+			return ret;
+		}
 		given = text;
 	}
 	n = strspn(given, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.~+=");

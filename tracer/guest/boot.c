@@ -103,9 +103,10 @@ static int read_file(struct boot *boot, struct kms_err *err)
 	if (!result)
 		result = read_variable(boot, &elf, err);
 	kms_kernel_elf_close(&elf);
-	return result ? kms_err_context(err, "--boot needs %s and %s of the kernel's file", place,
-					variable)
-		      : check_build(boot, err);
+	if (!result)
+		return check_build(boot, err);
+	(void)kms_err_context(err, "--boot needs %s and %s of the kernel's file", place, variable);
+	return result;
 }
 
 /* Whether kmem_init stands where the file has it, by the page tables of the processor that stopped. */

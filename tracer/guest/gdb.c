@@ -401,8 +401,10 @@ static int greet(struct kms_gdb *gdb, const char *address, struct kms_err *err)
 				   "%.100s does not answer: another debugger has it (a gdb stub "
 				   "serves one at a time), or it is no gdb stub",
 				   address);
-	if (result)
-		return kms_err_context(err, "%.100s is no gdb stub that answers", address);
+	if (result) {
+		(void)kms_err_context(err, "%.100s is no gdb stub that answers", address);
+		return result;
+	}
 	gdb->was_stopped = !saw_stop;
 	if (!strstr(gdb->packet.data, "PacketSize="))
 		return kms_err_set(err, -EPROTO, "%.100s is not a gdb stub", address);
