@@ -36,7 +36,8 @@ kms_test(test_kernel_elf LABEL unit SOURCES guest/test/test_kernel_elf.c LIBS km
 kms_test(test_guest_names LABEL unit SOURCES guest/test/test_guest_names.c LIBS kms_tracer)
 kms_test(test_qemu_words LABEL unit SOURCES guest/test/test_qemu_words.c LIBS kms_tracer)
 kms_test(test_gdb_packet LABEL unit SOURCES guest/test/test_gdb_packet.c LIBS kms_tracer)
-kms_test(test_qmp LABEL unit SOURCES guest/test/test_qmp.c LIBS kms_tracer)
+kms_test(test_qmp LABEL unit SOURCES guest/test/test_qmp.c guest/test/peer.c LIBS kms_tracer)
+kms_test(test_gdb_peers LABEL unit SOURCES guest/test/test_gdb_peers.c guest/test/peer.c LIBS kms_tracer)
 kms_test(test_guest_space LABEL unit SOURCES guest/test/test_guest_space.c LIBS kms_guest_fixture)
 
 # With a real emulator, skipped where there is none.

@@ -27,7 +27,9 @@
 
 enum {
 	RECEIVE_BYTES = 8192,
-	PACKETS = 4096,   /* that may come before an answer */
+	PACKETS = 4096, /* that may come before an answer, or a stop */
+	/* of one packet with its escapes, sent again some times, and of acknowledgements */
+	PACKET_BYTES_MAX = 16 * KMS_GDB_PACKET_BYTES,
 	INTERRUPT = 0x03, /* the byte that stops a guest */
 	BREAKS = 16,
 	COMMAND_BYTES = 512, /* of the monitor */
@@ -75,10 +77,10 @@ static void set_running(struct kms_gdb *gdb)
 		gdb->longest_ns = pause;
 }
 
-/* The next packet, acknowledged. Errors: -ETIMEDOUT, -EPIPE, -EIO */
+/* The next packet, acknowledged. Errors: -ETIMEDOUT, -EPIPE, -EIO; -EPROTO: there is no end of it */
 static int next_packet(struct kms_gdb *gdb, uint64_t deadline_ns)
 {
-	for (;;) {
+	for (size_t taken = 0; taken < PACKET_BYTES_MAX; taken += gdb->bytes) {
 		ssize_t got;
 
 		while (gdb->at < gdb->bytes) {
@@ -97,6 +99,7 @@ static int next_packet(struct kms_gdb *gdb, uint64_t deadline_ns)
 		gdb->at = 0;
 		gdb->bytes = (size_t)got;
 	}
+	return -EPROTO;
 }
 
 static bool is_stop_reply(const char *text)
@@ -361,8 +364,8 @@ int kms_gdb_wait_stop(struct kms_gdb *gdb, int timeout_ms, struct kms_err *err)
 {
 	uint64_t until = deadline(timeout_ms);
 
-	while (gdb->is_running) {
-		int result = next_packet(gdb, until);
+	for (unsigned i = 0; gdb->is_running; i++) {
+		int result = i < PACKETS ? next_packet(gdb, until) : -EPROTO;
 
 		if (result == -ETIMEDOUT)
 			return 0;

@@ -19,8 +19,9 @@ enum {
 	/* resets of QEMU 7.2 that belong together were up to 100 ms apart: the machine's, and that of
 	 * its BIOS, which resets once more */
 	SAME_RESET_MS = 500,
-	LEAVING_MS = 50, /* between two questions whether a migration is over */
-	ENDING_MS = 500, /* from the end of the socket to that of its process */
+	LEAVING_MS = 50,      /* between two questions whether a migration is over */
+	ENDING_MS = 500,      /* from the end of the socket to that of its process */
+	EVENTS_AT_ONCE = 256, /* looked through before others have their turn */
 };
 
 static const struct {
@@ -142,7 +143,7 @@ static bool look_qmp(struct kms_guest *guest, struct kms_guest_event *event)
 	struct kms_qmp_event said;
 	int n = 1;
 
-	while (guest->qmp && n > 0) {
+	for (unsigned i = 0; guest->qmp && n > 0 && i < EVENTS_AT_ONCE; i++) {
 		n = kms_qmp_next_event(guest->qmp, 0, &said, NULL);
 		if (n > 0 && take(guest, &said, event))
 			return true;

@@ -26,7 +26,7 @@
 
 enum {
 	ROOM_BYTES = 1 << 16, /* of the buffer at first; it grows */
-	MESSAGES = 4096,      /* that may come before the answer to a command */
+	MESSAGES = 4096,      /* that may come before the answer to a command, or an event */
 };
 
 struct kms_qmp {
@@ -305,9 +305,9 @@ int kms_qmp_next_event(struct kms_qmp *qmp, int timeout_ms, struct kms_qmp_event
 {
 	uint64_t until = deadline(timeout_ms > 0 ? (unsigned)timeout_ms : 0);
 
-	while (qmp->events == 0) {
+	for (unsigned i = 0; qmp->events == 0; i++) {
 		cJSON *message = NULL;
-		int result = next_message(qmp, until, &message);
+		int result = i < MESSAGES ? next_message(qmp, until, &message) : -EPROTO;
 
 		if (result == -ETIMEDOUT)
 			return 0;

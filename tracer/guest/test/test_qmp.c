@@ -1,90 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* QMP against peers that are no QEMU: slow ones, talkative ones, ones that talk nonsense. */
 #include <errno.h>
-#include <pthread.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/test/unit.h"
 #include "tracer/guest/json_end.h"
 #include "tracer/guest/qmp.h"
+#include "tracer/guest/test/peer.h"
 #include "tracer/process.h"
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
-
-/* A peer that sends what it is told, and answers each command by the next text. */
-struct peer {
-	char folder[32];
-	char path[64];
-	int listener;
-	const char *greeting;
-	const char *answer[8]; /* up to the first NULL; then it reads on and says nothing */
-	bool closes;           /* instead of reading on */
-	unsigned repeat;       /* of the last answer; 0 once */
-	pthread_t thread;
-};
-
-static bool say(int fd, const char *text)
-{
-	size_t n = strlen(text);
-
-	while (n) {
-		ssize_t put = send(fd, text, n, MSG_NOSIGNAL);
-
-		if (put <= 0)
-			return false;
-		text += put;
-		n -= (size_t)put;
-	}
-	return true;
-}
-
-static void *serve(void *arg)
-{
-	struct peer *peer = arg;
-	int fd = accept(peer->listener, NULL, NULL);
-	char line[1024];
-	bool is_open = say(fd, peer->greeting);
-
-	for (unsigned i = 0; is_open && peer->answer[i]; i++) {
-		if (recv(fd, line, sizeof(line), 0) <= 0)
-			break;
-		for (unsigned turn = 0; is_open && turn <= (peer->answer[i + 1] ? 0 : peer->repeat);
-		     turn++)
-			is_open = say(fd, peer->answer[i]);
-	}
-	while (!peer->closes && recv(fd, line, sizeof(line), 0) > 0)
-		;
-	(void)close(fd);
-	return NULL;
-}
-
-static void peer_start(struct peer *peer)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	strcpy(peer->folder, "/tmp/kms-qmp-XXXXXX");
-	assert_non_null(mkdtemp(peer->folder));
-	(void)snprintf(peer->path, sizeof(peer->path), "%s/s", peer->folder);
-	strcpy(address.sun_path, peer->path);
-	peer->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(peer->listener, (const struct sockaddr *)&address, sizeof(address)),
-			 0);
-	assert_int_equal(listen(peer->listener, 4), 0);
-	assert_int_equal(pthread_create(&peer->thread, NULL, serve, peer), 0);
-}
-
-static void peer_end(struct peer *peer)
-{
-	assert_int_equal(pthread_join(peer->thread, NULL), 0);
-	assert_int_equal(close(peer->listener), 0);
-	assert_int_equal(unlink(peer->path), 0);
-	assert_int_equal(rmdir(peer->folder), 0);
-}
 
 static void answers_and_events_are_told_apart(void **state)
 {
@@ -238,6 +167,25 @@ static void a_message_without_an_end_is_bounded(void **state)
 	peer_end(&peer);
 }
 
+/* Somebody who says the same for ever, and no event. */
+static void who_talks_on_without_an_event_is_given_up(void **state)
+{
+	struct peer peer = {
+		.greeting = GREETING,
+		.answer = {"{\"return\": {}, \"id\": 1}\n"},
+		.repeat = UINT_MAX - 1,
+	};
+	struct kms_qmp_event event;
+	struct kms_qmp *qmp;
+
+	(void)state;
+	peer_start(&peer);
+	assert_int_equal(kms_qmp_open(peer.path, 10000, &qmp, NULL), 0);
+	assert_int_equal(kms_qmp_next_event(qmp, 10000, &event, NULL), -EPROTO);
+	kms_qmp_close(qmp);
+	peer_end(&peer);
+}
+
 static void addresses_without_a_listener_are_refused(void **state)
 {
 	struct kms_qmp *qmp;
@@ -276,6 +224,7 @@ int main(void)
 		cmocka_unit_test(who_is_no_qmp_is_refused),
 		cmocka_unit_test(answers_that_are_none_end_the_channel),
 		cmocka_unit_test(a_message_without_an_end_is_bounded),
+		cmocka_unit_test(who_talks_on_without_an_event_is_given_up),
 		cmocka_unit_test(addresses_without_a_listener_are_refused),
 		cmocka_unit_test(ends_of_objects_are_found_piece_by_piece),
 	};
