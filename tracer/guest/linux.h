@@ -69,9 +69,10 @@ struct kms_linux_cache {
 
 /** Live objects of one cache and one allocation stack. Its place in the array is its own. */
 struct kms_linux_site {
-	uint32_t cache;     /* index in the caches of the same refresh */
-	uint32_t handle;    /* of its stack in the depot, 0: only call_site is known */
-	uint64_t call_site; /* return address */
+	uint32_t cache;         /* index in the caches of the same refresh */
+	uint64_t cache_address; /* of it: stays true when they are read again */
+	uint32_t handle;        /* of its stack in the depot, 0: only call_site is known */
+	uint64_t call_site;     /* return address */
 	uint64_t objects;
 	uint64_t bytes; /* requested where the kernel keeps it, else the cache's object size */
 	uint64_t oldest_jiffies;

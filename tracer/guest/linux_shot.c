@@ -145,6 +145,23 @@ static int by_score(const void *a, const void *b)
 	return strcmp(x->id, y->id);
 }
 
+/*
+ * The name of a site's cache; NULL: it is gone. Caches are read ten times between two looks at the sites,
+ * and each that is made or destroyed moves the others.
+ */
+static const char *cache_of(const struct kms_linux_shot *shot, const struct kms_linux_site *site)
+{
+	size_t n = shot->snapshot.n_caches;
+
+	if (site->cache < n && shot->named[site->cache].address == site->cache_address)
+		return shot->named[site->cache].name;
+	for (size_t i = 0; i < n; i++) {
+		if (shot->named[i].address == site->cache_address)
+			return shot->named[i].name;
+	}
+	return NULL;
+}
+
 static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kernel, uint32_t target)
 {
 	struct kms_snapshot *snapshot = &shot->snapshot;
@@ -156,13 +173,17 @@ static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kern
 	snapshot->leak = calloc(n + 1, sizeof(*snapshot->leak));
 	if (!snapshot->leak)
 		return false;
-	for (size_t i = 0; i < n && site[i].cache < snapshot->n_caches; i++) {
-		struct kms_view_leak *leak = &snapshot->leak[snapshot->n_leaks++];
+	for (size_t i = 0; i < n; i++) {
+		const char *cache = cache_of(shot, &site[i]);
+		struct kms_view_leak *leak = &snapshot->leak[snapshot->n_leaks];
 
+		if (!cache)
+			continue;
+		snapshot->n_leaks++;
 		*leak = (struct kms_view_leak){
 			.target = target,
 			.stack_id = site[i].handle ? site[i].handle : site[i].call_site,
-			.cache = shot->named[site[i].cache].name,
+			.cache = cache,
 			.bytes = site[i].bytes,
 			.count = site[i].objects,
 			.score = score_of(&site[i]),

@@ -127,6 +127,7 @@ static void site_add(struct look *look, const uint8_t *track, uint64_t bytes)
 		return;
 	}
 	site->cache = look->cache;
+	site->cache_address = look->address;
 	site->objects++;
 	site->bytes += bytes;
 	if (site->objects == 1 || when < site->oldest_jiffies)

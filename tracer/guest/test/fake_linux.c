@@ -13,7 +13,6 @@
 
 enum {
 	PAGE = 4096,
-	IMAGE_AT = 2 << 20,   /* physical */
 	TABLES_AT = 0x380000, /* in the image */
 	VMEMMAP_AT = 4 << 20,
 	PAGES_AT = 6 << 20,
@@ -55,7 +54,7 @@ static void put_member(struct fake_linux *fake, uint64_t address, const char *ty
 
 static uint64_t take_image(struct fake_linux *fake, size_t bytes)
 {
-	uint64_t address = fake->image + fake->text_next - IMAGE_AT;
+	uint64_t address = fake->image + fake->text_next - FAKE_IMAGE_AT;
 
 	fake->text_next += (bytes + 63) / 64 * 64;
 	check(fake->text_next < TABLES_AT);
@@ -313,7 +312,7 @@ static void map_all(struct fake_linux *fake)
 {
 	test_tables_begin(&fake->tables, fake->ram.bytes,
 			  fake->is_5_level ? KMS_GUEST_PAGING_5 : KMS_GUEST_PAGING_4, TABLES_AT);
-	test_tables_map(&fake->tables, fake->image, IMAGE_AT, 21);
+	test_tables_map(&fake->tables, fake->image, FAKE_IMAGE_AT, 21);
 	test_tables_map(&fake->tables, fake->vmemmap, VMEMMAP_AT, 21);
 	for (uint64_t physical = 0; physical < FAKE_RAM_BYTES; physical += 1 << 21)
 		test_tables_map(&fake->tables, fake->linear + physical, physical, 21);
@@ -394,7 +393,7 @@ static void write_kernel(struct fake_linux *fake)
 	size_t bytes;
 
 	check(text);
-	fake->text_next = IMAGE_AT + PAGE;
+	fake->text_next = FAKE_IMAGE_AT + PAGE;
 	bytes = fake_types_write(fake, text);
 	types = take_image(fake, bytes);
 	memcpy(at(fake, types), text, bytes);
@@ -447,7 +446,7 @@ struct fake_linux *fake_linux_make(uint64_t seed)
 	fake->is_5_level = seed & 2;
 	fake->kaslr = rng_below(&fake->rng, 100) << 21;
 	fake->image = IMAGE_BASE + (16 << 20) + fake->kaslr;
-	fake->phys_base = UINT64_C(0) + IMAGE_AT - (16 << 20) - fake->kaslr;
+	fake->phys_base = UINT64_C(0) + FAKE_IMAGE_AT - (16 << 20) - fake->kaslr;
 	fake->linear =
 		(fake->is_5_level ? UINT64_C(0xff11000000000000) : UINT64_C(0xffff888000000000)) +
 		(rng_below(&fake->rng, 100) << 30);

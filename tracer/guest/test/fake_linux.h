@@ -17,6 +17,7 @@
 
 enum {
 	FAKE_RAM_BYTES = 8 << 20,
+	FAKE_IMAGE_AT = 2 << 20, /* physical address of the kernel's image */
 	FAKE_CACHES = 5,
 	FAKE_OFFSETS = 128,
 	FAKE_EVENTS = 300, /* in the ring, on two CPUs in turn */

@@ -147,6 +147,40 @@ static void a_kernel_that_boots_again_is_another_target(void **state)
 	fake_linux_drop(fake);
 }
 
+static char first_name[32]; /* of the list of caches, when it has changed */
+
+static bool has_moved(const struct kms_snapshot *snapshot)
+{
+	return snapshot->n_caches == FAKE_CACHES && !strcmp(snapshot->cache[0].name, first_name);
+}
+
+/* The first cache becomes the last: sites are read once a second, caches ten times. */
+static void a_suspect_keeps_its_cache_when_others_come_and_go(void **state)
+{
+	struct fake_linux *fake = fake_linux_make(1);
+	struct kms_linux_view *view = start(fake);
+	struct kms_view ops = kms_linux_view_ops(view);
+	const struct kms_snapshot *snapshot;
+	uint64_t list = fake_offset_of(fake, "kmem_cache", "list");
+	uint64_t first = fake->cache[0].address + list, second = fake->cache[1].address + list;
+	uint64_t last = fake->cache[FAKE_CACHES - 1].address + list, head;
+	uint8_t *bytes = fake->ram.bytes;
+
+	(void)state;
+	strcpy(first_name, fake->cache[1].name);
+	memcpy(&head, bytes + (last - fake->linear), sizeof(head));
+	memcpy(bytes + (first - fake->linear), &head, sizeof(head));
+	memcpy(bytes + (last - fake->linear), &first, sizeof(first));
+	memcpy(bytes + (head - fake->image + FAKE_IMAGE_AT), &second, sizeof(second));
+	snapshot = wait_for(&ops, has_moved);
+	assert_true(snapshot->n_leaks > 0);
+	for (size_t i = 0; i < snapshot->n_leaks; i++)
+		assert_string_equal(snapshot->leak[i].cache, fake->cache[2].name);
+	ops.ops->release(ops.ctx, snapshot);
+	kms_linux_view_stop(view);
+	fake_linux_drop(fake);
+}
+
 static bool is_lost(const struct kms_snapshot *snapshot)
 {
 	return snapshot->target[0].state == KMS_STATE_LOST;
@@ -195,6 +229,7 @@ int main(void)
 		cmocka_unit_test(a_picture_has_caches_suspects_and_their_stacks),
 		cmocka_unit_test(memory_is_read_at_virtual_addresses),
 		cmocka_unit_test(a_kernel_that_boots_again_is_another_target),
+		cmocka_unit_test(a_suspect_keeps_its_cache_when_others_come_and_go),
 		cmocka_unit_test(memory_that_is_cut_off_is_said),
 		cmocka_unit_test(who_was_let_go_is_not_looked_at_again),
 	};
