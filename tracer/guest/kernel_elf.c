@@ -149,6 +149,11 @@ void kms_kernel_elf_close(struct kms_kernel_elf *elf)
 	elf->fd = -1;
 }
 
+static int is_cut(struct kms_err *err)
+{
+	return kms_err_set(err, -EIO, "the kernel's file has been cut short");
+}
+
 int kms_kernel_elf_content(const struct kms_kernel_elf *elf, uint64_t address, void *to, size_t n,
 			   struct kms_err *err)
 {
@@ -165,7 +170,7 @@ int kms_kernel_elf_content(const struct kms_kernel_elf *elf, uint64_t address, v
 							       : n;
 		memset((uint8_t *)to + in_file, 0, n - in_file);
 		if (in_file && !read_at(elf, segment->p_offset + from, to, in_file))
-			return kms_err_set(err, -EIO, "the kernel's file has been cut short");
+			return is_cut(err);
 		return 0;
 	}
 	return kms_err_set(err, -EFAULT, "the kernel's file has nothing at 0x%llx",
@@ -183,6 +188,7 @@ bool kms_kernel_elf_is_constant(const struct kms_kernel_elf *elf, uint64_t addre
 	return false;
 }
 
+/* Owner: the caller frees names->text, also after an error. */
 static int read_names(const struct kms_kernel_elf *elf, struct names *names, struct kms_err *err)
 {
 	const struct kms_kernel_elf_table *table = &elf->table;
@@ -196,16 +202,15 @@ static int read_names(const struct kms_kernel_elf *elf, struct names *names, str
 	names->text = malloc(names->bytes);
 	if (!names->text)
 		return kms_err_set(err, -ENOMEM, "no memory for symbols");
-	if (!read_at(elf, table->names_at, names->text, names->bytes - 1)) {
-		free(names->text);
-		return kms_err_set(err, -EIO, "the kernel's file has been cut short");
-	}
+	if (!read_at(elf, table->names_at, names->text, names->bytes - 1))
+		return is_cut(err);
 	names->text[names->bytes - 1] = '\0';
 	return 0;
 }
 
-/* Up to SYMBOLS_AT_ONCE of them from the i-th on. Returns how many; 0: no more. */
-static size_t read_some(const struct kms_kernel_elf *elf, uint64_t i, Elf64_Sym *to)
+/* Up to SYMBOLS_AT_ONCE of them from the i-th on. *some: how many; 0: no more. */
+static int read_some(const struct kms_kernel_elf *elf, uint64_t i, Elf64_Sym *to, size_t *some,
+		     struct kms_err *err)
 {
 	size_t size = elf->is_wide ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
 	uint64_t all = elf->table.bytes / size;
@@ -213,8 +218,8 @@ static size_t read_some(const struct kms_kernel_elf *elf, uint64_t i, Elf64_Sym 
 	Elf32_Sym *narrow = (Elf32_Sym *)(void *)to;
 
 	n = n < SYMBOLS_AT_ONCE ? n : SYMBOLS_AT_ONCE;
-	if (!n || !read_at(elf, elf->table.at + i * size, to, n * size))
-		return 0;
+	if (n && !read_at(elf, elf->table.at + i * size, to, n * size))
+		return is_cut(err);
 	for (size_t j = elf->is_wide ? 0 : n; j > 0; j--) { /* from behind: they grow */
 		Elf32_Sym symbol = narrow[j - 1];
 
@@ -224,7 +229,8 @@ static size_t read_some(const struct kms_kernel_elf *elf, uint64_t i, Elf64_Sym 
 					.st_value = symbol.st_value,
 					.st_size = symbol.st_size};
 	}
-	return n;
+	*some = n;
+	return 0;
 }
 
 /* Has it an address and a name? Section, file and absolute symbols are none of ours. */
@@ -244,12 +250,14 @@ static int each(const struct kms_kernel_elf *elf,
 	Elf64_Sym *some = calloc(SYMBOLS_AT_ONCE, sizeof(*some));
 	struct names names = {0};
 	uint64_t i = 0;
-	size_t n;
+	size_t n = 0;
 	bool is_done = false;
 	int result = some ? read_names(elf, &names, err)
 			  : kms_err_set(err, -ENOMEM, "no memory for symbols");
 
-	while (!result && !is_done && (n = read_some(elf, i, some)) > 0) {
+	if (!result)
+		result = read_some(elf, i, some, &n, err);
+	while (!result && !is_done && n) {
 		for (size_t j = 0; j < n && !is_done; j++) {
 			const struct kms_kernel_symbol symbol = {
 				.name = names.text +
@@ -260,9 +268,9 @@ static int each(const struct kms_kernel_elf *elf,
 			is_done = is_one(&some[j], &names) && fn(arg, &symbol);
 		}
 		i += n;
+		result = is_done ? 0 : read_some(elf, i, some, &n, err);
 	}
-	if (!result)
-		free(names.text);
+	free(names.text);
 	free(some);
 	return result;
 }

@@ -351,7 +351,7 @@ static int find_and_start(struct state *s, struct kms_err *err)
 		result = prepare(s, err);
 		if (!result && !s->entry.linux_view && !s->netbsd.is_netbsd)
 			result = start(s, err);
-		if (!result || !kms_guest_entry_is_again(&s->entry, result))
+		if (!result || s->netbsd.is_netbsd || !kms_guest_entry_is_again(&s->entry, result))
 			return result;
 		kms_err_clear(err);
 	}

@@ -254,6 +254,30 @@ static void what_is_no_kernel_is_refused(void **state)
 	assert_int_equal(unlink(image.path), 0);
 }
 
+/* What was there when it was opened is not there when it is read. */
+static void a_file_that_is_cut_short_says_so(void **state)
+{
+	static struct image image;
+
+	(void)state;
+	for (int wide = 0; wide < 2; wide++) {
+		struct kms_kernel_elf elf;
+		struct kms_kernel_symbol found;
+		struct kms_symbols symbols;
+
+		make(&image, wide);
+		save(&image, sizeof(image.bytes));
+		assert_int_equal(kms_kernel_elf_open(image.path, &elf, NULL), 0);
+		assert_int_equal(truncate(image.path, SYMBOLS_AT), 0);
+		assert_int_equal(kms_kernel_elf_find(&elf, "kmem_init", &found, NULL), -EIO);
+		assert_int_equal(kms_kernel_elf_symbols(&elf, &symbols, NULL), -EIO);
+		assert_int_equal(truncate(image.path, NAMES_AT), 0);
+		assert_int_equal(kms_kernel_elf_find(&elf, "kmem_init", &found, NULL), -EIO);
+		kms_kernel_elf_close(&elf);
+		assert_int_equal(unlink(image.path), 0);
+	}
+}
+
 /* Whatever comes of it, it comes, and reads nothing that is not there: the sanitizers look. */
 static void use(struct image *image, size_t bytes)
 {
@@ -305,6 +329,7 @@ int main(void)
 		cmocka_unit_test(all_symbols_are_found_by_name_and_address),
 		cmocka_unit_test(names_as_a_view_gives_them),
 		cmocka_unit_test(what_is_no_kernel_is_refused),
+		cmocka_unit_test(a_file_that_is_cut_short_says_so),
 		cmocka_unit_test(damaged_files_are_survived),
 	};
 
