@@ -125,6 +125,8 @@ void kms_region_init(struct kms_heap *heap, void *memory, const struct kms_regio
 
 void kms_region_publish(struct kms_heap *heap)
 {
+	heap->region->arena_base = heap->arena.base;
+	heap->region->arena_bytes = heap->arena.bytes;
 	/* pairs with the tracer's acquire load of magic: the header before it is complete */
 	__atomic_store_n(&heap->region->magic, KMS_REGION_MAGIC, __ATOMIC_RELEASE);
 }

@@ -12,6 +12,19 @@
 #include "allocator/test/fault_log.h"
 #include "base/test/unit.h"
 
+static void the_region_says_where_the_heap_is(void **state)
+{
+	void *p = kmem_alloc(100, KM_SLEEP), *large = kmem_alloc(100000, KM_SLEEP);
+	const struct kms_region_header *r = kms_process_heap()->region;
+
+	(void)state;
+	assert_true(r->arena_bytes > 0);
+	assert_true((uintptr_t)p - r->arena_base < r->arena_bytes);
+	assert_true((uintptr_t)large - r->arena_base < r->arena_bytes);
+	kmem_free(large, 100000);
+	kmem_free(p, 100);
+}
+
 static void size_zero_is_a_fault_and_gives_null(void **state)
 {
 	(void)state;
@@ -374,6 +387,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_region_says_where_the_heap_is),
 		cmocka_unit_test(size_zero_is_a_fault_and_gives_null),
 		cmocka_unit_test(exactly_one_flag_must_be_given),
 		cmocka_unit_test(free_of_null_or_of_size_zero_is_a_fault),
