@@ -340,6 +340,7 @@ void kms_fleet_destroy(struct kms_fleet *fleet)
 		return;
 	forget_newest(fleet);
 	fleet_ids_deinit(fleet);
+	fleet_local_ids_deinit(&fleet->own);
 	fleet_marks_deinit(fleet);
 	kms_name_pool_deinit(&fleet->names);
 	(void)pthread_cond_destroy(&fleet->unused); /* nobody waits or holds any more */

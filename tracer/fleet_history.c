@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tracer/fleet_impl.h"
+#include "tracer/process.h"
 
 /* Samples: each run's last one holds until its next; at every moment all are added up. */
 struct sample_row {
@@ -229,6 +231,43 @@ static int take_audit(void *arg, const struct kms_view_audit *audit)
 	return 0;
 }
 
+void fleet_note_refused(struct kms_fleet *fleet, const char *who, const char *what,
+			const char *reason)
+{
+	struct fleet_refused *note;
+
+	(void)pthread_mutex_lock(&fleet->lock);
+	note = &fleet->refused[fleet->n_refused % FLEET_REFUSED];
+	note->number = ++fleet->n_refused;
+	note->wall_ns = kms_wall_ns();
+	note->pid = strtoul(what + strcspn(what, "0123456789"), NULL, 10);
+	copy_text(note->who, sizeof(note->who), who);
+	copy_text(note->result, sizeof(note->result), reason);
+	(void)pthread_mutex_unlock(&fleet->lock);
+}
+
+/* What no run has: attaches that made none. */
+static void take_refused(struct audit_job *job)
+{
+	struct kms_fleet *fleet = job->every.fleet;
+
+	(void)pthread_mutex_lock(&fleet->lock);
+	for (unsigned i = 0; i < FLEET_REFUSED && fleet->refused[i].number; i++) {
+		const struct fleet_refused *note = &fleet->refused[i];
+		struct audit_row *row = fleet_add_row(&job->rows);
+
+		if (!row)
+			break; /* job->rows.failed says it */
+		*row = (struct audit_row){
+			.local = note->number, .a = {.wall_ns = note->wall_ns, .value = note->pid}
+                };
+		copy_text(row->who, sizeof(row->who), note->who);
+		copy_text(row->variable, sizeof(row->variable), "attach");
+		copy_text(row->result, sizeof(row->result), note->result);
+	}
+	(void)pthread_mutex_unlock(&fleet->lock);
+}
+
 static int ask_audit(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
 {
 	struct audit_job *job = arg;
@@ -262,7 +301,8 @@ static void number_audits(struct kms_fleet *fleet, const struct fleet_rows *rows
 
 	(void)pthread_mutex_lock(&fleet->lock);
 	for (size_t i = 0; i < rows->n; i++) {
-		struct fleet_run *run = fleet_find_run(fleet, row[i].run);
+		struct fleet_run *run =
+			row[i].run ? fleet_find_run(fleet, row[i].run) : &fleet->own;
 
 		row[i].a.id = run ? fleet_id_of(fleet, run, FLEET_AUDIT, row[i].local) : 0;
 	}
@@ -277,6 +317,7 @@ static int op_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audi
 	int result = fleet_each_run(&job.every, ask_audit, &job, err);
 	struct audit_row *row;
 
+	take_refused(&job);
 	if (!result)
 		result = fleet_rows_result(&job.rows, err);
 	fleet_sort_rows(&job.rows, by_wall);

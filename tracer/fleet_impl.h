@@ -84,6 +84,17 @@ struct fleet_mark {
 	char name[128];
 };
 
+/** An attach that was refused: no run's file has it. */
+struct fleet_refused {
+	uint64_t wall_ns, pid;
+	uint32_t number; /* from 1; 0 none */
+	char who[64], result[128];
+};
+
+enum {
+	FLEET_REFUSED = 256, /* kept; a further one takes the oldest's place */
+};
+
 /** A value that every process is to have, those that come later too. */
 struct fleet_later {
 	bool is_set;
@@ -109,6 +120,9 @@ struct kms_fleet {
 	uint32_t n_marks;           /* ever set */
 	kms_fleet_attach_fn *attach;
 	void *attach_arg;
+	struct fleet_refused refused[FLEET_REFUSED]; /* a ring by number */
+	uint32_t n_refused;                          /* ever */
+	struct fleet_run own;      /* number 0, in no list: numbers of what is the fleet's own */
 	struct fleet_picture none; /* where there is no memory for another one */
 };
 
@@ -240,6 +254,12 @@ struct fleet_every {
 
 /** Calls in each. Errors: the first */
 int fleet_each_run(struct fleet_every *every, fleet_call_fn *call, void *job, struct kms_err *err);
+
+/* fleet_history.c */
+
+/** Notes in the audit that @who was refused to attach @what. */
+void fleet_note_refused(struct kms_fleet *fleet, const char *who, const char *what,
+			const char *reason);
 
 /* fleet_query.c, fleet_history.c, fleet_marks.c: add their functions to the view. */
 

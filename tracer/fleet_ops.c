@@ -418,13 +418,18 @@ static int op_attach(void *ctx, const char *who, const char *what, bool stopped,
 {
 	const struct timespec step = {.tv_nsec = 20000000};
 	struct kms_fleet *fleet = ctx;
+	struct kms_err own = KMS_ERR_INIT;
 	uint32_t run = 0;
 	int result;
 
 	*target = 0;
 	if (!fleet->attach)
 		return kms_err_set(err, -ENOTSUP, "processes cannot be attached here");
-	result = fleet->attach(fleet->attach_arg, who, what, stopped, &run, err);
+	result = fleet->attach(fleet->attach_arg, who, what, stopped, &run, &own);
+	if (result)
+		fleet_note_refused(fleet, who, what, own.text);
+	if (result && err)
+		*err = own;
 	/* its number comes with the first picture of it; without a call of the process there is none */
 	for (int i = 0; !result && !*target && i < ATTACH_LOOKS; i++) {
 		if (i)

@@ -467,6 +467,11 @@ def attached(checks):
             answer = daemon.ask("POST", "/api/v1/targets", {"attach": what})
             checks.equal(answer[0], status, f"{what}: {answer[1]}")
         checks.equal(len(daemon.targets()), 1, "what was refused left nothing")
+        tried = [row for row in daemon.ask("GET", "/api/v1/audit?limit=100")[1]["items"] if row["variable"] == "attach"]
+        checks.equal(sorted(row["value"] for row in tried if row["result"] != "ok"),
+                     sorted([worker.pid, 0, 2 ** 22 + 1, 1, 7, os.getpid()]), "but is in the audit")
+        checks.that(all(row["who"].startswith("uid ") for row in tried) and
+                    any("traced already" in row["result"] for row in tried), "with who tried and why not", tried)
         checks.equal(daemon.ask("POST", f"/api/v1/targets/{target['id']}/detach")[0], 202, "detach")
         kms.wait_for(lambda: daemon.targets()[0]["state"] not in ("running", "stopped"), DEADLINE_S,
                      "it has left")

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/test/unit.h"
 #include "tracer/test/fleet_source.h"
@@ -151,6 +152,60 @@ static void a_long_past_does_not_count(void **state)
 	assert_int_equal(seen[0].live_bytes, 3 * 3 + 3 * 50);
 }
 
+static int refuse(void *arg, const char *who, const char *what, bool stopped, uint32_t *run,
+		  struct kms_err *err)
+{
+	(void)arg;
+	(void)who;
+	(void)stopped;
+	(void)run;
+	return kms_err_set(err, -EBUSY, "%s is traced already", what);
+}
+
+struct seen_audits {
+	struct kms_view_audit first; /* its strings are below */
+	char who[64], result[128];
+	unsigned n;
+};
+
+static int see_audit(void *arg, const struct kms_view_audit *audit)
+{
+	struct seen_audits *seen = arg;
+
+	assert_string_equal(audit->variable, "attach");
+	if (seen->n++)
+		return 0;
+	seen->first = *audit;
+	(void)snprintf(seen->who, sizeof(seen->who), "%s", audit->who);
+	(void)snprintf(seen->result, sizeof(seen->result), "%s", audit->result);
+	return 0;
+}
+
+static void an_attach_that_was_refused_is_in_the_audit(void **state)
+{
+	struct fleet_bench *b = *state;
+	const struct kms_view_ops *ops = b->view.ops;
+	struct kms_err err = KMS_ERR_INIT;
+	struct seen_audits seen = {0};
+	uint32_t target;
+	char what[32];
+
+	kms_fleet_set_attach(b->fleet, refuse, NULL);
+	for (unsigned pid = 1; pid <= 300; pid++) {
+		(void)snprintf(what, sizeof(what), "pid:%u", pid);
+		assert_int_equal(ops->attach(b->view.ctx, "uid 7", what, false, &target, &err),
+				 -EBUSY);
+		assert_string_equal(strchr(err.text, ' '), " is traced already");
+	}
+	assert_int_equal(ops->audit(b->view.ctx, see_audit, &seen, NULL), 0);
+	assert_int_equal(seen.n, 256); /* the newest of them */
+	assert_int_equal(seen.first.value, 300);
+	assert_int_equal(seen.first.target, 0);
+	assert_true(seen.first.wall_ns > 0);
+	assert_string_equal(seen.who, "uid 7");
+	assert_string_equal(seen.result, "pid:300 is traced already");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +216,7 @@ int main(void)
 		TEST(samples_are_added_up_at_every_moment),
 		TEST(samples_of_one_target_are_its_runs_own),
 		TEST(a_long_past_does_not_count),
+		TEST(an_attach_that_was_refused_is_in_the_audit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
