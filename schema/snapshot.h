@@ -46,6 +46,9 @@ struct kms_view_target {
 	uint64_t end_wall_ns; /* 0 still running */
 	uint32_t stop_reason; /* enum kms_stop_reason while KMS_STATE_STOPPED */
 	uint32_t stop_fault;  /* id of the fault it stands at, 0 none */
+	/* events were lost, and nothing has been read anew since: what is live is as of before. False
+	 * where that is not known (a file). */
+	bool stale;
 };
 
 /** Sums over the run, or one target. Rates are events in the last whole second of target time. */
@@ -208,9 +211,13 @@ struct kms_view_fault {
 	struct kms_view_owner *owner; /* every owner of the address, newest first */
 };
 
+/* A ring's number in the row of what threads lost that found no ring free. */
+#define KMS_VIEW_NO_RING UINT32_MAX
+
+/** What a target's rings brought; together with what had no ring, that is all it did. */
 struct kms_view_ring {
 	uint32_t target;
-	uint32_t ring;
+	uint32_t ring; /* or KMS_VIEW_NO_RING */
 	uint64_t produced;
 	uint64_t stored;
 	uint64_t lost;

@@ -37,7 +37,10 @@ static void write_rings(struct kms_exchange *x)
 			continue;
 		kms_json_object_begin(&x->json, NULL);
 		kms_json_u64(&x->json, "target", ring->target);
-		kms_json_u64(&x->json, "ring", ring->ring);
+		if (ring->ring == KMS_VIEW_NO_RING)
+			kms_json_null(&x->json, "ring");
+		else
+			kms_json_u64(&x->json, "ring", ring->ring);
 		kms_json_u64(&x->json, "lost", ring->lost);
 		kms_json_object_end(&x->json);
 	}

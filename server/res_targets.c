@@ -69,6 +69,7 @@ static void write_target(struct kms_exchange *x, size_t index)
 	kms_json_u64(json, "pid", target->pid);
 	kms_json_string(json, "state", kms_state_name(target->state));
 	write_stop(json, target);
+	kms_json_bool(json, "stale", target->stale);
 	kms_json_time(json, "started", target->start_wall_ns);
 	kms_json_time(json, "ended", target->end_wall_ns);
 	write_end(json, target);
@@ -119,14 +120,28 @@ static void write_counts(struct kms_json *json, const struct kms_view_stats *sta
 	kms_json_u64(json, "faults", stats->faults);
 }
 
-static void write_machinery(struct kms_json *json, const struct kms_view_stats *stats,
+/* Is some running target's picture one of before a loss? */
+static bool is_stale(const struct kms_exchange *x)
+{
+	const struct kms_snapshot *s = x->snapshot;
+
+	for (size_t i = 0; i < s->n_targets; i++)
+		if (s->target[i].stale && (!x->query.target || s->target[i].id == x->query.target))
+			return true;
+	return false;
+}
+
+static void write_machinery(struct kms_exchange *x, const struct kms_view_stats *stats,
 			    const struct kms_guard_sum *guard)
 {
+	struct kms_json *json = &x->json;
+
 	kms_json_object_begin(json, "ring");
 	kms_json_double(json, "fill", stats->ring_fill);
 	kms_json_u64(json, "produced", stats->produced);
 	kms_json_u64(json, "stored", stats->stored);
 	kms_json_u64(json, "lost", stats->lost);
+	kms_json_bool(json, "stale", is_stale(x));
 	kms_json_u64(json, "waits", stats->waits);
 	kms_json_u64(json, "waited_us", stats->waited_ns / 1000);
 	kms_json_object_end(json);
@@ -175,7 +190,7 @@ void kms_res_stats(struct kms_exchange *x)
 	else
 		kms_json_null(json, "target");
 	write_counts(json, &stats, peak_known);
-	write_machinery(json, &stats, &guard);
+	write_machinery(x, &stats, &guard);
 	if (!x->query.target) { /* these are known for the run only */
 		kms_json_object_begin(json, "events");
 		for (unsigned int i = 1; i < KMS_EVENT_KINDS; i++)

@@ -72,7 +72,9 @@ struct kms_batch_slot {
 struct kms_batch_ring {
 	uint32_t target, image, ring, claim;
 	uint64_t produced, lost; /* as of the copy */
-	double fill;             /* 0 to 1 before the copy */
+	uint64_t
+		untold; /* what its owner says it lost and has not recorded yet: it has not called since */
+	double fill; /* 0 to 1 before the copy */
 };
 
 struct kms_batch {

@@ -422,7 +422,10 @@ static int replay_all(struct replay *r)
 	if (!result)
 		result = for_rows(r, SLOTS, take_slot);
 	if (!result)
-		result = for_rows(r, "SELECT target, ring, produced, lost FROM rings", take_ring);
+		result = for_rows(r,
+				  "SELECT target, ring, produced, lost FROM rings "
+				  "WHERE ring >= 0", /* the others are in the slots */
+				  take_ring);
 	if (!result) {
 		r->batch->what = KMS_BATCH_END;
 		r->batch->time_ns = r->last_ns;

@@ -131,7 +131,7 @@ struct kms_image_ring {
 	struct kms_counter *last; /* KMS_MAX_CACHES: counters as last read */
 	uint64_t position;        /* as last written, 0 never */
 	uint64_t sent_produced;   /* figures as last sent */
-	uint64_t sent_lost;
+	uint64_t sent_lost, sent_untold;
 	uint32_t sent_claim;
 	uint32_t told_claim; /* whose loss is told_lost */
 	uint64_t told_lost;  /* as its owner said when last looked at */

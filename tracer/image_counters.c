@@ -14,6 +14,7 @@
 
 #include "schema/variables.h"
 #include "tracer/batch_build.h"
+#include "tracer/block_parse.h"
 #include "tracer/image_impl.h"
 
 /* A run of words to copy. */
@@ -219,6 +220,17 @@ static int add_slot(struct kms_image *image, uint32_t index, struct kms_batch *b
 	return result;
 }
 
+/* What a former tracer knew of is in no figure of ours, so of such a claim nothing is said. */
+static uint64_t untold(const struct kms_ring_reader *reader, uint64_t lost)
+{
+	uint64_t more;
+
+	if (reader->is_joined || reader->told_lost <= lost)
+		return 0;
+	more = reader->told_lost - lost;
+	return more < KMS_BLOCK_LOST_MAX ? more : KMS_BLOCK_LOST_MAX; /* it is hostile */
+}
+
 static int add_ring(struct kms_image *image, struct kms_image_ring *ring, struct kms_batch *batch,
 		    struct kms_err *err)
 {
@@ -226,11 +238,12 @@ static int add_ring(struct kms_image *image, struct kms_image_ring *ring, struct
 	const struct kms_target *target = image->slot[reader->slot].target;
 	uint64_t produced = kms_ring_produced(reader);
 	uint64_t lost = reader->lost + reader->extra_lost;
+	uint64_t more = untold(reader, lost);
 	struct kms_batch_ring *out;
 
 	if (!target || target->is_ignored ||
 	    (ring->sent_claim == reader->claim && ring->sent_produced == produced &&
-	     ring->sent_lost == lost))
+	     ring->sent_lost == lost && ring->sent_untold == more))
 		return 0;
 	out = kms_batch_add_ring(batch);
 	if (!out)
@@ -241,10 +254,12 @@ static int add_ring(struct kms_image *image, struct kms_image_ring *ring, struct
 				       .claim = reader->claim,
 				       .produced = produced,
 				       .lost = lost,
+				       .untold = more,
 				       .fill = reader->fill};
 	ring->sent_claim = reader->claim;
 	ring->sent_produced = produced;
 	ring->sent_lost = lost;
+	ring->sent_untold = more;
 	return 0;
 }
 

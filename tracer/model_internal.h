@@ -164,7 +164,8 @@ struct kms_model_target {
 	struct kms_live_set before; /* when the session began, until its base is there */
 	/* figures */
 	uint64_t events[KMS_EVENT_KINDS];
-	uint64_t lost_in_rings;
+	uint64_t lost_in_rings; /* as records told */
+	uint64_t lost_before;   /* of kms_model_target_lost(): when the session began */
 	uint64_t live_objects, live_bytes, peak_bytes; /* with those inherited */
 	uint64_t inherited_objects, inherited_bytes;   /* not yet freed */
 	uint64_t unkept_objects, unkept_bytes;         /* live, but not in the set */
@@ -193,6 +194,7 @@ struct kms_model_ring_row {
 	uint32_t image, target, ring, claim;
 	uint64_t produced, lost; /* of claims before the present one */
 	uint64_t claim_produced, claim_lost;
+	uint64_t untold; /* as of struct kms_batch_ring: not among those lost */
 	uint64_t stored;
 	double fill;
 };
@@ -381,6 +383,18 @@ int kms_model_target_ring(struct kms_model *model, const struct kms_batch_ring *
 /** Figures of a cache, by what sites call it; never NULL. */
 struct kms_model_cache *kms_model_target_cache(struct kms_model *model,
 					       struct kms_model_target *target, uint16_t cache);
+
+/** Events that a target lost: @in_rings as its rings' counters say; its records may know of more. */
+static inline uint64_t kms_model_lost_of(const struct kms_model_target *target, uint64_t in_rings)
+{
+	/* the counters were copied before or after the blocks: the larger figure is the newer */
+	return (target->lost_in_rings > in_rings ? target->lost_in_rings : in_rings) +
+	       target->slot_copy.lost_unringed;
+}
+
+/** All that a target has lost so far, by its rows of rings. */
+uint64_t kms_model_target_lost(const struct kms_model *model,
+			       const struct kms_model_target *target);
 
 /** Region time of a target now. Stands still while it is stopped and after its end. */
 uint64_t kms_model_target_now(const struct kms_model *model, const struct kms_model_target *target);

@@ -74,6 +74,7 @@ void kms_model_session_begin(const struct kms_model_source *source, const struct
 	target->session = first->session;
 	target->session_ns = first->time_ns;
 	target->restarted = source->model->history.next;
+	target->lost_before = kms_model_target_lost(source->model, target);
 	target->changes++;
 	source->model->sessions++;
 	source->model->unknown_sessions++;

@@ -260,6 +260,21 @@ static int rows_rehash(struct kms_model *model)
 	return 0;
 }
 
+uint64_t kms_model_target_lost(const struct kms_model *model, const struct kms_model_target *target)
+{
+	uint64_t in_rings = 0, untold = 0;
+
+	for (size_t i = 0; i < model->n_ring_rows; i++) {
+		const struct kms_model_ring_row *row = &model->ring_row[i];
+
+		if (row->target != target->id)
+			continue;
+		in_rings += row->lost + row->claim_lost;
+		untold += row->untold;
+	}
+	return kms_model_lost_of(target, in_rings) + untold;
+}
+
 struct kms_model_ring_row *kms_model_ring_row(struct kms_model *model, uint32_t target,
 					      uint32_t image, uint32_t ring)
 {
@@ -302,6 +317,7 @@ int kms_model_target_ring(struct kms_model *model, const struct kms_batch_ring *
 	}
 	row->claim_produced = news->produced;
 	row->claim_lost = news->lost;
+	row->untold = news->untold;
 	row->fill = news->fill;
 	return 0;
 }

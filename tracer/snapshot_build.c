@@ -154,14 +154,45 @@ static void build_guards(struct kms_snapshot_build *build)
 	}
 }
 
+/* What a target lost in threads that got no ring. */
+static void build_unringed(struct kms_snapshot_build *build, struct kms_view_ring *row)
+{
+	const struct kms_model *model = build->model;
+
+	for (uint32_t id = 1; id <= model->top_target; id++) {
+		const struct kms_model_target *target = kms_model_target_find(model, id);
+
+		if (target && target->slot_copy.lost_unringed)
+			*row++ = (struct kms_view_ring){
+				.target = id,
+				.ring = KMS_VIEW_NO_RING,
+				.produced = target->slot_copy.lost_unringed,
+				.lost = target->slot_copy.lost_unringed,
+			};
+	}
+}
+
+static size_t count_unringed(const struct kms_model *model)
+{
+	size_t n = 0;
+
+	for (uint32_t id = 1; id <= model->top_target; id++) {
+		const struct kms_model_target *target = kms_model_target_find(model, id);
+
+		n += target && target->slot_copy.lost_unringed;
+	}
+	return n;
+}
+
 static void build_rings(struct kms_snapshot_build *build)
 {
 	const struct kms_model *model = build->model;
-	struct kms_view_ring *row = kms_build_take(build, model->n_ring_rows, sizeof(*row));
+	size_t n = model->n_ring_rows + count_unringed(model);
+	struct kms_view_ring *row = kms_build_take(build, n, sizeof(*row));
 
 	if (!build->out)
 		return;
-	build->out->n_rings = model->n_ring_rows;
+	build->out->n_rings = n;
 	build->out->ring = row;
 	for (size_t i = 0; i < model->n_ring_rows; i++) {
 		const struct kms_model_ring_row *from = &model->ring_row[i];
@@ -169,11 +200,12 @@ static void build_rings(struct kms_snapshot_build *build)
 		row[i] = (struct kms_view_ring){
 			.target = from->target,
 			.ring = from->ring,
-			.produced = from->produced + from->claim_produced,
+			.produced = from->produced + from->claim_produced + from->untold,
 			.stored = from->stored,
-			.lost = from->lost + from->claim_lost,
+			.lost = from->lost + from->claim_lost + from->untold,
 		};
 	}
+	build_unringed(build, row + model->n_ring_rows);
 }
 
 static void fault_view(struct kms_snapshot_build *build, const struct kms_model_fault *fault,

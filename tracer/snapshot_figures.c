@@ -2,9 +2,12 @@
 /* Totals and caches of a snapshot. What each figure means stands in schema/snapshot.h. */
 #include "tracer/snapshot_build.h"
 
-static void add_rings(const struct kms_model *model, const struct kms_model_target *target,
-		      struct kms_view_stats *stats)
+/* Returns what the rings' owners lost and no record says yet. */
+static uint64_t add_rings(const struct kms_model *model, const struct kms_model_target *target,
+			  struct kms_view_stats *stats)
 {
+	uint64_t untold = 0;
+
 	for (size_t i = 0; i < model->n_ring_rows; i++) {
 		const struct kms_model_ring_row *row = &model->ring_row[i];
 
@@ -12,9 +15,11 @@ static void add_rings(const struct kms_model *model, const struct kms_model_targ
 			continue;
 		stats->produced += row->produced + row->claim_produced;
 		stats->lost += row->lost + row->claim_lost;
+		untold += row->untold;
 		if (!target->ended && row->fill > stats->ring_fill)
 			stats->ring_fill = row->fill;
 	}
+	return untold;
 }
 
 /* How old the oldest event is that is not in the picture: in a batch, or parked out of its turn. */
@@ -46,6 +51,7 @@ static struct kms_view_stats target_stats(const struct kms_model *model,
 		.db_bytes = model->figures.db_bytes,
 		.ns_per_event = model->figures.ns_per_event,
 	};
+	uint64_t untold;
 
 	for (size_t i = 0; i < model->n_faults; i++)
 		stats.faults += model->fault[i].target == target->id;
@@ -53,14 +59,11 @@ static struct kms_view_stats target_stats(const struct kms_model *model,
 		stats.events[kind] = target->events[kind];
 		stats.stored += kind == KMS_EVENT_LOST ? 0 : target->events[kind];
 	}
-	add_rings(model, target, &stats);
-	/* the counters were copied before or after the blocks: the larger figure is the newer */
-	if (target->lost_in_rings > stats.lost)
-		stats.lost = target->lost_in_rings;
+	untold = add_rings(model, target, &stats);
+	stats.lost = kms_model_lost_of(target, stats.lost) + untold;
+	stats.produced += slot->lost_unringed;
 	if (stats.stored + stats.lost > stats.produced)
 		stats.produced = stats.stored + stats.lost;
-	stats.lost += slot->lost_unringed;
-	stats.produced += slot->lost_unringed;
 	return stats;
 }
 
@@ -96,6 +99,13 @@ static void add_stats(struct kms_view_stats *sum, const struct kms_view_stats *s
 	sum->waited_ns += stats->waited_ns;
 }
 
+/* Was something lost that no new session has made good? */
+static bool is_stale(const struct kms_model_target *target, const struct kms_view_stats *stats)
+{
+	return (target->state == KMS_STATE_RUNNING || target->state == KMS_STATE_STOPPED) &&
+	       stats->lost > target->lost_before;
+}
+
 void kms_build_stats(struct kms_snapshot_build *build)
 {
 	struct kms_model *model = build->model;
@@ -112,7 +122,8 @@ void kms_build_stats(struct kms_snapshot_build *build)
 	row = kms_build_take(build, n, sizeof(*row));
 	if (!build->out)
 		return;
-	build->out->target_stats = row;
+	build->out->target_stats = row; /* in the order of build->out->target */
+	n = 0;
 	for (uint32_t id = 1; id <= model->top_target; id++) {
 		struct kms_model_target *target = kms_model_target_find(model, id);
 		struct kms_view_stats stats;
@@ -122,8 +133,10 @@ void kms_build_stats(struct kms_snapshot_build *build)
 		kms_model_target_roll(target, kms_model_target_now(model, target));
 		stats = target_stats(model, target);
 		add_stats(&sum, &stats, target, is_current(model, target, run_now));
-		if (target->announced)
-			*row++ = stats;
+		if (!target->announced)
+			continue;
+		build->out->target[n].stale = is_stale(target, &stats);
+		row[n++] = stats;
 	}
 	sum.peak_bytes = model->peak_bytes;
 	sum.lag_us = lag_us(model);

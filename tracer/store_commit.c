@@ -10,7 +10,6 @@ struct totals {
 	uint64_t produced, stored, lost;
 };
 
-/* Events of threads that got no ring are in no ring's figures. */
 static struct totals sum_events(const struct kms_store *store)
 {
 	struct totals t = {0};
@@ -21,12 +20,6 @@ static struct totals sum_events(const struct kms_store *store)
 		t.produced += store_ring_produced(r);
 		t.lost += r->prior_lost + r->lost;
 		t.stored += r->stored;
-	}
-	for (size_t i = 0; i < store->n_targets; i++) {
-		uint64_t unringed = store->slot[i] ? store->slot[i]->slot.lost_unringed : 0;
-
-		t.produced += unringed;
-		t.lost += unringed;
 	}
 	return t;
 }

@@ -164,7 +164,7 @@ struct kms_store {
 	struct kms_u64map target_index; /* id -> index */
 	struct store_ring *ring;
 	size_t n_rings, rings_room;
-	struct kms_u64map ring_index; /* target << 10 | ring -> index */
+	struct kms_u64map ring_index; /* target << 11 | ring -> index */
 	struct store_slot **slot;     /* by index of target; NULL none */
 	struct kms_u64map spans;      /* hash of target and base -> spans.id */
 	int64_t next_span, next_symbol, next_audit;

@@ -86,6 +86,20 @@ uint64_t store_run_time(const struct kms_store *store, uint32_t target, uint64_t
 	return time > 0 ? (uint64_t)time : 0;
 }
 
+/* Threads that found no ring free have a row of their own, as if they had shared a ring. */
+static int note_unringed(struct kms_store *store, uint32_t target, uint64_t lost)
+{
+	int64_t index = store_ring_index(store, target, KMS_VIEW_NO_RING);
+	struct store_ring *ring;
+
+	if (index < 0)
+		return (int)index;
+	ring = &store->ring[index];
+	ring->dirty |= ring->lost != lost;
+	ring->produced = ring->lost = lost;
+	return 0;
+}
+
 int store_add_slot(struct kms_store *store, const struct kms_batch_slot *from)
 {
 	const uint64_t *index = kms_u64map_find(&store->target_index, from->target);
@@ -105,12 +119,14 @@ int store_add_slot(struct kms_store *store, const struct kms_batch_slot *from)
 	memcpy(slot->stat, from->cache_stat, slot->n_stats * sizeof(*slot->stat));
 	memcpy(slot->counter, from->counter, slot->n_stats * sizeof(*slot->counter));
 	slot->dirty = true;
-	return 0;
+	return from->slot.lost_unringed
+		       ? note_unringed(store, from->target, from->slot.lost_unringed)
+		       : 0;
 }
 
 int64_t store_ring_index(struct kms_store *store, uint32_t target, uint32_t ring)
 {
-	uint64_t key = (uint64_t)target << 10 | (ring & (KMS_MAX_RINGS - 1));
+	uint64_t key = (uint64_t)target << 11 | (ring < KMS_MAX_RINGS ? ring : KMS_MAX_RINGS);
 	const uint64_t *found = kms_u64map_find(&store->ring_index, key);
 
 	if (found)
@@ -167,7 +183,8 @@ static int write_rings(struct kms_store *store)
 		const struct store_ring *r = &store->ring[i];
 
 		if (r->dirty)
-			rc = KMS_RUN(store->stmt[STORE_RING], KMS_INT(r->target), KMS_INT(r->ring),
+			rc = KMS_RUN(store->stmt[STORE_RING], KMS_INT(r->target),
+				     KMS_INT(r->ring == KMS_VIEW_NO_RING ? -1 : (int64_t)r->ring),
 				     KMS_INT(store_ring_produced(r)), KMS_INT(r->stored),
 				     KMS_INT(r->prior_lost + r->lost));
 	}

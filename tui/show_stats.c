@@ -96,6 +96,9 @@ static void add_events(struct kms_text *text, const cJSON *document)
 	kms_text_addf(text, "%s stored, ", count_of(ring, "stored").text);
 	kms_text_style(text, lost ? KMS_STYLE_BAD : KMS_STYLE_PLAIN, "%s lost",
 		       lost ? kms_fmt_count(lost).text : "none");
+	if (kms_json_flag(ring, "stale"))
+		kms_text_style(text, KMS_STYLE_BAD,
+			       "; what lives is as of before, until the program's next call");
 	kms_text_addf(text, "\n");
 	if (kms_json_member(document, "events")) {
 		add_label(text, "");

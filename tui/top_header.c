@@ -157,10 +157,11 @@ static void draw_identity(struct kms_top *top, struct kms_screen *screen)
 	int x;
 
 	snprintf(figures, sizeof(figures),
-		 "  %s%s   ring %.0f%%  lost %s%s  +%02" PRIu64 ":%02" PRIu64 ":%02" PRIu64,
+		 "  %s%s   ring %.0f%%  lost %s%s%s  +%02" PRIu64 ":%02" PRIu64 ":%02" PRIu64,
 		 lost && !urgent ? "LOST" : word, lost && urgent ? " LOST" : "",
 		 100 * kms_json_fraction(ring, "fill"), kms_fmt_rate(lost).text,
-		 file_text(top, stats).text, seconds / 3600, seconds / 60 % 60, seconds % 60);
+		 kms_json_flag(ring, "stale") ? " STALE" : "", file_text(top, stats).text,
+		 seconds / 3600, seconds / 60 % 60, seconds % 60);
 	x = kms_screen_put(screen, 0, 0, width, KMS_INK_HEAD, "kmemscope ");
 	identity_text(top, name, sizeof(name),
 		      width - x - (int)strlen(figures) - CLOCK_COLUMNS - 1);

@@ -27,6 +27,7 @@ static void fill_targets(struct fixture *f, bool live)
 					 .state = live ? KMS_STATE_STOPPED : KMS_STATE_EXITED,
 					 .stop_reason = live ? KMS_STOP_FAULT : KMS_STOP_NONE,
 					 .stop_fault = live ? 3 : 0,
+					 .stale = live,
 					 .kind = KMS_TARGET_PROCESS,
 					 .exit_status = live ? -1 : 9,
 					 .name = "python3",
@@ -230,7 +231,8 @@ void fixture_fill(struct fixture *f, bool live)
 	fill_faults(f);
 	fill_stats(f);
 	for (uint32_t i = 0; i < FIXTURE_RINGS; i++)
-		f->ring[i] = (struct kms_view_ring){i < 2 ? 1 : i, i, 1000, 990, 10};
+		f->ring[i] = (struct kms_view_ring){i < 2 ? 1 : i, i ? i : KMS_VIEW_NO_RING, 1000,
+						    990, 10};
 	s->seq = 7497;
 	s->time_ns = UINT64_C(12000000000);
 	s->wall_ns = wall;

@@ -405,7 +405,11 @@ def test_lossy(checks, workspace):
             steps.do(f"alloc 150000 {size}")
         steps.do("free 200000")
         os.kill(tracer, signal.SIGCONT)
+        # it waits on stdin, and begins recording anew only with its next call
+        kms.wait_for(lambda: workspace.items("targets")[0]["stale"], DEADLINE_S, f"turn {turn}: the picture is old")
+        checks.equal(workspace.json("stats")["ring"]["stale"], True, f"turn {turn}: of the run, too")
         wait_true(workspace, steps, f"turn {turn}")
+        kms.wait_for(lambda: not workspace.items("targets")[0]["stale"], DEADLINE_S, f"turn {turn}: and new again")
         checks.that(workspace.json("stats")["ring"]["lost"] > 100000 * (turn + 1), f"turn {turn}: events were lost",
                     workspace.json("stats")["ring"])
         checks.equal(workspace.json("leaks")["incomplete"], True, f"turn {turn}: which is said")

@@ -180,6 +180,46 @@ static void after_recording_was_off_any_generation_is_taken_at_once(void **state
 	assert_int_equal(s->model->counts.reopened, 0);
 }
 
+static void a_loss_makes_a_picture_stale_until_recording_begins_anew(void **state)
+{
+	struct script *s = *state;
+	const struct kms_snapshot *snapshot;
+	struct kms_batch_slot *slot;
+
+	script_slab(s, 0);
+	script_put(s, 0, ALLOC, block_at(0), NO);
+	script_read(s, 0);
+	slot = kms_batch_add_slot(s->batch, 0);
+	assert_non_null(slot);
+	slot->target = 1;
+	slot->slot.state = KMS_SLOT_LIVE;
+	script_feed(s);
+	assert_false(script_snapshot(s)->target[0].stale);
+
+	script_put(s, 0, ALLOC, block_at(1), NO);
+	script_read(s, 0);
+	slot = kms_batch_add_slot(s->batch, 0);
+	assert_non_null(slot);
+	slot->target = 1;
+	slot->slot.state = KMS_SLOT_LIVE;
+	slot->slot.lost_unringed = 5; /* of threads that got no ring */
+	script_feed(s);
+	snapshot = script_snapshot(s);
+	assert_true(snapshot->target[0].stale);
+	assert_int_equal(snapshot->stats.lost, 5);
+	assert_int_equal(snapshot->ring[snapshot->n_rings - 1].ring, KMS_VIEW_NO_RING);
+	assert_int_equal(snapshot->ring[snapshot->n_rings - 1].target, 1);
+	assert_int_equal(snapshot->ring[snapshot->n_rings - 1].lost, 5);
+
+	s->ring[0].session = 1;
+	script_put(s, 0, ALLOC, block_at(2), 9);
+	script_read(s, 0);
+	script_feed(s);
+	snapshot = script_snapshot(s);
+	assert_false(snapshot->target[0].stale);
+	assert_int_equal(snapshot->stats.lost, 5);
+}
+
 static void blocks_from_before_recording_was_off_are_no_leak_and_their_free_is_no_news(void **state)
 {
 	struct script *s = *state;
@@ -306,6 +346,7 @@ int main(void)
 		TEST(after_recording_was_off_any_generation_is_taken_at_once),
 		TEST(blocks_from_before_recording_was_off_are_no_leak_and_their_free_is_no_news),
 		TEST(what_the_first_event_heard_of_an_address_overtook_does_nothing),
+		TEST(a_loss_makes_a_picture_stale_until_recording_begins_anew),
 		TEST(an_event_of_a_session_that_is_over_does_nothing),
 		TEST(a_child_of_an_earlier_session_begins_without_its_parents_blocks),
 		TEST(a_record_that_says_its_cache_is_believed_before_any_slab),
