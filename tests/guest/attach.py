@@ -218,6 +218,8 @@ def test_reset(checks, workspace):
     qmp.do("quit")
     status, text = attached.ended()
     checks.equal(status, 0, f"quit: {text}")
+    for words in ("machine stands still", "machine goes on", "the guest was reset"):
+        checks.equal(text.count(words), 1, f"said once: {words}: {text}")
 
 
 def test_memory(checks, workspace):

@@ -8,10 +8,11 @@ import pathlib
 import sys
 
 for part in ("support", "system"):
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / part))
+    sys.path.append(str(pathlib.Path(__file__).parents[1] / part))
 import kms  # noqa: E402
 from attach import Qmp  # noqa: E402
 from daemon import Daemon  # noqa: E402
+from life import make_qcow2, monitor  # noqa: E402
 from linux_kernels import Guest, main  # noqa: E402
 
 FOLDER = sys.argv[1]
@@ -51,18 +52,37 @@ def check_life(checks, daemon, qmp, target):
     checks.equal(daemon.targets()[1]["pid"], target["pid"], "the next boot")
 
 
+def live_dentries(daemon, target):
+    rows = daemon.get(f"/api/v1/caches?target={target['id']}&limit=1000")["items"]
+    return next(row["objects_live"] for row in rows if row["name"] == "dentry")
+
+
+def check_snapshot(checks, daemon, guest, qmp, target):
+    """An earlier state of the same kernel: the same target, as it was then."""
+    monitor(checks, qmp, "savevm one")
+    before = live_dentries(daemon, target)
+    guest.shell("i=0; while [ $i -lt 3000 ]; do : > /tmp/s$i; i=$((i+1)); done")
+    kms.wait_for(lambda: live_dentries(daemon, target) > before + 2000, DEADLINE_S, "files that came later")
+    monitor(checks, qmp, "loadvm one")
+    kms.wait_for(lambda: live_dentries(daemon, target) < before + 1000, DEADLINE_S, "they are gone again")
+    wait_states(daemon, "running")
+
+
 def life():
     checks = kms.Checks()
     with kms.Workspace("linux-life") as workspace:
         control = workspace.path / "ours.sock"
         theirs = workspace.path / "theirs.sock"
         more = [word for path in (theirs, control) for word in ("-qmp", f"unix:{path},server=on,wait=off")]
+        make_qcow2(workspace.path / "disk.qcow2")
+        more += ["-drive", f"file={workspace.path}/disk.qcow2,if=none,format=qcow2"]
         daemon = Daemon(workspace)
         with Guest(FOLDER, "6.12", "q35", 1, "slub_debug=U", more=more) as guest:
             qmp = Qmp(control)
             qmp.do("set-action", {"reboot": "reset"})
             target = take(checks, workspace, daemon, guest)
             check_views(checks, workspace, daemon, target)
+            check_snapshot(checks, daemon, guest, qmp, target)
             check_life(checks, daemon, qmp, target)
             daemon.end(9)
             checks.equal(guest.process.poll(), None, "kill -9 of the daemon leaves it running")

@@ -27,7 +27,10 @@ enum {
 };
 
 static const uint64_t search_bytes = UINT64_C(64) << 20;
-static const uint64_t again_ns = 100000000;  /* after a pass that found nothing */
+static const uint64_t again_ns = 100000000; /* after a pass that found nothing */
+static const uint64_t unclear_ns =
+	20000000; /* before the search for a boot of which it is not known
+					      * whether it was reset */
 static const uint64_t forget_ns = 100000000; /* translations may have changed */
 
 struct kms_guest_link {
@@ -43,6 +46,8 @@ struct kms_guest_link {
 	struct kms_symbols names; /* of the boot that is mirrored; empty: nobody has asked yet */
 	bool is_found;            /* region is one */
 	bool is_mirrored;         /* and somebody has a mirror of it */
+	uint8_t lost_id[16]; /* image id of a boot that was lost, and nobody knows yet to what */
+	bool is_unclear;     /* whether there is one */
 	bool is_gone;
 	uint64_t next_search_ns;
 	uint64_t forgotten_ns;
@@ -110,6 +115,21 @@ static void set_space(struct kms_guest_link *link)
 	kms_guest_space_init(&link->space, link->config.memory, paging, head->page_table_root);
 }
 
+static const char said_reset[] = "the guest was reset; waiting for its kernel";
+static const char said_rewound[] = "the guest went back to an earlier state of itself";
+
+/* What became of the boot that was lost: is it there again, or another one, or none? */
+static void clear_up(struct kms_guest_link *link, int found)
+{
+	bool is_same = found == 1 &&
+		       !memcmp(link->region.head.image_id, link->lost_id, sizeof(link->lost_id));
+
+	if (!link->is_unclear || (found != 1 && found != -ENOENT))
+		return;
+	link->is_unclear = false;
+	say(link, is_same ? said_rewound : said_reset);
+}
+
 int kms_guest_link_search(struct kms_guest_link *link, struct kms_err *err)
 {
 	int result;
@@ -120,6 +140,7 @@ int kms_guest_link_search(struct kms_guest_link *link, struct kms_err *err)
 					   : kms_guest_search(&link->search, link->config.memory,
 							      search_bytes, &link->region, err);
 	link->is_found = result == 1;
+	clear_up(link, result);
 	if (link->is_found)
 		set_space(link);
 	return result;
@@ -267,8 +288,9 @@ struct kms_guest_mirror *kms_guest_link_turn(struct kms_guest_link *link, uint64
 void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over why)
 {
 	static const char *const line[] = {
-		[KMS_MIRROR_RESET] = "the guest was reset; waiting for its kernel",
-		[KMS_MIRROR_REWOUND] = "the guest went back to an earlier state of itself",
+		[KMS_MIRROR_RESET] = said_reset,
+		[KMS_MIRROR_REWOUND] =
+			NULL, /* it may be a kernel that boots, and has begun with our page */
 		[KMS_MIRROR_TAKEN] = "another tracer has taken the guest over",
 		[KMS_MIRROR_GONE] = "the guest's memory is gone",
 		[KMS_MIRROR_LEFT] = NULL,
@@ -281,6 +303,10 @@ void kms_guest_link_lost(struct kms_guest_link *link, enum kms_guest_mirror_over
 	link->is_found = link->is_mirrored = false;
 	link->is_gone = why != KMS_MIRROR_RESET && why != KMS_MIRROR_REWOUND;
 	link->next_search_ns = 0;
+	link->is_unclear = why == KMS_MIRROR_REWOUND;
+	memcpy(link->lost_id, link->region.head.image_id, sizeof(link->lost_id));
+	if (link->is_unclear) /* a boot gets past its header meanwhile */
+		link->next_search_ns = kms_mono_ns() + unclear_ns;
 	memset(&link->search, 0, sizeof(link->search));
 }
 

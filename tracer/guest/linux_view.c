@@ -120,6 +120,10 @@ static void kernel_ended(struct kms_linux_view *view, const struct kms_err *err)
 	bool is_lost = err->code != -ESTALE;
 
 	view->is_over = is_lost;
+	if (is_lost && view->config.is_ending && view->config.is_ending(view->config.arg)) {
+		end_kernel(view, KMS_STATE_EXITED);
+		return;
+	}
 	end_kernel(view, is_lost ? KMS_STATE_LOST : KMS_STATE_EXITED);
 	say(view, err->text);
 }

@@ -36,6 +36,8 @@ struct kms_linux_view_config {
 	 * as it was if nobody said so. Returns false: it goes on elsewhere, nothing comes any more.
 	 */
 	bool (*turn)(void *arg, bool *paused);
+	/** Whether the emulator has ended, or is just about to: it loses its memory first. NULL: no. */
+	bool (*is_ending)(void *arg);
 	void *arg;
 	/** Something for the user, one line; from the view's thread. */
 	void (*say)(void *arg, const char *line);

@@ -68,15 +68,17 @@ static void begin_pull(struct kms_guest_mirror *m)
 	memcpy(m->next_ring, m->ring, m->guest.head.rings * sizeof(*m->ring));
 }
 
-/* Whether all that was read is of the boot that the copy is of. */
+/* Whether the boot that the copy is of is still there; @m->over says else. */
 static bool is_same_boot(struct kms_guest_mirror *m)
 {
-	struct kms_region_header *now = mirror_stage(m, 0, sizeof(*now));
+	struct kms_region_header now;
 
-	if (!now || !mirror_flush(m))
+	if (kms_guest_read(m->memory, m->guest.physical, &now, sizeof(now), NULL)) {
+		m->over = KMS_MIRROR_GONE;
 		return false;
-	if (now->magic == KMS_REGION_MAGIC &&
-	    !memcmp(now->image_id, m->guest.head.image_id, sizeof(now->image_id)))
+	}
+	if (now.magic == KMS_REGION_MAGIC &&
+	    !memcmp(now.image_id, m->guest.head.image_id, sizeof(now.image_id)))
 		return true;
 	m->over = KMS_MIRROR_RESET;
 	return false;
@@ -99,6 +101,8 @@ bool mirror_is_untouched(struct kms_guest_mirror *m)
 	if (!memcmp(&now[0], sent, sizeof(*sent)) &&
 	    !memcmp(&now[1], &m->sent_page->heartbeat, sizeof(now[1])))
 		return true;
+	if (!is_same_boot(m))
+		return false;
 	/* a snapshot may have been taken when another tracer had the guest: that one's heart is still */
 	m->over = memcmp(&now[0], sent, sizeof(*sent)) != 0 &&
 				  kms_guest_region_is_owned(m->memory, &m->guest, NULL) == 1

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 enum {
 	EVENTS_AT_ONCE =
 		64, /* heard of in one turn: an emulator that talks on does not hold us up */
+	ENDING_MS = 300, /* a process that is ending loses its memory first */
 };
 
 static const uint64_t look_ns = 10000000; /* between looks for what the emulator says */
@@ -141,6 +143,14 @@ static bool turn_linux(void *arg, bool *paused)
 	return hear(arg, paused);
 }
 
+static bool is_ending(void *arg)
+{
+	const struct kms_guest_opened *opened = arg;
+	struct pollfd ended = {.fd = opened->pidfd, .events = POLLIN};
+
+	return opened->pidfd >= 0 && poll(&ended, 1, ENDING_MS) > 0;
+}
+
 static int stop(void *arg, struct kms_err *err)
 {
 	const struct kms_guest_opened *opened = arg;
@@ -176,5 +186,6 @@ void kms_guest_opened_describe_linux(struct kms_guest_opened *opened,
 	config->stop = stop;
 	config->resume = resume;
 	config->turn = turn_linux;
+	config->is_ending = is_ending;
 	config->arg = opened;
 }
