@@ -177,6 +177,8 @@ def test_refused(checks, workspace):
     content = guest.IMAGE.read_bytes()
     at = content.index(b"GNU\0", content.index(b"\x03\0\0\0GNU\0"))
     other.write_bytes(content[:at + 4] + bytes(20) + content[at + 24:])
+    debug = workspace.path / "debug.elf"
+    subprocess.run(["objcopy", "--only-keep-debug", guest.IMAGE, debug], check=True)
     bare = Machine(workspace, "work=flood")
     machine = Machine(workspace, "work=flood", stub(workspace))
     cases = [
@@ -187,6 +189,7 @@ def test_refused(checks, workspace):
         ([*BOOT, bare.target], 1, "-gdb unix:"),
         ([*BOOT, "--kernel", other, machine.target], 1, "another build"),
         ([*BOOT, "--kernel", "/bin/true", machine.target], 1, "kmem_init"),
+        ([*BOOT, "--kernel", debug, machine.target], 1, "a debug file"),
         ([*BOOT, "--kernel", "/etc/passwd", machine.target], 1, "no ELF file"),
     ]
     kms.wait_for((workspace.path / "gdb.sock").exists, DEADLINE_S, "the stub listens")

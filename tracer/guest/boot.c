@@ -86,6 +86,19 @@ static int read_variable(struct boot *boot, const struct kms_kernel_elf *elf, st
 	return 0;
 }
 
+/* What is compared later. A debug file has symbols only, and says so by parts of no bytes. */
+static int read_code(struct boot *boot, const struct kms_kernel_elf *elf, struct kms_err *err)
+{
+	static const uint8_t nothing[CODE_BYTES];
+	int result = kms_kernel_elf_content(elf, boot->at, boot->code, sizeof(boot->code), err);
+
+	if (result || memcmp(boot->code, nothing, sizeof(nothing)) != 0)
+		return result;
+	return kms_err_set(err, -ENOEXEC,
+			   "%.160s has no code there: it is a debug file; name the kernel itself",
+			   boot->config->kernel);
+}
+
 static int read_file(struct boot *boot, struct kms_err *err)
 {
 	struct kms_kernel_elf elf;
@@ -97,8 +110,7 @@ static int read_file(struct boot *boot, struct kms_err *err)
 	result = kms_kernel_elf_find(&elf, place, &symbol, err);
 	if (!result) {
 		boot->at = symbol.address;
-		result =
-			kms_kernel_elf_content(&elf, boot->at, boot->code, sizeof(boot->code), err);
+		result = read_code(boot, &elf, err);
 	}
 	if (!result)
 		result = read_variable(boot, &elf, err);

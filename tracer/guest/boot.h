@@ -15,7 +15,7 @@
 
 /** Shape: strings are borrowed for the call. */
 struct kms_guest_boot_config {
-	const char *kernel; /* its file, with symbols */
+	const char *kernel; /* its file, with symbols and code: no separate debug file */
 	uint64_t depth;     /* what kmem_guard_depth is to be */
 	int enough_fd;      /* readable: give up; -1 nothing */
 	void (*say)(void *arg, const char *line);
@@ -36,6 +36,7 @@ struct kms_guest_boot {
  * Whatever becomes of us meanwhile, the guest goes on, without the break point.
  *
  * Errors: -ENOTSUP: no way to stop it there; -ENOENT: the file has no kmem_init or kmem_guard_depth;
+ *         -ENOEXEC: it has no code, or is none;
  *         -ESTALE: another kernel runs than the file's; -ERANGE: the depth does not fit; -EINTR: enough;
  *         -ESRCH: the emulator has ended; -EIO: not what was written is read back; as kms_gdb_open()
  */
