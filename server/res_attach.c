@@ -52,7 +52,8 @@ static enum kms_problem problem_of(int error)
 		{-EPROTO,       KMS_PROBLEM_NOT_POSSIBLE},
                 {-ENOEXEC,      KMS_PROBLEM_NOT_POSSIBLE},
 		{-ENOSPC,       KMS_PROBLEM_NOT_POSSIBLE},
-                {-ETIMEDOUT,    KMS_PROBLEM_NOT_POSSIBLE},
+                {-ENOTUNIQ,     KMS_PROBLEM_NOT_POSSIBLE},
+		{-ETIMEDOUT,    KMS_PROBLEM_NOT_POSSIBLE},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
