@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -197,6 +198,7 @@ static bool is_other_build(struct kms_guest_link *link)
 static int write_blob(struct kms_guest_link *link, const uint8_t *blob, size_t bytes)
 {
 	KMS_AUTO_CLOSE int fd = -1;
+	int result;
 
 	for (int i = 0; i < BLOBS_MAX && fd < 0; i++) {
 		if (snprintf(link->blob, sizeof(link->blob), "%s/kernel.%d.elf",
@@ -206,7 +208,12 @@ static int write_blob(struct kms_guest_link *link, const uint8_t *blob, size_t b
 		if (fd < 0 && errno != EEXIST)
 			break;
 	}
-	return fd < 0 ? -errno : kms_write_full(fd, blob, bytes);
+	if (fd < 0)
+		return -errno;
+	result = kms_write_full(fd, blob, bytes);
+	if (result)
+		(void)unlink(link->blob); /* half of it is of no use */
+	return result;
 }
 
 /* What the kernel carries along: an ELF file with its symbols, which the symbol helper reads. */
