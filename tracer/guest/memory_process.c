@@ -2,7 +2,7 @@
 /*
  * Guest memory in the emulator's process: see back_ends.h.
  *
- * Reads are process_vm_readv(2), up to 1024 pieces a call. It knows a process by its pid only, so
+ * Reads are process_vm_readv(2), up to PIECES pieces a call (it takes 1024). It knows a process by its pid only, so
  * its pidfd is looked at afterwards: as long as that process has not ended, the pid was its own.
  * Writes cannot be taken back, so they go through /proc/PID/mem, which stays with the memory of the
  * process that had the pid when it was opened.
