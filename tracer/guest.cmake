@@ -24,7 +24,8 @@ target_sources(kms_tracer PRIVATE
 	guest/qemu_ram.c
 	guest/qmp.c
 	guest/space.c
-	guest/target.c)
+	guest/target.c
+	guest/write_audit.c)
 target_link_libraries(kms_tracer PUBLIC kms::cjson)
 
 # RAM, and page tables in it, made by the test.

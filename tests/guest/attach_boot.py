@@ -149,6 +149,24 @@ def test_killed(checks, workspace):
     qmp.do("quit")
 
 
+def prompt_of_netbsd(checks, workspace, name, image):
+    """The kernel's names at the prompt; its depth is not written any more, other variables are."""
+    def db(line):
+        return workspace.run([kms.KMEMSCOPE, "db", "-e", line], timeout=DEADLINE_S).stdout.decode()
+
+    rows = subprocess.run(["nm", image], capture_output=True, text=True, check=True).stdout.splitlines()
+    known = {row.split()[2]: row.split()[0].lstrip("0") for row in rows}
+    checks.equal(db("p kmem_init").split(), [known["kmem_init"]], f"{name}: p")
+    checks.equal(db(f"p/a {known['kmem_init']}+2").strip(), "kmem_init+0x2", f"{name}: p/a")
+    checks.that(db("x/s version").startswith("version:\t"), f"{name}: x/s", db("x/s version"))
+    checks.that("did you mean kmem_init?" in db("x kmem_inti"), f"{name}: a near name", db("x kmem_inti"))
+    said = db("w kmem_guard_depth 0t1000")
+    checks.that("only at boot" in said and "--boot" in said, f"{name}: w says that it is too late", said)
+    checks.that("= 5" in db("w/l kmem_guard_size 5"), f"{name}: another variable is written")
+    checks.that("\t5 " in db("x/lx kmem_guard_size"), f"{name}: and is there", db("x/lx kmem_guard_size"))
+    checks.that("text or a constant" in db("w kmem_init 5"), f"{name}: text is not", db("w kmem_init 5"))
+
+
 def test_netbsd(checks, workspace):
     """Kernels that read it only there, of 32 and 64 bits, say on their serial line what they found."""
     for bits, seed, emulator, effective in ((32, 1, "qemu-system-i386", 30720), (64, 2, guest.QEMU, 30208),
@@ -162,12 +180,16 @@ def test_netbsd(checks, workspace):
         machine = workspace.start([emulator, "-S", "-kernel", folder / "netbsd", "-m", "64M", "-display", "none",
                                    "-serial", f"file:{serial}", "-gdb", f"unix:{gdb},server=on,wait=off"],
                                   stdin=subprocess.DEVNULL)
-        child = starting(workspace, f"qemu:pid:{machine.pid}")
+        child = starting(workspace, f"qemu:pid:{machine.pid}", "--allow-write")
         said = line_with(child, "written at kmem_init")
         checks.that(f"kmem_guard_depth 0 -> {DEPTH} (0x7530)" in said, f"{name}: what was written", said)
         kms.wait_for(lambda: "ready" in serial.read_text(), DEADLINE_S, f"{name} boots")
         checks.that(f"depth {effective}" in serial.read_text(), f"{name}: the kernel took it", serial.read_text())
-        child.kill()
+        line_with(child, "API socket")
+        prompt_of_netbsd(checks, workspace, name, folder / "netbsd")
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=DEADLINE_S)
+        checks.equal((child.returncode, machine.poll()), (0, None), f"{name}: let go")
         machine.kill()
 
 

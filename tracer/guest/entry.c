@@ -45,6 +45,7 @@ int kms_guest_entry_open(struct kms_guest_entry *entry, const struct kms_guest_e
 	entry->config = *config;
 	entry->opened.say = config->say;
 	entry->opened.say_arg = config->say_arg;
+	entry->opened.allow_write = config->allow_write;
 	for (;;) {
 		result = kms_guest_opened_open(config->target, &entry->opened, err);
 		if (!result || result == -ESRCH || kms_mono_ns() >= end_ns ||

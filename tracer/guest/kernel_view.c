@@ -14,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tracer/guest/write_audit.h"
+
 enum {
 	PACE_MS = 100,
 	LONG_NS = 1000000000,
@@ -32,6 +34,7 @@ struct kms_kernel_view {
 	uint64_t long_ns; /* when all was last looked at */
 	struct kms_kernel_history history;
 	struct kms_kernel_shot *newest;
+	struct kms_write_audit audit;
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -307,6 +310,60 @@ static int view_variable_set(void *ctx, const char *who, uint32_t target, unsign
 								      value, err));
 }
 
+static int view_memory_write(void *ctx, const char *who, const struct kms_memory_write *write,
+			     struct kms_err *err)
+{
+	struct kms_kernel_view *view = ctx;
+	struct kms_err why = KMS_ERR_INIT;
+
+	if (begin_question(view, write->target, err))
+		return -ESRCH;
+	if (view->config.allow_write)
+		(void)view->config.ops->memory_write(view->config.source, write, &why);
+	else
+		(void)kms_err_set(&why, -EPERM,
+				  "memory of the guest is written only after `attach "
+				  "--allow-write`");
+	kms_write_audit_add(&view->audit, who, write, why.code ? why.text : "ok");
+	if (why.code && err)
+		*err = why;
+	return end_question(view, why.code);
+}
+
+static int view_symbol(void *ctx, uint32_t target, const char *name, struct kms_view_symbol *out,
+		       struct kms_err *err)
+{
+	struct kms_kernel_view *view = ctx;
+	int rc = begin_question(view, target, err);
+
+	*out = (struct kms_view_symbol){.address = 0};
+	return rc ? rc
+		  : end_question(view,
+				 view->config.ops->symbol(view->config.source, name, out, err));
+}
+
+static int view_symbol_at(void *ctx, uint32_t target, uint64_t address, struct kms_view_symbol *out,
+			  struct kms_err *err)
+{
+	struct kms_kernel_view *view = ctx;
+	int rc = begin_question(view, target, err);
+
+	*out = (struct kms_view_symbol){.address = 0};
+	return rc ? rc
+		  : end_question(view, view->config.ops->symbol_at(view->config.source, address,
+								   out, err));
+}
+
+static int view_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row),
+		      void *arg, struct kms_err *err)
+{
+	struct kms_kernel_view *view = ctx;
+
+	(void)err;
+	(void)pthread_mutex_lock(&view->lock);
+	return end_question(view, kms_write_audit_each(&view->audit, emit, arg));
+}
+
 static const struct kms_view_ops ops = {
 	.acquire = view_acquire,
 	.release = view_release,
@@ -314,6 +371,10 @@ static const struct kms_view_ops ops = {
 	.slabs = view_slabs,
 	.variable_get = view_variable_get,
 	.variable_set = view_variable_set,
+	.memory_write = view_memory_write,
+	.symbol = view_symbol,
+	.symbol_at = view_symbol_at,
+	.audit = view_audit,
 };
 
 struct kms_view kms_kernel_view_ops(struct kms_kernel_view *view)
@@ -336,6 +397,7 @@ static void view_free(struct kms_kernel_view *view)
 	shot_put(view->newest);
 	if (view->is_found)
 		view->config.ops->lose(view->config.source);
+	kms_write_audit_deinit(&view->audit);
 	(void)pthread_cond_destroy(&view->wake);
 	(void)pthread_mutex_destroy(&view->lock);
 	free(view->command);

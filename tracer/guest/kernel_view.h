@@ -70,6 +70,12 @@ struct kms_kernel_source_ops {
 		     struct kms_err *err);
 	int (*variable_get)(void *source, unsigned variable, uint64_t *value, struct kms_err *err);
 	int (*variable_set)(void *source, unsigned variable, uint64_t value, struct kms_err *err);
+	int (*memory_write)(void *source, const struct kms_memory_write *write,
+			    struct kms_err *err);
+	int (*symbol)(void *source, const char *name, struct kms_view_symbol *out,
+		      struct kms_err *err);
+	int (*symbol_at)(void *source, uint64_t address, struct kms_view_symbol *out,
+			 struct kms_err *err);
 };
 
 struct kms_kernel_view;
@@ -81,6 +87,7 @@ struct kms_kernel_view_config {
 	const char *command; /* of the emulator, or the RAM file */
 	pid_t pid;           /* of the emulator, 0 unknown */
 	unsigned pace_ms;    /* between two looks; 0: 100 */
+	bool allow_write;    /* clients may write the guest's memory */
 	/** Something for the user, one line; from the view's thread. */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;

@@ -2,7 +2,6 @@
 target_sources(kms_tracer PRIVATE
 	guest/btf.c
 	guest/kallsyms.c
-	guest/linux_audit.c
 	guest/linux_depot.c
 	guest/linux_front.c
 	guest/linux_info.c

@@ -16,8 +16,8 @@
 #include <time.h>
 
 #include "tracer/guest/kernel_names.h"
-#include "tracer/guest/linux_audit.h"
 #include "tracer/guest/linux_shot.h"
+#include "tracer/guest/write_audit.h"
 
 enum {
 	CACHES_MS = 100,
@@ -36,7 +36,7 @@ struct kms_linux_view {
 	struct kms_linux *kernel; /* NULL: the guest boots another one */
 	struct kms_linux_history history;
 	struct kms_linux_shot *newest;
-	struct kms_linux_audit audit;
+	struct kms_write_audit audit;
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -349,7 +349,7 @@ static int view_memory_write(void *ctx, const char *who, const struct kms_memory
 				  "--allow-write`");
 	else if (kernel)
 		(void)kms_linux_memory_write(kernel, write, &why);
-	kms_linux_audit_write(&view->audit, who, write, why.code ? why.text : "ok");
+	kms_write_audit_add(&view->audit, who, write, why.code ? why.text : "ok");
 	(void)pthread_mutex_unlock(&view->lock);
 	if (why.code && err)
 		*err = why;
@@ -396,7 +396,7 @@ static int view_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_au
 
 	(void)err;
 	(void)pthread_mutex_lock(&view->lock);
-	rc = kms_linux_audit_each(&view->audit, emit, arg);
+	rc = kms_write_audit_each(&view->audit, emit, arg);
 	(void)pthread_mutex_unlock(&view->lock);
 	return rc;
 }
@@ -442,7 +442,7 @@ void kms_linux_view_end(struct kms_linux_view *view)
 static void view_free(struct kms_linux_view *view)
 {
 	shot_put(view->newest);
-	kms_linux_audit_deinit(&view->audit);
+	kms_write_audit_deinit(&view->audit);
 	kms_linux_history_deinit(&view->history);
 	kms_linux_close(view->kernel);
 	(void)pthread_cond_destroy(&view->wake);

@@ -90,6 +90,10 @@ int kms_netbsd_pages(struct kms_netbsd *nb, const struct kms_netbsd_pool *pool,
 int kms_netbsd_memory(struct kms_netbsd *nb, uint64_t address, void *to, size_t n, size_t *n_read,
 		      struct kms_err *err);
 
+/** Writes kernel memory; text and constants of the file are not. Errors: -EACCES; as kms_guest_poke() */
+int kms_netbsd_memory_write(struct kms_netbsd *nb, const struct kms_memory_write *write,
+			    struct kms_err *err);
+
 /** kmem_guard_depth as it is now. Errors: -ENOTSUP: a kernel without it; as kms_guest_read() */
 int kms_netbsd_guard_depth(struct kms_netbsd *nb, uint64_t *depth, struct kms_err *err);
 

@@ -32,6 +32,7 @@ int kms_netbsd_front_find(struct kms_netbsd_front *netbsd, const struct kms_atta
 		.ops = &kms_netbsd_source_ops,
 		.command = front->command,
 		.pid = front->pid,
+		.allow_write = opened->allow_write,
 		.pace_ms = opened->guest->memory->pauses ? PAUSED_PACE_MS : 0,
 		.say = kms_attach_front_say,
 		.say_arg = (void *)front->config, /* only read */

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tracer/guest/kernel_elf.h"
 #include "tracer/guest/netbsd_impl.h"
+#include "tracer/guest/poke.h"
 
 int kms_nb_read_word(struct kms_netbsd *nb, uint64_t address, uint64_t *word, struct kms_err *err)
 {
@@ -192,6 +194,30 @@ int kms_netbsd_memory(struct kms_netbsd *nb, uint64_t address, void *to, size_t 
 		return 0;
 	}
 	return kms_err_set(err, -EFAULT, "nothing is mapped at 0x%" PRIx64, address);
+}
+
+/* Whether the kernel's file has text or constants there: its page tables may be less strict. */
+static bool is_constant(const struct kms_netbsd *nb, uint64_t address)
+{
+	struct kms_kernel_elf elf;
+	bool is_one;
+
+	if (kms_kernel_elf_open(nb->image->path, &elf, NULL))
+		return false;
+	is_one = kms_kernel_elf_is_constant(&elf, address);
+	kms_kernel_elf_close(&elf);
+	return is_one;
+}
+
+int kms_netbsd_memory_write(struct kms_netbsd *nb, const struct kms_memory_write *write,
+			    struct kms_err *err)
+{
+	if (is_constant(nb, write->address))
+		return kms_err_set(err, -EACCES,
+				   "0x%" PRIx64 " is text or a constant of the kernel: not written",
+				   write->address);
+	return kms_guest_poke(&nb->space, write->address, &write->expected, &write->value,
+			      write->bytes, err);
 }
 
 int kms_netbsd_guard_depth(struct kms_netbsd *nb, uint64_t *depth, struct kms_err *err)

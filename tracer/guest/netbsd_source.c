@@ -9,6 +9,8 @@
 #include <time.h>
 
 #include "schema/variables.h"
+#include "tracer/guest/kernel_elf.h"
+#include "tracer/guest/kernel_names.h"
 
 enum {
 	PAGE_BYTES = 4096,
@@ -31,6 +33,7 @@ struct kms_netbsd_source {
 	struct past *past; /* KMS_NETBSD_MAX_POOLS, in the kernel's order then */
 	size_t pasts;
 	uint64_t past_ns;
+	struct kms_symbols names; /* empty: nobody has asked for one yet */
 };
 
 /* What a picture needs beside its rows. */
@@ -60,6 +63,7 @@ void kms_netbsd_source_destroy(struct kms_netbsd_source *source)
 	if (!source)
 		return;
 	kms_netbsd_close(source->nb);
+	kms_symbols_deinit(&source->names);
 	free(source->past);
 	free(source);
 }
@@ -343,8 +347,48 @@ static int variable_set(void *arg, unsigned variable, uint64_t value, struct kms
 	if (variable != KMS_VAR_GUARD_DEPTH)
 		return kms_err_set(err, -ENOTSUP, "NetBSD has no such variable");
 	return kms_err_set(err, -ENOTSUP,
-			   "NetBSD reads it once, when it boots (kmem_init): now it would change "
-			   "nothing");
+			   "this kernel reads it only at boot, in kmem_init: now it would change "
+			   "nothing; `kmemscope attach --boot --guard-depth N` sets it there");
+}
+
+static int memory_write(void *arg, const struct kms_memory_write *write, struct kms_err *err)
+{
+	const struct kms_netbsd_source *source = arg;
+
+	return kms_netbsd_memory_write(source->nb, write, err);
+}
+
+/* Of the kernel's file, or of the debug file where only that has them; read when somebody first asks. */
+static int load_names(struct kms_netbsd_source *source, struct kms_err *err)
+{
+	const char *paths[] = {source->image->path, source->image->types.debug_path};
+	struct kms_kernel_elf elf;
+	int rc = source->names.count ? 0 : -ENOENT;
+
+	for (size_t i = 0; rc && i < sizeof(paths) / sizeof(paths[0]); i++) {
+		if (!paths[i][0] || kms_kernel_elf_open(paths[i], &elf, err))
+			continue;
+		kms_err_clear(err);
+		rc = kms_kernel_elf_symbols(&elf, &source->names, err);
+		kms_kernel_elf_close(&elf);
+	}
+	return rc ? -ENOTSUP : 0;
+}
+
+static int symbol(void *arg, const char *name, struct kms_view_symbol *out, struct kms_err *err)
+{
+	struct kms_netbsd_source *source = arg;
+	int rc = load_names(source, err);
+
+	return rc ? rc : kms_kernel_names_find(&source->names, name, out, err);
+}
+
+static int symbol_at(void *arg, uint64_t address, struct kms_view_symbol *out, struct kms_err *err)
+{
+	struct kms_netbsd_source *source = arg;
+	int rc = load_names(source, err);
+
+	return rc ? rc : kms_kernel_names_at(&source->names, address, out, err);
 }
 
 const struct kms_kernel_source_ops kms_netbsd_source_ops = {
@@ -357,4 +401,7 @@ const struct kms_kernel_source_ops kms_netbsd_source_ops = {
 	.slabs = slabs,
 	.variable_get = variable_get,
 	.variable_set = variable_set,
+	.memory_write = memory_write,
+	.symbol = symbol,
+	.symbol_at = symbol_at,
 };

@@ -19,6 +19,7 @@ struct kms_guest_opened {
 		[64]; /* of the machine or its emulator, or the RAM file: names trace and session */
 	int pidfd;    /* of the emulator, -1 none; ours */
 	bool is_saved;    /* nothing runs there */
+	bool allow_write; /* the user wants to write its memory; set by whoever asks for it */
 	uint64_t looked_ns;
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
