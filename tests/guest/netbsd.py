@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A NetBSD guest given its file: every figure of every pool, compared with what the image's maker wrote down.
 
-usage: netbsd.py saved|live|refused|damaged
+usage: netbsd.py saved|live|boots|refused|damaged
 """
 
 import base64
@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 
@@ -140,14 +141,17 @@ def compare_vmstat(checks, expected, attached, what):
 
 def compare_ddb(checks, expected, attached, what):
     """show all pools: by name, in ddb's lines."""
-    text = attached.db("show all pools/p")
-    names = [line.split(": ")[0].split(" ", 2 if "CACHE" in line else 1)[-1] for line in text.splitlines()
-             if line.startswith("POOL")]
-    checks.equal(names, sorted(row["name"] for row in expected["pools"]), f"{what}: show all pools")
+    seen = {}
+    for line in attached.db("show all pools/p").splitlines():
+        if line.startswith("POOL"):
+            name = line.split(": ")[0].replace("POOL CACHE ", "").replace("POOL ", "")
+            seen[name] = []
+        seen[name].append(line)
+    checks.equal(list(seen), sorted(row["name"] for row in expected["pools"]), f"{what}: show all pools")
     for row in expected["pools"]:
-        if row["moving"]:
+        if row["moving"] or row["name"] not in seen:
             continue
-        one = attached.db(f"show pool/p {row['name']}").splitlines()
+        one = seen[row["name"]]
         kind = "POOL CACHE" if row["cache"] else "POOL"
         checks.equal(one[0], f"{kind} {row['name']}: size {row['size']}, align {row['align']}, ioff "
                              f"{row['itemoffset']}, roflags {row['roflags']:#010x}", f"{what}: its head")
@@ -156,9 +160,9 @@ def compare_ddb(checks, expected, attached, what):
                      "\tnget {nget}, nfail {nfail}, nput {nput}",
                      "\tnpagealloc {npagealloc}, npagefree {npagefree}, hiwat {hiwat}, nidle {nidle}"):
             checks.that(line.format(**row) in one, f"{what}: show pool {row['name']}", (line.format(**row), one))
-        for page in row["pages"]:
-            checks.that(f"\t\tpage {page['address']:#x}, nmissing {page['live']}" in one,
-                        f"{what}: a page of {row['name']}", (page["address"], one))
+        pages = sorted(line for line in one if line.startswith("\t\tpage"))
+        checks.equal(pages, sorted(f"\t\tpage {page['address']:#x}, nmissing {page['live']}" for page in row["pages"]),
+                     f"{what}: pages of {row['name']}")
 
 
 def test_saved(checks, workspace):
@@ -191,10 +195,11 @@ def test_saved(checks, workspace):
         again.detach()
 
 
-def boot(workspace, folder, bits, more=()):
+def boot(workspace, folder, bits, more=(), may_reset=False):
     return workspace.start(
         ["qemu-system-x86_64" if bits == 64 else "qemu-system-i386", "-machine", "pc,accel=tcg", "-m", "32M",
-         "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "none", "-kernel", folder / "netbsd", *more],
+         "-display", "none", "-monitor", "none", "-serial", "none", "-kernel", folder / "netbsd",
+         *([] if may_reset else ["-no-reboot"]), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -208,9 +213,13 @@ def test_live(checks, workspace):
         machine = boot(workspace, folder, bits)
         # attached to while it boots, and without --kernel: its emulator's own says what it is
         attached = Attached(workspace, f"qemu:pid:{machine.pid}")
+        begun = next(row["nget"] for row in expected["pools"] if row["moving"])
+        # its clock goes: all is where it belongs
+        kms.wait_for(lambda: number(attached.caches().get("ticker", {"pool": {"nget": 0}})["pool"]["nget"]) > begun + 9,
+                     DEADLINE_S, "it has booted")
         compare_pools(checks, expected, attached, what)
         before = attached.caches()["ticker"]["pool"]
-        kms.wait_for(lambda: attached.caches()["ticker"]["pool"]["nget"] > before["nget"] + 30, DEADLINE_S,
+        kms.wait_for(lambda: number(attached.caches()["ticker"]["pool"]["nget"]) > number(before["nget"]) + 30, DEADLINE_S,
                      "the ticker goes")
         kms.wait_for(lambda: attached.caches()["ticker"]["alloc_rate"] > attached.caches()["ticker"]["free_rate"] > 0,
                      DEADLINE_S, "its rates")
@@ -222,6 +231,52 @@ def test_live(checks, workspace):
         machine.wait(DEADLINE_S)
         out, err = attached.child.communicate(timeout=DEADLINE_S)
         checks.equal(attached.child.returncode, 0, f"{what}: its end is no error: {out + err}")
+
+
+def qmp(path, *commands):
+    """Has QEMU do something."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(DEADLINE_S)
+        control.connect(str(path))
+        lines = control.makefile("rw")
+        lines.readline()
+        for command in ("qmp_capabilities", *commands):
+            lines.write(json.dumps({"execute": command}) + "\n")
+            lines.flush()
+            while "return" not in json.loads(lines.readline()):
+                pass
+
+
+def test_boots(checks, workspace):
+    """Reset: another boot, another target. Behind a gdb stub: the same figures, and the guest goes on."""
+    kms.need("qemu-system-x86_64")
+    folder = workspace.path / "image"
+    expected = netbsd_image.image(folder, 64, 1)
+    sockets = [workspace.path / name for name in ("theirs.sock", "ours.sock", "gdb.sock")]
+    theirs, control, stub = sockets  # a control socket takes one client: the tool's is the first
+    machine = boot(workspace, folder, 64, ["-qmp", f"unix:{theirs},server=on,wait=off", "-qmp",
+                                           f"unix:{control},server=on,wait=off", "-gdb",
+                                           f"unix:{stub},server=on,wait=off"], may_reset=True)
+    kms.wait_for(control.exists, DEADLINE_S, "QEMU's sockets")
+    attached = Attached(workspace, f"qemu:pid:{machine.pid}", "--kernel", folder / "netbsd.gdb")
+    begun = next(row["nget"] for row in expected["pools"] if row["moving"])
+    goes = lambda of: kms.wait_for(lambda: number(of.caches().get("ticker", {"pool": {"nget": 0}})["pool"]["nget"])
+                                   > begun + 300, DEADLINE_S, "its clock goes")  # noqa: E731
+    goes(attached)
+    qmp(control, "system_reset")
+    states = lambda: [row["state"] for row in workspace.items("targets")]  # noqa: E731
+    kms.wait_for(lambda: states() == ["exited", "running"], DEADLINE_S, "a reset is another boot")
+    kms.wait_for(lambda: len(attached.caches()) >= len(expected["pools"]), DEADLINE_S, "its pools")
+    status, said = attached.detach()
+    checks.that(status == 0 and "has booted NetBSD" in said, "says that it was reset", said)
+    attached = Attached(workspace, f"gdb:{stub}", "--kernel", folder / "netbsd.gdb")
+    compare_pools(checks, expected, attached, "gdb stub")
+    status, said = attached.detach()
+    checks.equal(status, 0, f"gdb stub: {said}")
+    again = Attached(workspace, f"qemu:pid:{machine.pid}", "--kernel", folder / "netbsd.gdb")
+    goes(again)
+    checks.that(machine.poll() is None, "the guest goes on")
+    again.detach()
 
 
 def refused(checks, workspace, arguments, words, what):
@@ -307,7 +362,7 @@ def test_damaged(checks, workspace):
 
 
 def main():
-    tests = {"saved": test_saved, "live": test_live, "refused": test_refused, "damaged": test_damaged}
+    tests = {"saved": test_saved, "live": test_live, "boots": test_boots, "refused": test_refused, "damaged": test_damaged}
     kms.need("gcc", "ld", "objcopy", "readelf", "nm", "strip")
     checks = kms.Checks()
     with kms.Workspace("netbsd") as workspace:
