@@ -42,7 +42,7 @@ void kms_ddb_show_kmastat(struct kms_ddb *db)
 	kms_buf_add_str(db->out, rule);
 	for (size_t i = 0; i < s->n_caches; i++) {
 		if (!kms_ddb_is_meant(db, s->cache[i].target) ||
-		    (!s->cache[i].allocs && !s->cache[i].failed))
+		    (!s->cache[i].allocs && !s->cache[i].failed && !s->cache[i].objects_total))
 			continue; /* never used: as vmstat leaves such out */
 		say_kmastat(db, &s->cache[i]);
 		kms_sum_cache(&sum, &s->cache[i]);

@@ -402,6 +402,19 @@ static void pools_are_printed_as_in_ddb(void **state)
 	CHECK(rows);
 }
 
+/* Of a guest that is only looked at nobody counts calls, but its caches are there. */
+static void kmastat_leaves_out_empty_caches_only(void **state)
+{
+	struct kms_view_cache *cache = &prompt.fixture.cache[4];
+
+	(void)state;
+	(void)prompt_run(&prompt, "target 2");
+	cache->allocs = cache->failed = 0;
+	assert_non_null(strstr(prompt_run(&prompt, "show kmastat"), "malloc-64 "));
+	cache->objects_total = 0;
+	assert_null(strstr(prompt_run(&prompt, "show kmastat"), "malloc-64 "));
+}
+
 static void blocks_are_told_as_in_ddb_and_mdb(void **state)
 {
 	static const struct row rows[] = {
@@ -655,6 +668,7 @@ int main(void)
 		DB_TEST(a_search_whose_time_is_over_says_how_to_go_on),
 		DB_TEST(set_changes_the_prompt),
 		DB_TEST(pools_are_printed_as_in_ddb),
+		DB_TEST(kmastat_leaves_out_empty_caches_only),
 		DB_TEST(blocks_are_told_as_in_ddb_and_mdb),
 		DB_TEST(faults_have_their_stack),
 		DB_TEST(holders_of_memory_are_told_as_in_mdb),
