@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "tracer/guest/linux_impl.h"
 
@@ -79,4 +80,27 @@ int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n,
 		*n_read += bytes;
 	}
 	return *n_read || !n ? 0 : kms_err_set(err, -EFAULT, "nothing is mapped there");
+}
+
+int kms_linux_memory_write(struct kms_linux *lx, uint64_t address, const void *expected,
+			   const void *value, size_t n, struct kms_err *err)
+{
+	uint8_t now[sizeof(uint64_t)];
+	int rc;
+
+	if (!n || n > sizeof(now) || (n & (n - 1)) || address % n)
+		return kms_err_set(err, -EINVAL, "1, 2, 4 or 8 bytes, aligned");
+	kms_guest_space_forget(&lx->space);
+	rc = kms_guest_read_virtual(&lx->space, address, now, n, err);
+	if (rc == -ENOENT)
+		rc = kms_err_set(err, -EFAULT, "nothing is mapped there");
+	if (!rc && memcmp(now, expected, n) != 0)
+		rc = kms_err_set(err, -EAGAIN, "%#" PRIx64 " holds another value by now", address);
+	if (!rc)
+		rc = kms_guest_write_virtual(&lx->space, address, value, n, err);
+	if (!rc)
+		rc = kms_guest_read_virtual(&lx->space, address, now, n, err);
+	if (!rc && memcmp(now, value, n) != 0)
+		rc = kms_err_set(err, -EIO, "%#" PRIx64 " was changed again at once", address);
+	return rc;
 }
