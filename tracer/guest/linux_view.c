@@ -457,7 +457,8 @@ void kms_linux_view_record_end(struct kms_linux_view *view)
 	(void)pthread_mutex_lock(&view->lock);
 	if (view->history.tracer && view->kernel) {
 		view->is_over = true;
-		(void)kms_linux_view_read_events(view, NULL); /* what cannot be read is lost either way */
+		(void)kms_linux_view_read_events(view,
+						 NULL); /* what cannot be read is lost either way */
 		kms_linux_history_end(&view->history, now_ns(CLOCK_REALTIME), KMS_STATE_DETACHED);
 		kms_linux_recorder_end(view->history.recorder, view->kernel, KMS_STATE_DETACHED,
 				       now_ns(CLOCK_REALTIME));
