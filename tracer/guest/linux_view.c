@@ -374,22 +374,24 @@ static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_e
 	return rc;
 }
 
-static const struct kms_view_ops ops = {
-	.stop = view_stop,
-	.resume = view_resume,
-	.detach = view_detach,
-	.acquire = view_acquire,
-	.release = view_release,
-	.stack = view_stack,
-	.stack_free = view_stack_free,
-	.memory = kms_linux_ask_memory,
-	.memory_write = kms_linux_ask_write,
-	.whatis = kms_linux_ask_whatis,
-	.slabs = kms_linux_ask_slabs,
-	.explain = kms_linux_ask_explain,
-	.verify = kms_linux_ask_verify,
-	.kfence = kms_linux_ask_kfence,
-};
+/* Without a tracer nothing is known of an address beforehand. */
+static int view_whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
+		       struct kms_err *err)
+{
+	*out = (struct kms_view_block){0};
+	return kms_linux_ask_whatis(ctx, target, address, out, err);
+}
+
+#define SHARED_OPS                                                                                 \
+	.stop = view_stop, .resume = view_resume, .detach = view_detach, .acquire = view_acquire,  \
+	.release = view_release, .stack = view_stack, .stack_free = view_stack_free,               \
+	.memory = kms_linux_ask_memory, .memory_write = kms_linux_ask_write,                       \
+	.slabs = kms_linux_ask_slabs, .explain = kms_linux_ask_explain,                            \
+	.verify = kms_linux_ask_verify, .kfence = kms_linux_ask_kfence
+
+static const struct kms_view_ops ops = {SHARED_OPS, .whatis = view_whatis};
+static const struct kms_view_ops origin_ops = {SHARED_OPS, .whatis = kms_linux_ask_whatis};
+#undef SHARED_OPS
 
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view)
 {
@@ -430,8 +432,8 @@ static bool view_stack_next(void *ctx, uint64_t *stack_id)
 
 void kms_linux_view_origin(struct kms_linux_view *view, struct kms_tracer_origin *origin)
 {
-	*origin =
-		(struct kms_tracer_origin){.ops = &ops, .ctx = view, .stack_next = view_stack_next};
+	*origin = (struct kms_tracer_origin){
+		.ops = &origin_ops, .ctx = view, .stack_next = view_stack_next};
 }
 
 int kms_linux_view_record(struct kms_linux_view *view, struct kms_tracer *tracer,
