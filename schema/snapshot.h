@@ -254,6 +254,7 @@ struct kms_view_event {
 	uint32_t flags;
 	uint32_t target;
 	uint32_t tid;
+	uint32_t ring; /* that it was written to: of a Linux guest the number of the CPU */
 	const char *cache;
 };
 
@@ -381,6 +382,40 @@ struct kms_view_symbol {
 	uint64_t offset; /* from there to the address that was asked for */
 };
 
+enum kms_kfence_state {
+	KMS_KFENCE_UNUSED = 0,
+	KMS_KFENCE_LIVE = 1,
+	KMS_KFENCE_FREED = 2,
+};
+
+/** Names of enum kms_kfence_state. */
+#define KMS_KFENCE_STATE_NAMES "unused", "allocated", "freed"
+
+/** KFENCE of a Linux kernel: a pool of pages in which it guards some of its objects, by sampling. */
+struct kms_view_kfence {
+	uint32_t target;
+	bool enabled;
+	uint64_t pool; /* its address, 0 none */
+	uint64_t sample_interval_ms;
+	uint32_t objects; /* the pool has room for */
+	uint32_t live, freed;
+	bool has_counters; /* the kernel's own: what follows is known */
+	uint64_t allocs, frees, bugs;
+	uint64_t skipped; /* allocations that were due and not guarded */
+	uint32_t reports; /* lines of the kernel's log that begin with "BUG: KFENCE:" */
+	char report[8][160];
+};
+
+/** An object in the pool that is or was in use. Borrowed for the call that gives it. */
+struct kms_view_kfence_object {
+	uint32_t index;
+	uint32_t state; /* enum kms_kfence_state */
+	uint64_t address, bytes;
+	const char *cache; /* NULL unknown */
+	uint32_t alloc_pid, free_pid;
+	uint64_t alloc_stack_id, free_stack_id; /* 0 unknown */
+};
+
 /**
  * What a source of data (live tracer or file) offers to server and command line. All functions
  * may be called from any thread. 0 or negative errno. A function that is NULL is not offered.
@@ -460,6 +495,21 @@ struct kms_view_ops {
 	int (*diff)(void *ctx, uint64_t a, uint64_t b,
 		    int (*emit)(void *arg, const struct kms_view_diff *row), void *arg,
 		    struct kms_err *err);
+	/**
+	 * What else is known of an address, as lines of text, cut to @bytes with their NUL: of a Linux
+	 * guest the symbol there, or the object's place in its slab, its tracks and damage. -ENOENT: nothing.
+	 */
+	int (*explain)(void *ctx, uint32_t target, uint64_t address, char *text, size_t bytes,
+		       struct kms_err *err);
+	/**
+	 * Checks what the target's memory tells of damage, from outside and before it returns; findings are
+	 * faults then. NULL: the target is asked, by KMS_VAR_VERIFY.
+	 */
+	int (*verify)(void *ctx, const char *who, uint32_t target, struct kms_err *err);
+	/** State of KFENCE, and each object. emit may be NULL. -ENOTSUP: that kernel has none; -ESRCH */
+	int (*kfence)(void *ctx, uint32_t target, struct kms_view_kfence *state,
+		      int (*emit)(void *arg, const struct kms_view_kfence_object *object),
+		      void *arg, struct kms_err *err);
 	/** Newest first. */
 	int (*audit)(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row), void *arg,
 		     struct kms_err *err);

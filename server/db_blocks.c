@@ -19,6 +19,7 @@ enum {
 	MAX_EVENTS = 256, /* shown of one address */
 	FIRST_WINDOW = 1 << 20,
 	WINDOW_GROWS = 8,
+	EXPLAIN_BYTES = 1024,
 };
 
 static const char *const event_names[KMS_EVENT_KINDS] = {KMS_EVENT_NAMES};
@@ -177,6 +178,28 @@ static bool needs_address(struct kms_ddb *db)
 	return false;
 }
 
+/* What the view can say besides, each line behind a tab; false: nothing. */
+static bool explain(struct kms_ddb *db, uint32_t target, bool is_block)
+{
+	const struct kms_view *view = db->view;
+	struct kms_err err = KMS_ERR_INIT;
+	char text[EXPLAIN_BYTES], *rest = text, *line;
+
+	if (!view->ops->explain ||
+	    view->ops->explain(view->ctx, target, db->addr, text, sizeof(text), &err) < 0)
+		return false;
+	if (!is_block)
+		kms_buf_addf(db->out, "0x%" PRIx64 ", target %" PRIu32 "\n", db->addr, target);
+	while ((line = strsep(&rest, "\n"))) {
+		if (!*line)
+			continue;
+		kms_buf_add_char(db->out, '\t');
+		kms_buf_add_printable(db->out, line, strlen(line));
+		kms_buf_add_char(db->out, '\n');
+	}
+	return true;
+}
+
 void kms_ddb_cmd_whatis(struct kms_ddb *db)
 {
 	const struct kms_view_target *target;
@@ -198,10 +221,11 @@ void kms_ddb_cmd_whatis(struct kms_ddb *db)
 		return;
 	}
 	while ((target = kms_ddb_next_target(db, &index))) {
-		if (!find_block(db, target->id, db->addr, &block))
-			continue;
-		say_block(db, db->addr, &block);
-		known = true;
+		bool is_block = find_block(db, target->id, db->addr, &block);
+
+		if (is_block)
+			say_block(db, db->addr, &block);
+		known |= explain(db, target->id, is_block) || is_block;
 	}
 	if (!known)
 		kms_buf_addf(db->out, "0x%" PRIx64 " is unknown\n", db->addr);

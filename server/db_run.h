@@ -21,5 +21,6 @@ kms_ddb_fn kms_ddb_cmd_findleaks, kms_ddb_cmd_kmausers, kms_ddb_show_leaks; /* d
 kms_ddb_fn kms_ddb_show_kmastat, kms_ddb_show_pool, kms_ddb_show_pools;     /* db_pools.c */
 kms_ddb_fn kms_ddb_cmd_vmstat;                                              /* db_netbsd.c */
 kms_ddb_fn kms_ddb_show_guard, kms_ddb_show_kmem;                           /* db_show.c */
+kms_ddb_fn kms_ddb_show_kfence, kms_ddb_show_slab;                          /* db_kfence.c */
 
 #endif

@@ -386,6 +386,7 @@ static const struct answer *answer_of(const struct answers *answers, uint32_t ta
 struct verify {
 	struct answers answers;
 	uint32_t since; /* faults after this one are its finds */
+	bool is_done;   /* the view checked it itself, so there are no answers */
 	char name[KMS_DDB_NAME_BYTES];
 };
 
@@ -395,14 +396,15 @@ static void say_cache(const struct kms_ddb *db, const struct kms_snapshot *now,
 	const struct answer *answer = answer_of(&verify->answers, cache->target);
 	size_t broken = count_broken(now, cache, verify->since);
 
-	if (!answer || (!broken && !verify->name[0] && !cache->objects_total))
+	if ((!answer && !verify->is_done) || (!broken && !verify->name[0] && !cache->objects_total))
 		return; /* never used: as vmstat leaves such out */
 	kms_ddb_add_name(db, cache->name, 25);
 	kms_buf_addf(db->out, " %6" PRIu32 " ", cache->target);
 	if (broken)
 		kms_buf_addf(db->out, "%zu corrupt buffer%s\n", broken, broken == 1 ? "" : "s");
 	else
-		kms_buf_add_str(db->out, answer->pending ? "not checked yet\n" : "clean\n");
+		kms_buf_add_str(db->out,
+				answer && answer->pending ? "not checked yet\n" : "clean\n");
 }
 
 static void say_caches(const struct kms_ddb *db, const struct kms_snapshot *now,
@@ -464,6 +466,13 @@ static bool begin_verify(struct kms_ddb *db, struct verify *verify)
 	    !cache_exists(db, verify->name))
 		kms_ddb_fail(db, "no cache is named %s; `show kmastat` lists them",
 			     kms_ddb_printable(verify->name, shown, sizeof(shown)));
+	if (view->ops->verify) {
+		verify->is_done = !kms_ddb_failed(db);
+		if (verify->is_done &&
+		    view->ops->verify(view->ctx, db->who, kms_ddb_chosen(db), &err) < 0)
+			kms_ddb_fail_err(db, "verify", &err);
+		return !kms_ddb_failed(db);
+	}
 	if (!view->ops->variable_set || !view->ops->variable_get) {
 		kms_ddb_fail(db, "verify: this session does not own its targets; it only reads");
 		return false;
@@ -482,7 +491,7 @@ void kms_ddb_cmd_verify(struct kms_ddb *db)
 {
 	const struct kms_view *view = db->view;
 	const struct kms_snapshot *now;
-	struct verify verify;
+	struct verify verify = {0};
 
 	if (!begin_verify(db, &verify))
 		return;

@@ -122,6 +122,7 @@ kms_handler_fn kms_res_targets, kms_res_stats, kms_res_snapshot;
 kms_handler_fn kms_res_target_stop, kms_res_target_continue;
 kms_handler_fn kms_res_caches, kms_res_cache;
 kms_handler_fn kms_res_guard, kms_res_guard_patch;
+kms_handler_fn kms_res_kfence;
 kms_handler_fn kms_res_leaks, kms_res_leak;
 kms_handler_fn kms_res_faults, kms_res_fault;
 kms_handler_fn kms_res_events;

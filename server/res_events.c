@@ -65,6 +65,7 @@ static void write_members(struct kms_json *json, const struct kms_view_event *ev
 	kms_json_string(json, "cache", event->cache);
 	kms_json_u64(json, "thread", event->tid);
 	kms_json_u64(json, "target", event->target);
+	kms_json_u64(json, "ring", event->ring);
 	kms_json_u64(json, "stack_id", event->stack_id);
 	kms_json_array_begin(json, "flags");
 	for (size_t i = 0; i < FLAG_NAMES; i++)
@@ -124,8 +125,9 @@ static void link_end(struct page *page, bool more, const uint64_t key[KMS_CURSOR
 
 static void csv_begin(struct page *page)
 {
-	kms_buf_add_str(&page->x->body,
-			"seq,time_ns,kind,address,size,cache,thread,target,stack_id,flags\r\n");
+	kms_buf_add_str(
+		&page->x->body,
+		"seq,time_ns,kind,address,size,cache,thread,target,ring,stack_id,flags\r\n");
 }
 
 /* A foreign string as a CSV field (RFC 4180). */
@@ -153,8 +155,8 @@ static void csv_row(struct page *page, const struct kms_view_event *event)
 	kms_buf_addf(out, "%" PRIu64 ",%" PRIu64 ",%s,0x%" PRIx64 ",%" PRIu64 ",", event->seq,
 		     event->time_ns, kind_name(event->kind), event->address, event->size);
 	csv_string(out, event->cache);
-	kms_buf_addf(out, ",%" PRIu32 ",%" PRIu32 ",%" PRIu64 ",", event->tid, event->target,
-		     event->stack_id);
+	kms_buf_addf(out, ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu64 ",", event->tid,
+		     event->target, event->ring, event->stack_id);
 	for (size_t i = 0; i < FLAG_NAMES; i++) {
 		if (!(event->flags & flag_names[i].bit))
 			continue;

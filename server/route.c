@@ -55,6 +55,7 @@ const struct kms_route kms_routes[] = {
 	GET("/api/v1/caches/{name}", TARGET, kms_res_cache),
 	GET("/api/v1/guard", TARGET, kms_res_guard),
 	PATCH("/api/v1/guard", TARGET, kms_res_guard_patch),
+	GET("/api/v1/kfence", TARGET | KMS_PARAM_BIT(KMS_PARAM_LIMIT), kms_res_kfence),
 	GET("/api/v1/leaks", TARGET | PAGE | LEAKS, kms_res_leaks),
 	GET("/api/v1/leaks/{id}", TARGET, kms_res_leak),
 	GET("/api/v1/faults", TARGET | PAGE, kms_res_faults),

@@ -126,7 +126,8 @@ int kms_attach_front_start(struct kms_attach_front *front, struct kms_err *err)
 						 .output = front->result->file,
 						 .command = front->command,
 						 .first_pid = front->guest ? 0 : front->pid,
-						 .guest = front->guest,
+						 .guest = front->origin ? NULL : front->guest,
+						 .origin = front->origin,
 						 .say = kms_attach_front_say,
 						 .say_arg = (void *)config}; /* only read */
 	const struct kms_session_info info = {.pid = getpid(),

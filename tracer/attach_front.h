@@ -22,6 +22,7 @@ struct kms_attach_front {
 	char command[4096];
 	pid_t pid; /* likewise; of the process, or of a guest's emulator */
 	struct kms_guest_link *guest;
+	const struct kms_tracer_origin *origin; /* of events that come from elsewhere; NULL none */
 	struct kms_session session;
 	struct kms_tracer *tracer;
 	struct kms_view view;

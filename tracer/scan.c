@@ -88,6 +88,7 @@ static int push_blocks(struct kms_scan *scan, int64_t chunk, const struct kms_ch
 			.index = (uint32_t)i,
 			.image = entry[i].image,
 			.target = entry[i].target,
+			.ring = entry[i].ring,
 		};
 
 		if (block_fits(scan, &entry[i]) && heap_push(scan, &block) < 0)
@@ -330,6 +331,7 @@ bool scan_give_event(struct kms_scan *scan, const struct kms_event *event)
 		.flags = event->flags,
 		.target = scan->block.target,
 		.tid = tid_of(scan, event->thread),
+		.ring = scan->block.ring,
 	};
 	out->value = event->value;
 	out->image = scan->block.image;

@@ -18,6 +18,7 @@ struct scan_block {
 	int64_t chunk;
 	uint32_t index; /* in the chunk */
 	uint32_t image, target;
+	uint16_t ring;
 };
 
 struct kms_scan {

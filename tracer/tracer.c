@@ -23,7 +23,7 @@ static const uint64_t model_idle_ns = 50000000;
 static const uint64_t rest_share = 19; /* a picture made for nobody costs one part in twenty */
 static const uint64_t missing_ns = 1000000000; /* a program without a region is told after */
 
-enum { MODEL_NICE = 10 };
+enum { MODEL_NICE = 10, NAMES_AT_ONCE = 2000 };
 
 static const uint64_t quiet_ns = 25000000; /* nothing appears for so long: the run is over */
 
@@ -133,12 +133,13 @@ static uint64_t next_time(uint64_t begun_ns, uint64_t at_least_ns)
 /* Copies the newest picture to the file. Returns when to do it again. */
 static uint64_t store_tables(struct kms_tracer *tracer)
 {
-	const struct kms_snapshot *snapshot = kms_model_acquire(tracer->model);
+	const struct kms_snapshot *snapshot = tracer_picture(tracer);
 	uint64_t begun_ns = kms_mono_ns();
 	struct kms_err err = KMS_ERR_INIT;
 
 	note_store(tracer, kms_store_snapshot(tracer->store, snapshot, &err), &err);
-	kms_model_release(tracer->model, snapshot);
+	tracer_picture_release(tracer, snapshot);
+	tracer_origin_names(tracer, NAMES_AT_ONCE);
 	return next_time(begun_ns, store_tables_ns);
 }
 
@@ -299,6 +300,7 @@ static struct kms_tracer *new_tracer(const struct kms_tracer_config *config)
 	(void)pthread_cond_init(&tracer->changed, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	tracer_view_init(tracer);
+	tracer_origin_init(tracer);
 	tracer_audit_init(tracer);
 	return tracer;
 }

@@ -30,6 +30,19 @@
 
 struct kms_tracer;
 struct kms_guest_link;
+struct kms_batch;
+
+/**
+ * A run without regions, whose events come by kms_tracer_feed(): an unmodified kernel. What it offers is
+ * asked in place of the tracer's own. Any thread; all but acquire and release may be NULL.
+ */
+struct kms_tracer_origin {
+	/** Picture, stack, memory, memory_write, whatis and slabs. Of whatis *out has what the tracer knows. */
+	const struct kms_view_ops *ops;
+	void *ctx;
+	/** The stack that became known after *stack_id (0: the first), for the file. False: none yet. */
+	bool (*stack_next)(void *ctx, uint64_t *stack_id);
+};
 
 /** Shape: strings are copied; say may be NULL and is called from any thread of the tracer. */
 struct kms_tracer_config {
@@ -41,7 +54,8 @@ struct kms_tracer_config {
 	pid_t first_pid;    /* the program's process; 0 unknown */
 	bool first_only;    /* leave every other process out */
 	size_t queue_bytes; /* copies held at most; 0: 64 MiB */
-	struct kms_guest_link *guest; /* a guest that is traced; borrowed; NULL none */
+	struct kms_guest_link *guest;           /* a guest that is traced; borrowed; NULL none */
+	const struct kms_tracer_origin *origin; /* borrowed until kms_tracer_finish(); NULL none */
 	void (*say)(void *arg, const char *line);
 	void *say_arg;
 };
@@ -56,6 +70,16 @@ struct kms_tracer *kms_tracer_start(const struct kms_tracer_config *config, stru
 
 /** The live view; valid until kms_tracer_stop(). */
 struct kms_view kms_tracer_view(struct kms_tracer *tracer);
+
+/**
+ * Takes a batch from an origin, for store and model; the caller's reference stays his. One thread.
+ * Errors: -ENOMEM: asked again with the same batch it goes on where it failed
+ */
+int kms_tracer_feed(struct kms_tracer *tracer, struct kms_batch *batch);
+
+/** The picture made of the events alone, newest; given back by release before kms_tracer_destroy(). */
+const struct kms_snapshot *kms_tracer_events_acquire(struct kms_tracer *tracer);
+void kms_tracer_events_release(struct kms_tracer *tracer, const struct kms_snapshot *snapshot);
 
 /**
  * Tells how a process ended; its target carries it from then on. The run can be over only when the

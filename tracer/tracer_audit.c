@@ -191,8 +191,8 @@ void tracer_audit_init(struct kms_tracer *tracer)
 
 	tracer->notes_end = &tracer->notes;
 	tracer->plain = *ops;
-	ops->variable_set = audited_variable_set;
-	ops->memory_write = audited_memory_write;
+	ops->variable_set = ops->variable_set ? audited_variable_set : NULL;
+	ops->memory_write = ops->memory_write ? audited_memory_write : NULL;
 	ops->mark = audited_mark;
 	ops->stop = ops->stop ? audited_stop : NULL;
 	ops->resume = ops->resume ? audited_resume : NULL;

@@ -12,6 +12,7 @@
 
 enum {
 	STACKS_MAX = 2000,
+	STACKS_MAX_ORIGIN = 1 << 16,
 	SEEN_SLOTS = 8192, /* a power of two, more than twice STACKS_MAX */
 };
 
@@ -116,9 +117,10 @@ int tracer_final(struct kms_tracer *tracer, struct kms_err *err)
 
 	add_owners(tracer);
 	kms_model_publish(tracer->model, true);
-	snapshot = kms_model_acquire(tracer->model);
+	tracer_origin_names(tracer, STACKS_MAX_ORIGIN);
+	snapshot = tracer_picture(tracer);
 	result = add_names(tracer, snapshot, err);
 	later = kms_store_finish(tracer->store, snapshot, result ? NULL : err);
-	kms_model_release(tracer->model, snapshot);
+	tracer_picture_release(tracer, snapshot);
 	return result ? result : later;
 }

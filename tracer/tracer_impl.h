@@ -40,10 +40,14 @@ struct kms_tracer {
 	struct kms_store *store;       /* of the store thread until that has ended */
 	struct kms_stack_book *stacks; /* fed by the model thread */
 	struct tracer_consumer to_store, to_model;
-	struct kms_base *base;             /* a third producer of batches, beside the reader */
+	struct kms_base *base;            /* a third producer of batches, beside the reader */
+	const struct kms_batch *fed_half; /* likewise of who feeds for an origin */
+	uint64_t named; /* stack of the origin whose names went to the file last */
 	const struct kms_batch *base_half; /* of its thread: the model has it, the store not yet */
 	struct kms_view_ops ops;
 	struct kms_view_ops plain; /* without the audit around it */
+	int (*whatis)(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
+		      struct kms_err *err); /* ours, where the origin has its own */
 	uint64_t started_ns;
 
 	pthread_mutex_t lock; /* guards what follows; taken last */
@@ -78,6 +82,16 @@ void tracer_say(struct kms_tracer *tracer, const char *fmt, ...)
 
 /** The symbol resolver, started when it is first needed; NULL if it cannot be. Any thread. */
 struct kms_symbols *tracer_symbols(struct kms_tracer *tracer);
+
+/** tracer_origin.c: the picture that is shown and kept: the origin's, else the model's. Any thread. */
+const struct kms_snapshot *tracer_picture(struct kms_tracer *tracer);
+void tracer_picture_release(struct kms_tracer *tracer, const struct kms_snapshot *snapshot);
+
+/** Asks the origin in place of what has been set so far; without one nothing changes. */
+void tracer_origin_init(struct kms_tracer *tracer);
+
+/** Keeps names of the origin's new stacks, the store's thread, @max at most. */
+void tracer_origin_names(struct kms_tracer *tracer, unsigned max);
 
 /** tracer_view.c: the functions of kms_tracer_view(). */
 void tracer_view_init(struct kms_tracer *tracer);

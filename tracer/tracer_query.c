@@ -174,9 +174,9 @@ static int view_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t t
 	}
 	if (result < 0 || s.stopped)
 		return result;
-	snapshot = kms_model_acquire(tracer->model);
+	snapshot = tracer_picture(tracer);
 	found = sample_now(snapshot, target, &now);
-	kms_model_release(tracer->model, snapshot);
+	tracer_picture_release(tracer, snapshot);
 	if (found && now.time_ns >= from_ns && now.time_ns <= to_ns && now.time_ns > s.last_ns)
 		(void)emit(arg, &now); /* it was the last one anyway */
 	return 0;
@@ -206,9 +206,9 @@ static int view_diff(void *ctx, uint64_t a, uint64_t b,
 
 	if (result < 0)
 		return result;
-	ends.now = kms_model_acquire(tracer->model);
+	ends.now = tracer_picture(tracer);
 	result = kms_file_diff(tracer->file, &ends, emit, arg, err);
-	kms_model_release(tracer->model, ends.now);
+	tracer_picture_release(tracer, ends.now);
 	tracer_own_file_end(tracer);
 	return result;
 }
@@ -294,13 +294,13 @@ static int view_mark(void *ctx, const char *who, const char *name, uint64_t *id,
 		(void)pthread_mutex_unlock(&tracer->mark_lock);
 		return kms_err_set(err, -ENOSPC, "a trace holds %d marks", MARKS_MAX);
 	}
-	snapshot = kms_model_acquire(tracer->model);
+	snapshot = tracer_picture(tracer);
 	result = store_mark(tracer, snapshot, &m, err);
 	if (!result) {
 		*id = tracer->marks = m.mark.id;
 		tell_targets(tracer, snapshot, m.mark.id);
 	}
-	kms_model_release(tracer->model, snapshot);
+	tracer_picture_release(tracer, snapshot);
 	(void)pthread_mutex_unlock(&tracer->mark_lock);
 	return result;
 }

@@ -26,13 +26,14 @@ enum column {
 	COL_FLAGS,
 	COL_SITE,
 	COL_VALUE,
+	COL_RING,
 	COL_ROWID = -1,
 };
 
 static const char declaration[] =
 	"CREATE TABLE events(seq INTEGER, time_ns INTEGER, kind TEXT, address INTEGER, size INTEGER,"
 	" cache TEXT, thread INTEGER, target INTEGER, stack_id INTEGER, flags INTEGER,"
-	" site INTEGER HIDDEN, value INTEGER HIDDEN)";
+	" site INTEGER HIDDEN, value INTEGER HIDDEN, ring INTEGER HIDDEN)";
 
 struct table {
 	sqlite3_vtab base; /* first: SQLite's part */
@@ -372,6 +373,9 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, in
 		break;
 	case COL_VALUE:
 		result_if(context, true, e->value);
+		break;
+	case COL_RING:
+		result_if(context, true, e->event.ring);
 		break;
 	default: /* COL_STACK, COL_SITE */
 		result_if(context, e->event.stack_id != 0, e->event.stack_id);

@@ -9,6 +9,8 @@
 * drained: all kmem events go into a large ring while nobody reads. Then somebody attaches and reads it
   from its oldest event on: each event that the kernel counts has to be there
 * live: the same while it happens, a look every 5 ms: seen, lost pages, CPU time of the reader
+* stored: the same under `kmemscope attach`, which reads caches and live objects meanwhile: events in the trace, those lost,
+  bytes of the file; CPU time of all its threads, of an event without what it takes in a guest that does nothing
 * looked away: a small ring is overwritten several times: what is missing is counted
 * cost: the guest's work in 4 s without and with a reader of caches and events, in turns
 
@@ -17,8 +19,11 @@ are of all kmem tracepoints; those of pages are passed over, and counted as othe
 """
 
 import argparse
+import json
 import os
 import pathlib
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -118,6 +123,44 @@ def live(guest, turns):
              rows.median(shares) <= 0.25)
 
 
+def cpu_s(pid):
+    """CPU time of all threads: those of kmemscope live as long as it does."""
+    return sum(int(path.read_text(encoding="ascii").split()[0])
+               for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def figures_of(guest):
+    stats = json.loads(subprocess.run([kms.BUILD / "bin/kmemscope", "stats", "--json", f"qemu-system-x86_64.{guest.process.pid}"],
+                                      capture_output=True, check=True).stdout)
+    return stats["ring"]["stored"], stats["ring"]["lost"], stats["tracer"]["db_bytes"]
+
+
+def stored(guest):
+    tracing(guest, LARGE_KB // 4)
+    with tempfile.TemporaryDirectory() as folder:
+        words = [kms.BUILD / "bin/kmemscope", "attach", "-o", folder + "/guest.kms", f"qemu:pid:{guest.process.pid}"]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=dict(os.environ, XDG_CACHE_HOME=folder)) as attach:
+            while "API socket" not in attach.stderr.readline():
+                assert attach.poll() is None
+            idle, began = cpu_s(attach.pid), time.monotonic()
+            time.sleep(3)
+            idle = (cpu_s(attach.pid) - idle) / (time.monotonic() - began)
+            guest.say(f"linux_load {SECONDS + 2} {CPUS}")
+            time.sleep(0.5)
+            before, cpu, began = figures_of(guest), cpu_s(attach.pid), time.monotonic()
+            time.sleep(SECONDS)
+            after, cpu, took = figures_of(guest), cpu_s(attach.pid) - cpu, time.monotonic() - began
+            guest.read_to("==done", 60)
+            attach.send_signal(signal.SIGINT)
+            attach.wait(60)
+    events, lost = max(1, after[0] - before[0]), after[1] - before[1]
+    could = events / max(cpu - idle * took, 0.01)
+    rows.row("events stored while they happen", "as many as made", f"{rows.number(events / took)}/s, {lost} lost", not lost)
+    rows.row("  by the CPU time of an event", ">= 200 k/s", f"{rows.number(could)}/s of a core", could >= 2e5)
+    rows.row("  attached without events", "<= 25 % of a core", f"{100 * idle:.1f} %", idle <= 0.25)
+    rows.row("  in the file", "", f"{(after[2] - before[2]) / events:.1f} bytes/event")
+
+
 def looked_away(guest):
     tracing(guest, SMALL_KB)
     with Look(LOOK, guest, old_events=True) as look:
@@ -169,6 +212,7 @@ def main():
             caches_share(guest, turns)
             drained(guest, turns)
             live(guest, turns)
+            stored(guest)
             looked_away(guest)
             guest_cost(guest, turns)
 

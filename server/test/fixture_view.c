@@ -300,6 +300,60 @@ static int slabs(void *ctx, uint32_t target, const char *cache,
 	return 0;
 }
 
+/* As of a Linux guest; names and log are the guest's, so not to be trusted. */
+static int kfence(void *ctx, uint32_t target, struct kms_view_kfence *state,
+		  int (*emit)(void *arg, const struct kms_view_kfence_object *object), void *arg,
+		  struct kms_err *err)
+{
+	const struct kms_view_kfence_object objects[] = {
+		{.state = KMS_KFENCE_LIVE,
+		 .address = heap,
+		 .bytes = 48,
+		 .cache = "malloc-48",
+		 .alloc_pid = 7,
+		 .alloc_stack_id = FIXTURE_STACK_ALLOC},
+		{ .index = 1,
+		 .state = KMS_KFENCE_FREED,
+		 .address = heap + 8192,
+		 .bytes = 64,
+		 .alloc_pid = 7,
+		 .free_pid = 8,
+		 .alloc_stack_id = FIXTURE_STACK_ALLOC,
+		 .free_stack_id = FIXTURE_STACK_FREE},
+	};
+
+	(void)ctx;
+	(void)err;
+	*state = (struct kms_view_kfence){.target = target ? target : 1,
+					  .enabled = true,
+					  .pool = heap,
+					  .sample_interval_ms = 100,
+					  .objects = 255,
+					  .live = 1,
+					  .freed = 1,
+					  .has_counters = target != 2,
+					  .allocs = 2,
+					  .frees = 1,
+					  .bugs = 1,
+					  .reports = 1,
+					  .report = {"BUG: KFENCE: out-of-bounds \033[31mread"}};
+	for (size_t i = 0; emit && i < sizeof(objects) / sizeof(objects[0]); i++)
+		if (emit(arg, &objects[i]))
+			break;
+	return 0;
+}
+
+static int explain(void *ctx, uint32_t target, uint64_t address, char *text, size_t bytes,
+		   struct kms_err *err)
+{
+	(void)ctx;
+	(void)err;
+	if (target == 1 || address < heap)
+		return -ENOENT;
+	(void)snprintf(text, bytes, "object 3 of 16\n\033[31mred\n");
+	return 0;
+}
+
 static int samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 		   int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		   struct kms_err *err)
@@ -462,6 +516,8 @@ void fixture_init(struct fixture *f, bool live)
 				       .blocks = blocks,
 				       .whatis = whatis,
 				       .slabs = slabs,
+				       .kfence = kfence,
+				       .explain = explain,
 				       .samples = samples,
 				       .marks = marks,
 				       .diff = diff,

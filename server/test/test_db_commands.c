@@ -378,6 +378,30 @@ static void set_changes_the_prompt(void **state)
 	CHECK(rows);
 }
 
+static void what_only_a_linux_kernel_has_is_shown(void **state)
+{
+	static const struct row rows[] = {
+		{"our", "show slab",                NULL,																	      "which one?"         },
+		{"our", "show kfence",
+		 "KFENCE of target 2: on, one allocation every 100 ms\n\tpool at 0x7f3c00040000, 255 objects: 1 allocated, 1 freed\n\treports in the kernel's log: 1\n\t\tBUG: KFENCE: out-of-bounds",
+		 NULL																								       },
+		{"our", "show kfence/v",            "\tfreed by process 8:\n",															 NULL                 },
+		{"our", "show kfence 7f3c00042010", "    1 0x7f3c00042000     64 freed",													       NULL                 },
+		{"our", "show kfence/z",            NULL,																	      "Bad modifier"       },
+		{"our", "show slab malloc-48",      "POOL 'malloc-48', target 1; # allocated, . free\n",
+		 NULL																								       },
+		{"our", "show slab malloc-48,1",
+		 "0x7f3c00040000     1     83     10     73 #.......########",															 NULL                 },
+		{"our", "show slab 7f3c00040045",   "0x7f3c00040000     1     83     10     73",
+		 NULL																								       },
+		{"our", "show slab malloc-49",      NULL,																	      "no pool is named so"},
+		{"our", "whatis 7f3c00040045",      "\n\tobject 3 of 16\n",															    NULL                 },
+	};
+
+	(void)state;
+	CHECK(rows);
+}
+
 static void pools_are_printed_as_in_ddb(void **state)
 {
 	static const struct row rows[] = {
@@ -669,6 +693,7 @@ int main(void)
 		DB_TEST(set_changes_the_prompt),
 		DB_TEST(pools_are_printed_as_in_ddb),
 		DB_TEST(kmastat_leaves_out_empty_caches_only),
+		DB_TEST(what_only_a_linux_kernel_has_is_shown),
 		DB_TEST(blocks_are_told_as_in_ddb_and_mdb),
 		DB_TEST(faults_have_their_stack),
 		DB_TEST(holders_of_memory_are_told_as_in_mdb),

@@ -370,8 +370,8 @@ static void events_come_in_three_formats(void **state)
 		{NULL,						    "application/json",     "{\"snapshot\""},
 		{"*/*",						   "application/json",     "{\"snapshot\""},
 		{"text/csv",					      "text/csv",
-		 "seq,time_ns,kind,address,size,cache,thread,target,stack_id,flags\r\n"
-		 "3,1000,free,0x7f3c00040040,41,\"malloc-48\",4250,2,14,size redzone\r\n"                        },
+		 "seq,time_ns,kind,address,size,cache,thread,target,ring,stack_id,flags\r\n"
+		 "3,1000,free,0x7f3c00040040,41,\"malloc-48\",4250,2,0,14,size redzone\r\n"                      },
 		{"application/x-ndjson",                                  "application/x-ndjson",
 		 "{\"seq\":3,\"time_ns\":1000,\"kind\":\"free\""                                                 },
 		{"text/html, text/csv;q=0.5, application/x-ndjson;q=0.9", "application/x-ndjson",

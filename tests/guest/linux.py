@@ -6,6 +6,7 @@ linux.py LINUX_LOOK FOLDER KMEMSCOPE [all]: a short choice of kernels and machin
 """
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -104,7 +105,9 @@ def events_all_seen(guest, look):
 
 
 def kfence_same(guest, look):
-    """Its pool's counts, as debugfs has them."""
+    """Its pool's counts, as debugfs has them. Switched on late it has room for what comes."""
+    guest.shell("echo 10 > /sys/module/kfence/parameters/sample_interval")
+    guest.shell("i=0; while [ $i -lt 100 ]; do : > /tmp/j$i; i=$((i+1)); done")
     ours = look.figures("kfence")
     theirs = dict(line.split(": ") for line in guest.shell("cat /sys/kernel/debug/kfence/stats").split("\n") if ": " in line)
     assert ours["on"] == theirs["enabled"] == "1" and int(ours["objects"]) == 255, ours
@@ -112,30 +115,154 @@ def kfence_same(guest, look):
     assert ours["interval"] == "10", ours
 
 
-def clients_see_it(guest):
-    """kmemscope attach, asked by its clients: the caches of slabinfo, no trace; the guest goes on."""
-    with subprocess.Popen([KMEMSCOPE, "attach", "qemu:pid:%d" % guest.process.pid], stderr=subprocess.PIPE, text=True,
-                          env=dict(os.environ, XDG_CACHE_HOME=tempfile.gettempdir())) as attach:
-        try:
-            while "API socket" not in (line := attach.stderr.readline()):
-                assert line, "attach ended"
-            session = "qemu-system-x86_64.%d" % guest.process.pid
-            theirs = slabinfo(guest)
-            seen = json.loads(subprocess.run([KMEMSCOPE, "caches", "--json", "--limit", "1000", session], capture_output=True, check=True).stdout)
-            ours = {row["name"]: row for row in seen["items"]}
-            assert set(ours) == set(theirs), set(ours) ^ set(theirs)
-            assert all(ours[name]["slabs"] * row[4] == ours[name]["pages"] for name, row in theirs.items())
-            targets = json.loads(subprocess.run([KMEMSCOPE, "targets", "--json", session], capture_output=True, check=True).stdout)
-            assert [row["kind"] for row in targets["items"]] == ["guest"], targets
-        finally:
-            attach.send_signal(signal.SIGINT)
-            assert attach.wait(timeout=30) == 0
+class Attached:
+    """kmemscope attach on a guest, asked by its clients; ended as by Ctrl-C."""
+
+    def __init__(self, guest, trace, *options):
+        self.trace, self.session = trace, "qemu-system-x86_64.%d" % guest.process.pid
+        self.process = subprocess.Popen(
+            [KMEMSCOPE, "attach", *options, "-o", trace, "qemu:pid:%d" % guest.process.pid], stderr=subprocess.PIPE,
+            text=True, env=dict(os.environ, XDG_CACHE_HOME=tempfile.gettempdir()))
+        while "API socket" not in (line := self.process.stderr.readline()):
+            assert line, "attach ended"
+
+    def ask(self, *words):
+        return subprocess.run([KMEMSCOPE, *words, self.session], capture_output=True, text=True, check=True).stdout
+
+    def json(self, *words):
+        return json.loads(self.ask(*words, "--json"))
+
+    def prompt(self, line):
+        return subprocess.run([KMEMSCOPE, "db", "-e", line, self.session], capture_output=True, text=True, check=True).stdout
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=60) == 0
+
+
+def sql(trace, text):
+    return [line.split("\t") for line in
+            subprocess.run([KMEMSCOPE, "sql", text, trace], capture_output=True, text=True, check=True).stdout.splitlines()]
+
+
+def clients_see_it(guest, attached):
+    """The caches of slabinfo, and what kind of target it is."""
+    theirs = slabinfo(guest)
+    ours = {row["name"]: row for row in attached.json("caches", "--limit", "1000")["items"]}
+    assert set(ours) == set(theirs), set(ours) ^ set(theirs)
+    assert all(ours[name]["slabs"] * row[4] == ours[name]["pages"] for name, row in theirs.items())
+    assert [row["kind"] for row in attached.json("targets")["items"]] == ["guest"]
+
+
+def until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)  # the pace of a client, not a wait for anything
+
+
+def events_recorded(guest, attached, cpus):
+    """300 files: as many inodes allocated, each event with CPU, cache, size and call site."""
+    query = ("SELECT count(*), count(DISTINCT ring), min(size), max(size), max(stack_id) FROM events"
+             " WHERE kind = 'alloc' AND cache = 'shmem_inode_cache'")
+    before = int(sql(attached.trace, query)[0][0])
+    guest.shell("".join("echo 1 > /sys/kernel/tracing/events/kmem/%s/enable; " % name for name in KMEM)
+                + "echo 1 > /sys/kernel/tracing/tracing_on")
+    guest.shell("i=0; while [ $i -lt 300 ]; do : > /tmp/h$i; i=$((i+1)); done; echo 0 > /sys/kernel/tracing/tracing_on")
+    until(lambda: int(sql(attached.trace, query)[0][0]) >= before + 300, 20, "events are not in the trace")
+    count, rings, least, most, stack = sql(attached.trace, query)[0]
+    assert int(count) == before + 300 and 1 <= int(rings) <= cpus and int(least) == int(most) > 100, (count, rings, least, most)
+    assert "shmem" in attached.ask("stacks", stack) or "inode" in attached.ask("stacks", stack), stack
+    stats = attached.json("stats")
+    assert stats["ring"]["lost"] == 0 and stats["events"]["alloc"] >= 300, stats
+    return int(count), stack
+
+
+def losses_counted(guest, attached):
+    """A ring too small for what comes between two looks."""
+    guest.shell("echo 4 > /sys/kernel/tracing/buffer_size_kb; echo 1 > /sys/kernel/tracing/tracing_on")
+    guest.shell("i=0; while [ $i -lt 3000 ]; do : > /tmp/h$((i%100)); i=$((i+1)); done; echo 0 > /sys/kernel/tracing/tracing_on")
+    until(lambda: attached.json("stats")["ring"]["lost"] > 0, 20, "no loss is told")
+    assert int(sql(attached.trace, "SELECT count(*) FROM events WHERE kind = 'lost'")[0][0]) > 0
+    guest.shell("".join("echo 0 > /sys/kernel/tracing/events/kmem/%s/enable; " % name for name in KMEM))
+
+
+def damage_found(guest, attached):
+    """A byte of a live object's red zone, written by our own writer: that, and nothing else, is found."""
+    assert "corrupt" not in (clean := attached.prompt("verify")) and "clean" in clean, clean
+    assert attached.json("faults")["items"] == []
+    rows = [line.split() for line in attached.prompt("show slab kmalloc-64,0t1000").splitlines() if line.startswith("0x")]
+    base = next(int(row[0], 16) for row in rows if "#" in row[5])
+    what = attached.prompt("whatis 0x%x" % (base + 100))
+    address = int(re.search(r" is 0x([0-9a-f]+)[+-]", what).group(1), 16)
+    assert "POOL 'kmalloc-64'" in what and "in the slab at 0x%x" % base in what, what
+    zone = address + 64
+    words = attached.prompt("x/q 0x%x" % zone)
+    refused = subprocess.run([KMEMSCOPE, "db", "-e", "w/q 0x%x 0xcccccccccccc41cc" % zone, attached.session], capture_output=True, text=True)
+    assert refused.returncode == 0, (words, refused.stdout, refused.stderr)
+    found = attached.prompt("verify")
+    assert re.search(r"kmalloc-64 +1 1 corrupt buffer", found), found
+    items = attached.json("faults")["items"]
+    assert len(items) == 1, items
+    fault = items[0]
+    assert fault["cache"] == "kmalloc-64" and int(fault["address"], 16) == zone + 1, fault
+    assert "damaged: 0x41" in attached.prompt("whatis 0x%x" % address)
+    return what
+
+
+def kfence_shown(guest, attached):
+    shown = attached.prompt("show kfence/v,0t3")
+    assert ": on, one allocation every 10 ms" in shown and "255 objects" in shown, shown
+    assert re.search(r"allocated by process \d+:\n\t\t\w+", shown), shown
+    theirs = dict(line.split(": ") for line in guest.shell("cat /sys/kernel/debug/kfence/stats").split("\n") if ": " in line)
+    ours = re.search(r"allocs (\d+), frees (\d+), bugs (\d+)", shown)
+    assert ours and abs(int(ours.group(1)) - int(theirs["total allocations"])) < 100, (shown, theirs)
+    assert int(ours.group(3)) == int(theirs["total bugs"]) == 0
+
+
+def kfence_damaged(guest, attached):
+    """A byte behind one of its live objects: found by verify, and by the kernel when the object is freed."""
+    i, rows = 0, []
+    while not rows:
+        guest.shell("i=0; while [ $i -lt 200 ]; do : > /tmp/j%d.$i; i=$((i+1)); done" % i)
+        rows = [line.split() for line in attached.prompt("show kfence,0t255").splitlines() if " allocated shmem_inode_cache" in line]
+        i += 1
+        assert i < 20, "KFENCE guards no inode"
+    address, size = int(rows[0][1], 16), int(rows[0][2])
+    at = address - 8 if address % 4096 else (address + size + 7) // 8 * 8
+    attached.prompt("w/Q 0x%x 0" % at)
+    assert re.search(r"shmem_inode_cache +1 1 corrupt buffer", attached.prompt("verify shmem_inode_cache"))
+    fault = attached.json("faults")["items"][-1]
+    assert "KFENCE" in fault["message"] and fault["cache"] == "shmem_inode_cache", fault
+    assert any("shmem" in (frame["function"] or "") for frame in fault["alloc_stack"]), fault
+    guest.shell("rm -f /tmp/[ghj]*")
+    until(lambda: "BUG: KFENCE: memory corruption" in attached.prompt("show kfence,0t0"), 30, "the kernel reports nothing")
+
+
+def clients(guest, series, cpus, folder):
+    trace = os.path.join(folder, "guest.kms")
+    if os.path.exists(trace):
+        os.unlink(trace)
+    with Attached(guest, trace, "--allow-write") as attached:
+        clients_see_it(guest, attached)
+        count, stack = events_recorded(guest, attached, cpus)
+        losses_counted(guest, attached)
+        damage_found(guest, attached)
+        if series == "6.12":
+            kfence_shown(guest, attached)
+            kfence_damaged(guest, attached)
+    # the file has it all, without the guest
+    assert int(sql(trace, "SELECT count(*) FROM events WHERE kind = 'alloc' AND cache = 'shmem_inode_cache'")[0][0]) >= count
+    frames = subprocess.run([KMEMSCOPE, "stacks", stack, trace], capture_output=True, text=True, check=True).stdout
+    assert "shmem" in frames or "inode" in frames, frames
     assert guest.shell("echo alive").strip() == "alive"
 
 
 def check(series, machine, cpus, symbols):
-    append = "slub_debug=U" + (" kfence.sample_interval=10" if series == "6.12" else "")
-    with Guest(FOLDER, series, machine, cpus, append) as guest:
+    with Guest(FOLDER, series, machine, cpus, "slub_debug=ZU") as guest:
         with Look(LOOK, guest, symbols) as look:
             about = look.figures("about")
             assert about["release"] == guest.shell("uname -r").strip(), about
@@ -147,7 +274,7 @@ def check(series, machine, cpus, symbols):
             events = events_all_seen(guest, look)
             if about["kfence"] == "1":
                 kfence_same(guest, look)
-            clients_see_it(guest)
+            clients(guest, series, cpus, symbols)
             seconds = leak_on_top(guest, look)
     print("%s %s, %d CPUs: %d caches, %d events, leak on top after %.1f s"
           % (about["release"], machine, cpus, caches, events, seconds), flush=True)

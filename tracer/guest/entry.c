@@ -94,7 +94,7 @@ static int start_linux(struct kms_guest_entry *entry, struct kms_err *err)
 				  .is_still = entry->opened.is_saved},
 		.command = entry->command,
 		.pid = entry->pid,
-		.allow_write = entry->config.allow_write,
+		.allow_write = entry->config.allow_write && !entry->opened.is_saved,
 		.say = entry->config.say,
 		.say_arg = entry->config.say_arg,
 	};

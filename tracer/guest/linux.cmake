@@ -2,20 +2,30 @@
 target_sources(kms_tracer PRIVATE
 	guest/btf.c
 	guest/kallsyms.c
+	guest/linux_damage.c
 	guest/linux_depot.c
+	guest/linux_encode.c
 	guest/linux_front.c
 	guest/linux_info.c
 	guest/linux_kfence.c
 	guest/linux_layout.c
+	guest/linux_log.c
 	guest/linux_modules.c
+	guest/linux_names.c
+	guest/linux_object.c
 	guest/linux_open.c
+	guest/linux_owner.c
 	guest/linux_read.c
+	guest/linux_record.c
+	guest/linux_record_fault.c
 	guest/linux_ring.c
 	guest/linux_saved.c
 	guest/linux_shot.c
 	guest/linux_sites.c
 	guest/linux_slab.c
-	guest/linux_view.c)
+	guest/linux_slabs.c
+	guest/linux_view.c
+	guest/linux_view_ask.c)
 
 # BTF, kallsyms and a kernel's memory, made by the test.
 kms_library(kms_fake_linux SOURCES guest/test/fake_btf.c guest/test/fake_linux.c guest/test/fake_types.c LIBS kms_guest_fixture)
@@ -23,6 +33,7 @@ kms_test(test_btf LABEL unit SOURCES guest/test/test_btf.c LIBS kms_fake_linux)
 kms_test(test_kallsyms LABEL unit SOURCES guest/test/test_kallsyms.c LIBS kms_fake_linux)
 kms_test(test_linux_guest LABEL unit SOURCES guest/test/test_linux_guest.c LIBS kms_fake_linux)
 kms_test(test_linux_view LABEL unit SOURCES guest/test/test_linux_view.c LIBS kms_fake_linux)
+kms_test(test_linux_record LABEL unit SOURCES guest/test/test_linux_record.c LIBS kms_fake_linux)
 
 # Always the same seeds, so that a red run means a change; soak takes many more.
 set(rounds 150)

@@ -89,43 +89,76 @@ struct kms_linux_site {
 /** What a refresh of sites saw. */
 struct kms_linux_site_stats {
 	uint64_t slabs, live, free;
-	uint64_t red_zones; /* live objects whose red zone was written to */
+	uint64_t red_zones; /* objects with damage */
 	uint64_t unread;    /* slabs that could not be read, or changed meanwhile */
 	uint64_t dropped;   /* objects of sites beyond the bound */
 	bool is_off;        /* no cache keeps owners: the guest was booted without slub_debug=U */
 };
 
-/** A live object with a broken red zone. */
+/** Who allocated or freed an object, as the kernel keeps it (slub_debug=U). */
+struct kms_linux_track {
+	uint64_t call_site; /* 0: it was not kept */
+	uint32_t handle;    /* of the stack in the depot, 0 none */
+	int32_t pid;
+	uint64_t jiffies;
+};
+
+enum kms_linux_zone {
+	KMS_LINUX_ZONE_LEFT = 1,    /* before an object */
+	KMS_LINUX_ZONE_RIGHT = 2,   /* behind it */
+	KMS_LINUX_ZONE_KMALLOC = 3, /* behind what was asked for, in the object */
+	KMS_LINUX_ZONE_POISON = 4,  /* a free object itself */
+	KMS_LINUX_ZONE_BEFORE = 5,  /* before an object in its page of KFENCE's pool */
+	KMS_LINUX_ZONE_BEHIND = 6,  /* behind it there */
+};
+
+/** An object with a broken red zone, or a free one that was written to. */
 struct kms_linux_damage {
 	uint64_t object;
-	uint64_t at; /* the first byte that differs */
-	uint32_t cache;
-	uint64_t call_site;
+	uint64_t at;     /* the first byte that differs */
+	uint32_t length; /* from there to the last one that differs */
+	uint32_t cache;  /* index in the caches of the same refresh */
+	uint32_t object_bytes;
+	uint8_t zone; /* enum kms_linux_zone */
 	uint8_t found, expected;
-	uint32_t handle;
+	bool is_free;
+	uint32_t times; /* refreshes in a row that saw it: the first may be a change under way */
+	struct kms_linux_track alloc, free;
+	uint64_t bytes_at; /* address of what follows */
+	uint32_t n_bytes;
+	uint8_t bytes[64];
 };
 
 enum kms_linux_event_kind {
 	KMS_LINUX_ALLOC = 1,
 	KMS_LINUX_FREE = 2,
+	KMS_LINUX_LOST = 3, /* @bytes: about how many events of this CPU nobody will see */
+};
+
+enum kms_linux_event_of {
+	KMS_LINUX_OF_CACHE = 0,
+	KMS_LINUX_OF_KMALLOC = 1,
+	KMS_LINUX_OF_PAGES = 2, /* @address is physical; no call site */
 };
 
 /** An event of the kernel's trace ring. */
 struct kms_linux_event {
 	uint64_t time_ns; /* the guest's trace clock */
 	uint64_t address;
-	uint64_t bytes; /* of an allocation */
+	uint64_t bytes; /* of an allocation, as asked for; of pages always */
+	uint64_t room;  /* what a kmalloc was given; 0 unknown */
 	uint64_t call_site;
 	int32_t pid;
 	uint16_t cpu;
-	uint8_t kind;    /* enum kms_linux_event_kind */
-	bool is_kmalloc; /* else of a named cache */
+	uint8_t kind; /* enum kms_linux_event_kind */
+	uint8_t of;   /* enum kms_linux_event_of */
 };
 
 struct kms_linux_event_stats {
 	uint64_t events;     /* given to the caller */
 	uint64_t others;     /* of other kinds, passed over */
 	uint64_t lost_pages; /* overwritten before they were read */
+	uint64_t pages;      /* read */
 	uint64_t damaged;    /* pages that changed under the reader, or make no sense */
 	bool is_on;          /* the guest has one of the kmem events on */
 };
@@ -138,6 +171,7 @@ enum kms_linux_kfence_state {
 
 /** An object in KFENCE's pool. Stacks are innermost first. */
 struct kms_linux_kfence_object {
+	uint32_t index; /* in the pool */
 	enum kms_linux_kfence_state state;
 	uint64_t address;
 	uint64_t bytes;
@@ -154,6 +188,8 @@ struct kms_linux_kfence {
 	uint64_t sample_interval_ms;
 	uint32_t objects; /* the pool has room for */
 	uint32_t live, freed;
+	bool has_counters; /* the kernel's own, of which follows: */
+	uint64_t allocs, frees, bugs, skipped;
 };
 
 /**
@@ -191,19 +227,25 @@ int kms_linux_refresh_caches(struct kms_linux *lx, struct kms_err *err);
 const struct kms_linux_cache *kms_linux_caches(const struct kms_linux *lx, size_t *n);
 
 /**
- * Reads all live objects of the caches that keep owners; call kms_linux_refresh_caches() before.
+ * Reads all objects of the caches that keep owners, red zones or poison; call kms_linux_refresh_caches() before.
  *
  * Units:  now_ns of any clock of the caller's that only goes forward; growth is measured by it
  * Errors: -ENOTSUP: this kernel has no owners; as kms_guest_read()
  */
 int kms_linux_refresh_sites(struct kms_linux *lx, uint64_t now_ns, struct kms_err *err);
 
+/**
+ * Whether refreshes of sites look at every page of the guest: full slabs of caches with red zones or poison
+ * and without owners are on no list. False at first.
+ */
+void kms_linux_set_thorough(struct kms_linux *lx, bool is_thorough);
+
 /** The sites of the last refresh, fastest growth first, then by bytes. Borrowed until the next. */
 const struct kms_linux_site *kms_linux_sites(const struct kms_linux *lx, size_t *n);
 
 void kms_linux_site_stats(const struct kms_linux *lx, struct kms_linux_site_stats *stats);
 
-/** The first broken red zones of the last refresh. Borrowed until the next. */
+/** The first damaged objects of the last refresh. Borrowed until the next. */
 const struct kms_linux_damage *kms_linux_damages(const struct kms_linux *lx, size_t *n);
 
 /**
@@ -231,9 +273,51 @@ int kms_linux_name(struct kms_linux *lx, uint64_t address, const char **name, ui
 int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n, size_t *n_read,
 		     struct kms_err *err);
 
-/** Writes kernel memory at a virtual address. Errors: as kms_guest_poke() */
-int kms_linux_memory_write(struct kms_linux *lx, const struct kms_memory_write *write,
-			   struct kms_err *err);
+/** An object of a slab. */
+struct kms_linux_object {
+	uint32_t cache; /* index in the caches of the last refresh */
+	uint64_t slab;  /* begin of its memory */
+	uint64_t slab_pages;
+	uint32_t index, objects; /* which of how many in the slab */
+	uint64_t address;        /* as its owner has it */
+	uint64_t bytes;          /* asked for, where that is kept, else of the cache's objects */
+	bool is_free;            /* on a list of free ones, a CPU's too where that can be read */
+	bool is_beside;          /* the address asked for lies in its red zone or behind it */
+	struct kms_linux_track alloc, free;
+	bool is_damaged;
+	struct kms_linux_damage damage;
+};
+
+/**
+ * The object of a slab that an address lies in, now.
+ *
+ * Errors: -ENOENT: no slab is there; -EAGAIN: it changes all the time, or it is damaged; -ENOTSUP: this
+ *         kernel's slabs cannot be read; -ENOMEM; as kms_guest_read()
+ */
+int kms_linux_object_at(struct kms_linux *lx, uint64_t address, struct kms_linux_object *out,
+			struct kms_err *err);
+
+/** A slab with its objects, live ones as set bits. */
+struct kms_linux_slab {
+	uint64_t memory, pages;
+	uint32_t objects, live;
+	const uint8_t *bitmap; /* object i is bit i & 7 of byte i / 8; valid for the call */
+};
+
+/**
+ * Looks at every page of the guest for slabs of a cache: those that are on no list, too. Some that change
+ * all the time are left out.
+ *
+ * Shape:  emit returns non-zero to end it
+ * Errors: -EINVAL: no such cache; -ENOTSUP; -ENOMEM; as kms_guest_read()
+ */
+int kms_linux_each_slab(struct kms_linux *lx, uint32_t cache,
+			int (*emit)(void *arg, const struct kms_linux_slab *slab), void *arg,
+			struct kms_err *err);
+
+/** Writes memory where it still holds what is expected, and reads it back. Shape and errors: as kms_guest_poke() */
+int kms_linux_memory_write(struct kms_linux *lx, uint64_t address, const void *expected,
+			   const void *value, size_t n, struct kms_err *err);
 
 /** The kernel's symbols. Borrowed until kms_linux_close(). */
 const struct kms_symbols *kms_linux_symbols(const struct kms_linux *lx);
@@ -266,5 +350,26 @@ void kms_linux_event_stats(const struct kms_linux *lx, struct kms_linux_event_st
 int kms_linux_kfence(struct kms_linux *lx, struct kms_linux_kfence *state,
 		     int (*emit)(void *arg, const struct kms_linux_kfence_object *object),
 		     void *arg, struct kms_err *err);
+
+/**
+ * Looks at the bytes around the live objects of KFENCE's pool, which hold a pattern until they are freed:
+ * damage that the kernel will report then.
+ *
+ * Shape:  emit gets each object with damage, cache as in the last refresh, KMS_LINUX_MAX_CACHES unknown;
+ *         its stack is that of the object
+ * Errors: as kms_linux_kfence()
+ */
+int kms_linux_kfence_damage(struct kms_linux *lx,
+			    int (*emit)(void *arg, const struct kms_linux_damage *damage,
+					const struct kms_linux_kfence_object *object),
+			    void *arg, struct kms_err *err);
+
+enum {
+	KMS_LINUX_REPORT_BYTES = 160,
+};
+
+/** Lines of the kernel's log with a text in them, from there on: their number, and the first of them. */
+uint32_t kms_linux_reports(struct kms_linux *lx, const char *text,
+			   char (*line)[KMS_LINUX_REPORT_BYTES], uint32_t max);
 
 #endif

@@ -15,25 +15,6 @@ enum {
 	STEP_MS = 50,
 };
 
-static int serve(struct kms_attach_front *front, struct kms_err *err)
-{
-	const struct kms_attach_config *config = front->config;
-	const struct kms_session_info info = {.pid = getpid(),
-					      .program_pid = front->pid,
-					      .program = front->program,
-					      .command = front->command,
-					      .file = "",
-					      .started_wall_ns = kms_wall_ns()};
-
-	if (config->serve_start) {
-		front->server = config->serve_start(config->serve_arg, &front->view,
-						    front->session.socket, err);
-		if (!front->server)
-			return err->code;
-	}
-	return kms_session_publish(&front->session, &info, err);
-}
-
 /* Signals and the emulator's end. A RAM file stays until a signal comes. */
 static void stay(struct kms_attach_front *front, const struct kms_guest_entry *entry)
 {
@@ -56,24 +37,48 @@ static void stay(struct kms_attach_front *front, const struct kms_guest_entry *e
 	}
 }
 
-int kms_linux_front_run(struct kms_attach_front *front, const struct kms_guest_entry *entry,
+/* In the order in which they borrow from each other. */
+static int end(struct kms_attach_front *front, struct kms_guest_entry *entry, struct kms_err *err)
+{
+	int result = 0;
+
+	if (front->server && front->config->serve_stop)
+		front->config->serve_stop(front->server);
+	front->server = NULL;
+	if (entry->opened.pidfd >= 0 && kms_process_has_ended(entry->opened.pidfd))
+		kms_linux_view_end(entry->linux_view);
+	kms_linux_view_record_end(entry->linux_view);
+	if (front->tracer)
+		result = kms_tracer_finish(front->tracer, err);
+	kms_linux_view_stop(entry->linux_view);
+	entry->linux_view = NULL;
+	kms_tracer_destroy(front->tracer);
+	front->tracer = NULL;
+	kms_session_destroy(&front->session);
+	return result;
+}
+
+int kms_linux_front_run(struct kms_attach_front *front, struct kms_guest_entry *entry,
 			struct kms_err *err)
 {
-	int result;
+	struct kms_err later = KMS_ERR_INIT;
+	struct kms_tracer_origin origin;
+	int result = kms_attach_front_output(front, err);
 
-	front->view = kms_linux_view_ops(entry->linux_view);
-	front->result->file[0] = '\0';
-	result = kms_attach_front_session(front, err);
-	if (!result) {
-		result = serve(front, err);
-		if (!result && front->config->started)
-			front->config->started(front->config->say_arg, front->result);
-		if (!result)
-			stay(front, entry);
-		if (front->server && front->config->serve_stop)
-			front->config->serve_stop(front->server);
-		front->server = NULL;
-		kms_session_destroy(&front->session);
-	}
+	kms_linux_view_origin(entry->linux_view, &origin);
+	front->origin = &origin;
+	if (!result)
+		result = kms_attach_front_session(front, err);
+	if (!result)
+		result = kms_attach_front_start(front, err);
+	if (!result)
+		result = kms_linux_view_record(entry->linux_view, front->tracer, err);
+	if (!result && front->config->started)
+		front->config->started(front->config->say_arg, front->result);
+	if (!result)
+		stay(front, entry);
+	front->result->store_failed = end(front, entry, &later) < 0;
+	if (front->result->store_failed)
+		kms_attach_front_say((void *)front->config, later.text); /* only read */
 	return result;
 }

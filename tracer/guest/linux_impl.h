@@ -48,6 +48,7 @@ struct kms_linux {
 	size_t caches;
 
 	struct kms_linux_site_table *sites;
+	bool is_thorough; /* full slabs that are on no list are looked at, too */
 	struct kms_linux_modules *modules;
 	struct kms_linux_ring *ring;
 };

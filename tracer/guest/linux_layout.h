@@ -30,8 +30,10 @@ enum kms_linux_feature {
 /* X(symbol, name, a member that its namesakes do not have) */
 #define KMS_LX_STRUCTS(X)                                                                          \
 	X(CACHE, "kmem_cache", "object_size")                                                      \
+	X(CACHE_CPU, "kmem_cache_cpu", "freelist")                                                 \
 	X(NODE, "kmem_cache_node", "nr_partial")                                                   \
 	X(SLAB, "slab", "slab_list")                                                               \
+	X(PG, "page", "compound_head")                                                             \
 	X(TRACK, "track", "when")                                                                  \
 	X(HANDLE, "handle_parts", "offset")                                                        \
 	X(RECORD, "stack_record", "entries")                                                       \
@@ -46,6 +48,8 @@ enum kms_linux_feature {
 	X(EV_KFREE, "trace_event_raw_kfree", "call_site")                                          \
 	X(EV_CACHE_ALLOC, "trace_event_raw_kmem_cache_alloc", "call_site")                         \
 	X(EV_CACHE_FREE, "trace_event_raw_kmem_cache_free", "call_site")                           \
+	X(EV_PAGE_ALLOC, "trace_event_raw_mm_page_alloc", "pfn")                                   \
+	X(EV_PAGE_FREE, "trace_event_raw_mm_page_free", "pfn")                                     \
 	X(KFENCE_META, "kfence_metadata", "alloc_track")                                           \
 	X(KFENCE_TRACK, "kfence_track", "num_stack_entries")                                       \
 	X(MODULE, "module", "kallsyms")                                                            \
@@ -64,6 +68,9 @@ enum kms_linux_feature {
 	X(CACHE_INUSE, CACHE, "inuse", FOR_SITES)                                                  \
 	X(CACHE_RED_LEFT_PAD, CACHE, "red_left_pad", FOR_SITES)                                    \
 	X(CACHE_RANDOM, CACHE, "random", OPTIONAL)                                                 \
+	X(CACHE_CPU_SLAB, CACHE, "cpu_slab", OPTIONAL)                                             \
+	X(CACHE_CPU_FREELIST, CACHE_CPU, "freelist", OPTIONAL)                                     \
+	X(CACHE_CPU_OF, CACHE_CPU, "slab", OPTIONAL)                                               \
 	X(NODE_NR_PARTIAL, NODE, "nr_partial", FOR_CACHES)                                         \
 	X(NODE_PARTIAL, NODE, "partial.next", FOR_CACHES)                                          \
 	X(NODE_NR_SLABS, NODE, "nr_slabs.counter", FOR_CACHES)                                     \
@@ -74,6 +81,7 @@ enum kms_linux_feature {
 	X(SLAB_INUSE, SLAB, "inuse", FOR_CACHES)                                                   \
 	X(SLAB_OBJECTS, SLAB, "objects", FOR_CACHES)                                               \
 	X(SLAB_FREELIST, SLAB, "freelist", FOR_SITES)                                              \
+	X(PG_HEAD, PG, "compound_head", OPTIONAL)                                                  \
 	X(TRACK_ADDRESS, TRACK, "addr", FOR_SITES)                                                 \
 	X(TRACK_PID, TRACK, "pid", FOR_SITES)                                                      \
 	X(TRACK_WHEN, TRACK, "when", FOR_SITES)                                                    \
@@ -105,6 +113,7 @@ enum kms_linux_feature {
 	X(EV_KMALLOC_SITE, EV_KMALLOC, "call_site", FOR_EVENTS)                                    \
 	X(EV_KMALLOC_PTR, EV_KMALLOC, "ptr", FOR_EVENTS)                                           \
 	X(EV_KMALLOC_BYTES, EV_KMALLOC, "bytes_req", FOR_EVENTS)                                   \
+	X(EV_KMALLOC_ROOM, EV_KMALLOC, "bytes_alloc", OPTIONAL)                                    \
 	X(EV_KFREE_SITE, EV_KFREE, "call_site", FOR_EVENTS)                                        \
 	X(EV_KFREE_PTR, EV_KFREE, "ptr", FOR_EVENTS)                                               \
 	X(EV_CACHE_ALLOC_SITE, EV_CACHE_ALLOC, "call_site", OPTIONAL)                              \
@@ -112,6 +121,10 @@ enum kms_linux_feature {
 	X(EV_CACHE_ALLOC_BYTES, EV_CACHE_ALLOC, "bytes_req", OPTIONAL)                             \
 	X(EV_CACHE_FREE_SITE, EV_CACHE_FREE, "call_site", OPTIONAL)                                \
 	X(EV_CACHE_FREE_PTR, EV_CACHE_FREE, "ptr", OPTIONAL)                                       \
+	X(EV_PAGE_ALLOC_PFN, EV_PAGE_ALLOC, "pfn", OPTIONAL)                                       \
+	X(EV_PAGE_ALLOC_ORDER, EV_PAGE_ALLOC, "order", OPTIONAL)                                   \
+	X(EV_PAGE_FREE_PFN, EV_PAGE_FREE, "pfn", OPTIONAL)                                         \
+	X(EV_PAGE_FREE_ORDER, EV_PAGE_FREE, "order", OPTIONAL)                                     \
 	X(KFENCE_STATE, KFENCE_META, "state", FOR_KFENCE)                                          \
 	X(KFENCE_ADDRESS, KFENCE_META, "addr", FOR_KFENCE)                                         \
 	X(KFENCE_SIZE, KFENCE_META, "size", FOR_KFENCE)                                            \
@@ -138,6 +151,13 @@ enum kms_linux_feature {
 	X(RED_ZONE, "_SLAB_RED_ZONE", true, 0x400)                                                 \
 	X(POISON, "_SLAB_POISON", true, 0x800)                                                     \
 	X(KMALLOC, "_SLAB_KMALLOC", true, 0x1000)                                                  \
+	X(OBJECT_POISON, "_SLAB_OBJECT_POISON", true, 0x80000000)                                  \
+	X(COUNT_ALLOCATED, "KFENCE_COUNTER_ALLOCATED", false, 0)                                   \
+	X(COUNT_ALLOCS, "KFENCE_COUNTER_ALLOCS", false, 1)                                         \
+	X(COUNT_FREES, "KFENCE_COUNTER_FREES", false, 2)                                           \
+	X(COUNT_BUGS, "KFENCE_COUNTER_BUGS", false, 4)                                             \
+	X(COUNT_SKIPPED, "KFENCE_COUNTER_SKIP_INCOMPAT", false, 5)                                 \
+	X(COUNTS, "KFENCE_COUNTER_COUNT", false, 8)                                                \
 	X(KFENCE_ALLOCATED, "KFENCE_OBJECT_ALLOCATED", false, 1)                                   \
 	X(KFENCE_FREED, "KFENCE_OBJECT_FREED", false, 2)
 

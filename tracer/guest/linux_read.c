@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "schema/snapshot.h"
 #include "tracer/guest/linux_impl.h"
@@ -83,11 +84,10 @@ int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n,
 	return *n_read || !n ? 0 : kms_err_set(err, -EFAULT, "nothing is mapped there");
 }
 
-int kms_linux_memory_write(struct kms_linux *lx, const struct kms_memory_write *write,
-			   struct kms_err *err)
+int kms_linux_memory_write(struct kms_linux *lx, uint64_t address, const void *expected,
+			   const void *value, size_t n, struct kms_err *err)
 {
-	return kms_guest_poke(&lx->space, write->address, &write->expected, &write->value,
-			      write->bytes, err);
+	return kms_guest_poke(&lx->space, address, expected, value, n, err);
 }
 
 const struct kms_symbols *kms_linux_symbols(const struct kms_linux *lx)

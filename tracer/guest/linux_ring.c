@@ -26,7 +26,10 @@ enum {
 	TYPE_EXTEND = 30,
 	TYPE_STAMP = 31,
 	DELTA_BITS = 27,
-	EVENT_TYPES = 4,
+	EVENT_TYPES = 6,
+	MAX_PAGE_ORDER = 12,
+	MAX_PFN_BITS = 52 - 12,
+	USUAL_EVENT_BYTES = 52, /* of a kmem event, until some were seen */
 	HEAD_BYTES = 4,
 	LONG_HEAD_BYTES = 8,
 };
@@ -34,21 +37,32 @@ enum {
 /* Where the numbers of one kind of event lie. */
 struct event_rule {
 	const char *symbol, *tracepoint;
-	enum kms_lx_member site, ptr, bytes;
-	uint8_t kind;
-	bool is_kmalloc, has_bytes;
+	enum kms_lx_member first, last; /* of the event's members in the layout's table */
+	uint8_t kind, of;
+};
+
+enum {
+	OF_KMALLOC,
+	OF_KFREE,
+	OF_CACHE_ALLOC,
+	OF_CACHE_FREE,
+	OF_PAGE_ALLOC,
+	OF_PAGE_FREE,
 };
 
 static const struct event_rule rules[EVENT_TYPES] = {
-	{"event_kmalloc",          "__tracepoint_kmalloc",          KMS_LX_EV_KMALLOC_SITE_AT,
-	 KMS_LX_EV_KMALLOC_PTR_AT,											 KMS_LX_EV_KMALLOC_BYTES_AT,     KMS_LINUX_ALLOC, true,  true },
-	{"event_kfree",            "__tracepoint_kfree",            KMS_LX_EV_KFREE_SITE_AT,       KMS_LX_EV_KFREE_PTR_AT,
-	 KMS_LX_EV_KFREE_PTR_AT,															   KMS_LINUX_FREE,  true,  false},
-	{"event_kmem_cache_alloc", "__tracepoint_kmem_cache_alloc", KMS_LX_EV_CACHE_ALLOC_SITE_AT,
-	 KMS_LX_EV_CACHE_ALLOC_PTR_AT,										     KMS_LX_EV_CACHE_ALLOC_BYTES_AT, KMS_LINUX_ALLOC, false,
-	 true																					   },
-	{"event_kmem_cache_free",  "__tracepoint_kmem_cache_free",  KMS_LX_EV_CACHE_FREE_SITE_AT,
-	 KMS_LX_EV_CACHE_FREE_PTR_AT,										      KMS_LX_EV_CACHE_FREE_PTR_AT,    KMS_LINUX_FREE,  false, false},
+#define RULE(name, first, last, kind, of)                                                          \
+	{                                                                                          \
+		"event_" name, "__tracepoint_" name, KMS_LX_EV_##first##_AT,                       \
+			KMS_LX_EV_##last##_AT, KMS_LINUX_##kind, KMS_LINUX_OF_##of                 \
+	}
+	RULE("kmalloc", KMALLOC_SITE, KMALLOC_BYTES, ALLOC, KMALLOC),
+	RULE("kfree", KFREE_SITE, KFREE_PTR, FREE, KMALLOC),
+	RULE("kmem_cache_alloc", CACHE_ALLOC_SITE, CACHE_ALLOC_BYTES, ALLOC, CACHE),
+	RULE("kmem_cache_free", CACHE_FREE_SITE, CACHE_FREE_PTR, FREE, CACHE),
+	RULE("mm_page_alloc", PAGE_ALLOC_PFN, PAGE_ALLOC_ORDER, ALLOC, PAGES),
+	RULE("mm_page_free", PAGE_FREE_PFN, PAGE_FREE_ORDER, FREE, PAGES),
+#undef RULE
 };
 
 /* Where we are in a CPU's ring. */
@@ -108,14 +122,13 @@ static void find_types(struct kms_linux *lx, struct kms_linux_ring *ring)
 		uint64_t type = 0;
 
 		ring->type[i] = 0;
-		if (!call || !kms_linux_has_member(&lx->layout, rule->ptr) ||
+		if (!call || !kms_linux_has_member(&lx->layout, rule->first) ||
+		    !kms_linux_has_member(&lx->layout, rule->last) ||
 		    kms_lx_read_member(lx, call, KMS_LX_EVENT_CALL_TYPE_AT, &type, NULL) ||
 		    type > UINT16_MAX)
 			continue;
 		ring->type[i] = (uint16_t)type;
-		ring->need[i] = kms_linux_reach(&lx->layout, rule->site, rule->ptr);
-		if (rule->has_bytes)
-			ring->need[i] = kms_linux_reach(&lx->layout, rule->site, rule->bytes);
+		ring->need[i] = kms_linux_reach(&lx->layout, rule->first, rule->last);
 	}
 }
 
@@ -207,38 +220,93 @@ static int ring_find(struct kms_linux *lx, struct kms_err *err)
 	return rc;
 }
 
+/* Pages: as much as is told of them makes an address and a size. */
+static bool fill_pages(const struct kms_linux *lx, const uint8_t *event, bool is_alloc,
+		       struct kms_linux_event *out)
+{
+	uint64_t pfn = kms_lx_member(
+		lx, is_alloc ? KMS_LX_EV_PAGE_ALLOC_PFN_AT : KMS_LX_EV_PAGE_FREE_PFN_AT, event);
+	uint64_t order = kms_lx_member(
+		lx, is_alloc ? KMS_LX_EV_PAGE_ALLOC_ORDER_AT : KMS_LX_EV_PAGE_FREE_ORDER_AT, event);
+
+	if (pfn >> MAX_PFN_BITS || order > MAX_PAGE_ORDER) /* there were none */
+		return false;
+	out->address = pfn * KMS_LX_PAGE;
+	out->bytes = (uint64_t)KMS_LX_PAGE << order;
+	return true;
+}
+
+static bool fill_event(const struct kms_linux *lx, int type, const uint8_t *event, uint32_t bytes,
+		       struct kms_linux_event *out)
+{
+	switch (type) {
+	case OF_KMALLOC:
+		out->call_site = kms_lx_member(lx, KMS_LX_EV_KMALLOC_SITE_AT, event);
+		out->address = kms_lx_member(lx, KMS_LX_EV_KMALLOC_PTR_AT, event);
+		out->bytes = kms_lx_member(lx, KMS_LX_EV_KMALLOC_BYTES_AT, event);
+		if (bytes >= kms_linux_reach(&lx->layout, KMS_LX_EV_KMALLOC_ROOM_AT,
+					     KMS_LX_EV_KMALLOC_ROOM_AT))
+			out->room = kms_lx_member(lx, KMS_LX_EV_KMALLOC_ROOM_AT, event);
+		return true;
+	case OF_KFREE:
+		out->call_site = kms_lx_member(lx, KMS_LX_EV_KFREE_SITE_AT, event);
+		out->address = kms_lx_member(lx, KMS_LX_EV_KFREE_PTR_AT, event);
+		return true;
+	case OF_CACHE_ALLOC:
+		out->call_site = kms_lx_member(lx, KMS_LX_EV_CACHE_ALLOC_SITE_AT, event);
+		out->address = kms_lx_member(lx, KMS_LX_EV_CACHE_ALLOC_PTR_AT, event);
+		out->bytes = kms_lx_member(lx, KMS_LX_EV_CACHE_ALLOC_BYTES_AT, event);
+		return true;
+	case OF_CACHE_FREE:
+		out->call_site = kms_lx_member(lx, KMS_LX_EV_CACHE_FREE_SITE_AT, event);
+		out->address = kms_lx_member(lx, KMS_LX_EV_CACHE_FREE_PTR_AT, event);
+		return true;
+	default:
+		return fill_pages(lx, event, type == OF_PAGE_ALLOC, out);
+	}
+}
+
 static void emit_event(struct decode *decode, const uint8_t *event, uint32_t bytes)
 {
 	struct kms_linux *lx = decode->lx;
 	struct kms_linux_ring *ring = decode->ring;
-	struct kms_linux_event out;
-	uint64_t type;
+	struct kms_linux_event out = {0};
+	uint64_t type = 0;
 	int i = 0;
 
-	if (bytes < kms_linux_reach(&lx->layout, KMS_LX_EVENT_TYPE_AT, KMS_LX_EVENT_PID_AT)) {
-		ring->stats.others++;
-		return;
-	}
-	type = kms_lx_member(lx, KMS_LX_EVENT_TYPE_AT, event);
+	if (bytes >= kms_linux_reach(&lx->layout, KMS_LX_EVENT_TYPE_AT, KMS_LX_EVENT_PID_AT))
+		type = kms_lx_member(lx, KMS_LX_EVENT_TYPE_AT, event);
 	while (i < EVENT_TYPES && (!type || ring->type[i] != type))
 		i++;
-	if (i == EVENT_TYPES || bytes < ring->need[i]) {
+	if (i == EVENT_TYPES || bytes < ring->need[i] || !fill_event(lx, i, event, bytes, &out)) {
 		ring->stats.others++;
 		return;
 	}
-	out = (struct kms_linux_event){
-		.time_ns = decode->cpu->time,
-		.address = kms_lx_member(lx, rules[i].ptr, event),
-		.call_site = kms_lx_member(lx, rules[i].site, event),
-		.pid = (int32_t)kms_lx_member(lx, KMS_LX_EVENT_PID_AT, event),
-		.cpu = (uint16_t)(decode->cpu - ring->cpu),
-		.kind = rules[i].kind,
-		.is_kmalloc = rules[i].is_kmalloc,
-	};
-	if (rules[i].has_bytes)
-		out.bytes = kms_lx_member(lx, rules[i].bytes, event);
+	out.time_ns = decode->cpu->time;
+	out.pid = (int32_t)kms_lx_member(lx, KMS_LX_EVENT_PID_AT, event);
+	out.cpu = (uint16_t)(decode->cpu - ring->cpu);
+	out.kind = rules[i].kind;
+	out.of = rules[i].of;
 	ring->stats.events++;
 	decode->ended = decode->emit(decode->arg, &out) != 0;
+}
+
+/* Of pages that are gone only their number is known: they had as many events as those that were read. */
+static void emit_lost(struct decode *decode, uint64_t pages)
+{
+	const struct kms_linux_event_stats *stats = &decode->ring->stats;
+	uint64_t each = decode->ring->page_bytes / USUAL_EVENT_BYTES;
+	const struct kms_linux_event out = {
+		.time_ns = decode->cpu->time,
+		.bytes = pages * (stats->pages && stats->events >= stats->pages
+					  ? stats->events / stats->pages
+					  : each),
+		.cpu = (uint16_t)(decode->cpu - decode->ring->cpu),
+		.kind = KMS_LINUX_LOST,
+	};
+
+	decode->ring->stats.lost_pages += pages;
+	decode->ended |= decode->emit(decode->arg, &out) != 0;
 }
 
 /* One entry at cpu->offset; false: the page ends here, or makes no sense. */
@@ -351,9 +419,10 @@ struct ring_state {
 };
 
 /* The kernel came around to our page: goes on at the oldest ones, an eighth of the ring away from it. */
-static int skip_lost(struct kms_linux *lx, struct kms_linux_ring *ring, struct ring_cpu *cpu,
-		     const struct ring_state *state, struct kms_err *err)
+static int skip_lost(struct decode *decode, const struct ring_state *state, struct kms_err *err)
 {
+	struct kms_linux *lx = decode->lx;
+	struct ring_cpu *cpu = decode->cpu;
 	uint64_t hops = 1 + state->pages / 8, page = state->commit_page, number;
 	int rc = 0;
 
@@ -362,10 +431,7 @@ static int skip_lost(struct kms_linux *lx, struct kms_linux_ring *ring, struct r
 	if (rc)
 		return rc;
 	number = state->touched + hops > state->pages ? state->touched + hops - state->pages : 0;
-	if (number > cpu->number)
-		ring->stats.lost_pages += number - cpu->number;
-	else
-		ring->stats.lost_pages++;
+	emit_lost(decode, number > cpu->number ? number - cpu->number : 1);
 	page_begin(cpu, page, number);
 	return 0;
 }
@@ -431,13 +497,14 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 		if (rc == -EAGAIN) {
 			rc = cpu_state(lx, cpu, &state, err);
 			if (!rc)
-				rc = skip_lost(lx, decode->ring, cpu, &state, err);
+				rc = skip_lost(decode, &state, err);
 			if (++skips == MAX_SKIPS)
 				break; /* it is faster than we are, or damaged: the next call goes on */
 			continue;
 		}
 		if (rc || decode->ended || is_last)
 			break;
+		decode->ring->stats.pages++;
 		rc = page_next(lx, cpu->page, &next, err);
 		if (!rc)
 			page_begin(cpu, next, cpu->number + 1);

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tracer/guest/linux_record.h"
+#include "tracer/tracer.h"
+
 enum {
 	PAGE_BYTES = 4096,
 	NS_PER_S = 1000000000,
@@ -47,6 +50,11 @@ void kms_linux_history_pause(struct kms_linux_history *history, bool paused)
 {
 	history->boot[slot_of(history->n_targets)].state =
 		paused ? KMS_STATE_STOPPED : KMS_STATE_RUNNING;
+}
+
+const struct kms_linux_boot *kms_linux_history_newest(const struct kms_linux_history *history)
+{
+	return &history->boot[slot_of(history->n_targets)];
 }
 
 void kms_linux_history_deinit(struct kms_linux_history *history)
@@ -162,7 +170,18 @@ static const char *cache_of(const struct kms_linux_shot *shot, const struct kms_
 	return NULL;
 }
 
-static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kernel, uint32_t target)
+/* Where events are recorded stacks have one number for all that names them. */
+static uint64_t stack_of(struct kms_linux *kernel, const struct kms_linux_history *history,
+			 const struct kms_linux_site *site)
+{
+	const struct kms_linux_track track = {.call_site = site->call_site, .handle = site->handle};
+	uint64_t id = kms_linux_recorder_track_id(history->recorder, kernel, &track);
+
+	return id ? id : site->handle ? site->handle : site->call_site;
+}
+
+static bool fill_leaks(struct kms_linux_shot *shot, struct kms_linux *kernel,
+		       const struct kms_linux_history *history)
 {
 	struct kms_snapshot *snapshot = &shot->snapshot;
 	const struct kms_linux_site *site;
@@ -170,7 +189,7 @@ static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kern
 
 	site = kms_linux_sites(kernel, &n);
 	n = n < KMS_LINUX_MAX_SUSPECTS ? n : KMS_LINUX_MAX_SUSPECTS;
-	snapshot->leak = calloc(n + 1, sizeof(*snapshot->leak));
+	snapshot->leak = shot->leak = calloc(n + 1, sizeof(*snapshot->leak));
 	if (!snapshot->leak)
 		return false;
 	for (size_t i = 0; i < n; i++) {
@@ -181,8 +200,8 @@ static bool fill_leaks(struct kms_linux_shot *shot, const struct kms_linux *kern
 			continue;
 		snapshot->n_leaks++;
 		*leak = (struct kms_view_leak){
-			.target = target,
-			.stack_id = site[i].handle ? site[i].handle : site[i].call_site,
+			.target = history->n_targets,
+			.stack_id = stack_of(kernel, history, &site[i]),
 			.cache = cache,
 			.bytes = site[i].bytes,
 			.count = site[i].objects,
@@ -222,6 +241,83 @@ static void fill_rates(struct kms_view_stats *stats, struct kms_linux_history *h
 	stats->produced = history->allocs + history->frees;
 }
 
+/* What the events say of a cache. */
+static void add_cache_events(struct kms_view_cache *cache, const struct kms_snapshot *events)
+{
+	for (size_t i = 0; i < events->n_caches; i++) {
+		const struct kms_view_cache *from = &events->cache[i];
+
+		if (from->target != cache->target || !from->name ||
+		    strcmp(from->name, cache->name) != 0)
+			continue;
+		cache->allocs = from->allocs;
+		cache->frees = from->frees;
+		cache->alloc_rate = from->alloc_rate;
+		cache->free_rate = from->free_rate;
+		return;
+	}
+}
+
+/* What is live is known from the slabs, what happens from the events. */
+static struct kms_view_stats join_stats(const struct kms_view_stats *live,
+					const struct kms_view_stats *events)
+{
+	struct kms_view_stats out = *events;
+
+	out.live_bytes = live->live_bytes;
+	out.live_objects = live->live_objects;
+	out.peak_bytes = live->peak_bytes;
+	return out;
+}
+
+static bool join_targets(struct kms_linux_shot *shot, const struct kms_snapshot *events)
+{
+	struct kms_snapshot *snapshot = &shot->snapshot;
+
+	snapshot->target_stats = shot->target_stats =
+		calloc(snapshot->n_targets + 1, sizeof(*snapshot->target_stats));
+	if (!snapshot->target_stats)
+		return false;
+	for (size_t i = 0; i < snapshot->n_targets; i++)
+		for (size_t j = 0; events->target_stats && j < events->n_targets; j++)
+			if (events->target[j].id == snapshot->target[i].id)
+				snapshot->target_stats[i] = events->target_stats[j];
+	if (snapshot->n_caches && snapshot->n_targets)
+		snapshot->target_stats[snapshot->n_targets - 1] = join_stats(
+			&snapshot->stats, &snapshot->target_stats[snapshot->n_targets - 1]);
+	return true;
+}
+
+/* The picture that the events make, and ours of what there is. */
+static bool join_events(struct kms_linux_shot *shot, struct kms_linux_history *history)
+{
+	struct kms_snapshot *snapshot = &shot->snapshot;
+	const struct kms_snapshot *events;
+
+	if (!history->tracer)
+		return true;
+	shot->tracer = history->tracer;
+	events = shot->events = kms_tracer_events_acquire(history->tracer);
+	if (!join_targets(shot, events))
+		return false;
+	snapshot->stats = join_stats(&snapshot->stats, &events->stats);
+	snapshot->time_ns = events->time_ns;
+	snapshot->wall_ns = events->wall_ns;
+	snapshot->file = events->file;
+	snapshot->incomplete = events->stats.lost != 0;
+	snapshot->n_faults = events->n_faults;
+	snapshot->fault = events->fault;
+	snapshot->n_rings = events->n_rings;
+	snapshot->ring = events->ring;
+	for (size_t i = 0; i < snapshot->n_caches; i++)
+		add_cache_events(&snapshot->cache[i], events);
+	if (!snapshot->n_leaks) { /* no kernel knows its objects' owners: the events' suspects */
+		snapshot->n_leaks = events->n_leaks;
+		snapshot->leak = events->leak;
+	}
+	return true;
+}
+
 static bool fill_all(struct kms_linux_shot *shot, struct kms_linux *kernel,
 		     struct kms_linux_history *history)
 {
@@ -230,16 +326,15 @@ static bool fill_all(struct kms_linux_shot *shot, struct kms_linux *kernel,
 	fill_targets(shot, history);
 	fill_rates(&shot->snapshot.stats, history);
 	if (!kernel)
-		return true;
-	if (!fill_caches(shot, kernel, history->n_targets) ||
-	    !fill_leaks(shot, kernel, history->n_targets))
+		return join_events(shot, history);
+	if (!fill_caches(shot, kernel, history->n_targets) || !fill_leaks(shot, kernel, history))
 		return false;
 	kms_linux_event_stats(kernel, &events);
 	shot->snapshot.incomplete = events.lost_pages != 0;
 	if (shot->snapshot.stats.live_bytes > history->peak_bytes)
 		history->peak_bytes = shot->snapshot.stats.live_bytes;
 	shot->snapshot.stats.peak_bytes = history->peak_bytes;
-	return true;
+	return join_events(shot, history);
 }
 
 struct kms_linux_shot *kms_linux_shot_make(struct kms_linux *kernel,
@@ -265,7 +360,10 @@ void kms_linux_shot_free(struct kms_linux_shot *shot)
 	free(shot->command);
 	free(shot->named);
 	free(shot->snapshot.cache);
-	free(shot->snapshot.leak);
+	free(shot->leak);
+	free(shot->target_stats);
+	if (shot->events)
+		kms_tracer_events_release(shot->tracer, shot->events);
 	free(shot);
 }
 

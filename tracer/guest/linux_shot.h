@@ -26,8 +26,13 @@ struct kms_linux_boot {
 	uint64_t start_wall_ns, end_wall_ns;
 };
 
+struct kms_linux_recorder;
+struct kms_tracer;
+
 /** What goes on from picture to picture. */
 struct kms_linux_history {
+	struct kms_tracer *tracer; /* of the events, once they are recorded; NULL not yet */
+	struct kms_linux_recorder *recorder;
 	const char *command;
 	uint64_t begin_ns, wall_ns; /* of the view */
 	uint64_t time_ns, seq;      /* of the next picture */
@@ -49,6 +54,10 @@ struct kms_linux_shot {
 	struct kms_linux_boot boot[KMS_LINUX_MAX_BOOTS];
 	char *command;
 	struct kms_linux_cache *named; /* copies: the names of cache */
+	struct kms_view_leak *leak;    /* ours; the snapshot's may be the events' */
+	struct kms_view_stats *target_stats;
+	struct kms_tracer *tracer;
+	const struct kms_snapshot *events; /* of the tracer, which some of it is borrowed from */
 };
 
 /** A kernel begins: it is the newest target. Errors: none but that of room, which is made */
@@ -60,6 +69,9 @@ void kms_linux_history_end(struct kms_linux_history *history, uint64_t wall_ns, 
 
 /** The newest target stands still, or runs. */
 void kms_linux_history_pause(struct kms_linux_history *history, bool paused);
+
+/** The newest target. Shape: there is one */
+const struct kms_linux_boot *kms_linux_history_newest(const struct kms_linux_history *history);
 
 void kms_linux_history_deinit(struct kms_linux_history *history);
 

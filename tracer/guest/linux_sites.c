@@ -5,10 +5,6 @@
  * Such caches keep all their slabs on a list, full or partial, and beside each object a struct track.
  * A slab is copied as a whole and taken apart here. The freelist is read from the copy as well: an
  * object on it is free.
- *
- *	base                     (one object of size_bytes)
- *	| red_left_pad | object ... | red zone | free pointer? | track alloc | track free | bytes? | ...
- *	               ^ what the owner has    ^ inuse          ^ info
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,13 +12,11 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "tracer/guest/linux_impl.h"
+#include "tracer/guest/linux_slabs.h"
+#include "tracer/guest/linux_zones.h"
 
 enum {
 	BUCKETS = 2 * KMS_LINUX_MAX_SITES,
-	MAX_SLAB_OBJECTS = 32767, /* 15 bits */
-	MAX_SLAB_COPY_BYTES = 4 << 20,
-	RED_ACTIVE = 0xcc, /* SLUB_RED_ACTIVE, poison.h of Linux */
 	NS_PER_S = 1000000000,
 	MAX_IDS = 512,
 };
@@ -36,8 +30,8 @@ struct kms_linux_site_table {
 	struct kms_linux_site *shown; /* those that live, in order */
 	uint32_t n_shown;
 	struct kms_linux_site_stats stats;
-	struct kms_linux_damage damage[KMS_LX_MAX_DAMAGES];
-	size_t damages;
+	struct kms_linux_damage damage[KMS_LX_MAX_DAMAGES], damage_before[KMS_LX_MAX_DAMAGES];
+	size_t damages, damages_before;
 };
 
 /* A cache's geometry, and the slab that is looked at. */
@@ -45,12 +39,10 @@ struct look {
 	struct kms_linux *lx;
 	struct kms_linux_site_table *table;
 	uint32_t cache; /* index */
-	uint64_t address;
-	uint32_t size, object, inuse, left_pad, offset, info, bytes_at;
-	bool has_red_zone, has_random, has_bytes;
-	uint64_t random;
+	struct kms_lx_geometry geometry;
+	struct kms_lx_zones zones;
 	uint64_t now_ns;
-	uint64_t slab; /* that is in copy: of a moment, and seen again only later */
+	struct kms_lx_slab slab; /* that is in copy: of a moment, and seen again only later */
 	uint8_t *copy;
 	uint8_t *is_free; /* by object */
 };
@@ -88,7 +80,7 @@ static struct kms_linux_site_table *table_create(void)
 static struct kms_linux_site *site_find(struct look *look, uint64_t call_site, uint32_t handle)
 {
 	struct kms_linux_site_table *table = look->table;
-	uint64_t hash = kms_hash_join(kms_hash_join(look->address, call_site), handle);
+	uint64_t hash = kms_hash_join(kms_hash_join(look->geometry.address, call_site), handle);
 
 	for (uint32_t at = (uint32_t)hash;; at++) {
 		uint32_t *bucket = &table->bucket[at & (BUCKETS - 1)];
@@ -100,13 +92,13 @@ static struct kms_linux_site *site_find(struct look *look, uint64_t call_site, u
 			site = &table->site[table->sites];
 			*site = (struct kms_linux_site){
 				.call_site = call_site, .handle = handle, .slot = table->sites};
-			table->key_cache[table->sites] = look->address;
+			table->key_cache[table->sites] = look->geometry.address;
 			*bucket = ++table->sites;
 			return site;
 		}
 		site = &table->site[*bucket - 1];
 		if (site->call_site == call_site && site->handle == handle &&
-		    table->key_cache[*bucket - 1] == look->address)
+		    table->key_cache[*bucket - 1] == look->geometry.address)
 			return site;
 	}
 }
@@ -127,7 +119,7 @@ static void site_add(struct look *look, const uint8_t *track, uint64_t bytes)
 		return;
 	}
 	site->cache = look->cache;
-	site->cache_address = look->address;
+	site->cache_address = look->geometry.address;
 	site->objects++;
 	site->bytes += bytes;
 	if (site->objects == 1 || when < site->oldest_jiffies)
@@ -138,159 +130,111 @@ static void site_add(struct look *look, const uint8_t *track, uint64_t bytes)
 	}
 }
 
-static void damage_add(struct look *look, const uint8_t *object, const uint8_t *at,
-		       const uint8_t *track)
+struct kms_linux_track kms_lx_track(const struct kms_linux *lx, const uint8_t *track)
 {
-	struct kms_linux_site_table *table = look->table;
-
-	table->stats.red_zones++;
-	if (table->damages == KMS_LX_MAX_DAMAGES)
-		return;
-	table->damage[table->damages++] = (struct kms_linux_damage){
-		.object = look->slab + (uint64_t)(object - look->copy),
-		.at = look->slab + (uint64_t)(at - look->copy),
-		.cache = look->cache,
-		.call_site = kms_lx_member(look->lx, KMS_LX_TRACK_ADDRESS_AT, track),
-		.handle = (uint32_t)kms_lx_member(look->lx, KMS_LX_TRACK_HANDLE_AT, track),
-		.found = *at,
-		.expected = RED_ACTIVE,
+	return (struct kms_linux_track){
+		.call_site = kms_lx_member(lx, KMS_LX_TRACK_ADDRESS_AT, track),
+		.handle = (uint32_t)kms_lx_member(lx, KMS_LX_TRACK_HANDLE_AT, track),
+		.pid = (int32_t)kms_lx_member(lx, KMS_LX_TRACK_PID_AT, track),
+		.jiffies = kms_lx_member(lx, KMS_LX_TRACK_WHEN_AT, track),
 	};
 }
 
-/* The first byte of a zone that differs; NULL: none. */
-static const uint8_t *zone_broken(const uint8_t *zone, size_t bytes)
+/* How often it was seen in a row until the refresh before. */
+static uint32_t times_before(const struct kms_linux_site_table *table,
+			     const struct kms_linux_damage *damage)
 {
-	for (size_t i = 0; i < bytes; i++)
-		if (zone[i] != RED_ACTIVE)
-			return zone + i;
-	return NULL;
+	for (size_t i = 0; i < table->damages_before; i++) {
+		const struct kms_linux_damage *old = &table->damage_before[i];
+
+		if (old->object == damage->object && old->at == damage->at &&
+		    old->found == damage->found && old->is_free == damage->is_free)
+			return old->times;
+	}
+	return 0;
 }
 
-/* slot is the object's place in the copy, with the pad on its left. */
-static void object_add(struct look *look, const uint8_t *slot)
+/* place is the object's place in the copy, with the pad on its left. */
+static void damage_look(struct look *look, const uint8_t *place, bool is_free)
 {
-	const uint8_t *object = slot + look->left_pad;
-	const uint8_t *track = object + look->info;
-	uint64_t bytes = look->object;
+	struct kms_linux_site_table *table = look->table;
+	const struct kms_lx_geometry *g = &look->geometry;
+	const uint8_t *track = place + g->left_pad + g->info;
+	uint64_t address = look->slab.memory + (uint64_t)(place - look->copy);
+	struct kms_linux_damage damage;
+
+	if (!kms_lx_damage_of(&look->zones, g, place, is_free, &damage))
+		return;
+	table->stats.red_zones++;
+	if (table->damages == KMS_LX_MAX_DAMAGES)
+		return;
+	damage.cache = look->cache;
+	damage.object = address + g->left_pad;
+	damage.at += address;
+	damage.bytes_at += address;
+	damage.times = times_before(table, &damage) + 1;
+	if (g->has_owners) {
+		damage.alloc = kms_lx_track(look->lx, track);
+		damage.free = kms_lx_track(look->lx, track + look->lx->layout.bytes[KMS_LX_TRACK]);
+	}
+	table->damage[table->damages++] = damage;
+}
+
+static void object_add(struct look *look, const uint8_t *place)
+{
+	const struct kms_lx_geometry *g = &look->geometry;
+	const uint8_t *object = place + g->left_pad;
+	uint64_t bytes = g->object;
 	uint32_t requested;
 
-	if (look->has_bytes) {
-		memcpy(&requested, object + look->bytes_at, sizeof(requested));
-		if (requested && requested <= look->object)
+	if (!g->has_owners)
+		return;
+	if (g->has_bytes) {
+		memcpy(&requested, object + g->bytes_at, sizeof(requested));
+		if (requested && requested <= g->object)
 			bytes = requested;
 	}
 	look->table->stats.live++;
-	site_add(look, track, bytes);
-	if (look->has_red_zone) {
-		const uint8_t *at = zone_broken(slot, look->left_pad);
-
-		if (!at)
-			at = zone_broken(object + look->object, look->inuse - look->object);
-		if (at)
-			damage_add(look, object, at, track);
-	}
+	site_add(look, object + g->info, bytes);
 }
 
-/*
- * Marks the free objects of the slab in copy.
- *
- * A pointer is stored XORed with a number of the cache and its own address with its bytes swapped
- * (CONFIG_SLAB_FREELIST_HARDENED), plain where the cache has no such number.
- */
-static bool freelist_mark(struct look *look, uint64_t first, uint32_t count)
-{
-	uint64_t at = first;
-
-	memset(look->is_free, 0, count);
-	for (uint32_t n = 0; at; n++) {
-		uint64_t index = (at - look->slab - look->left_pad) / look->size;
-		uint64_t place = at + look->offset, next;
-
-		if (at < look->slab + look->left_pad || index >= count || n >= count ||
-		    (at - look->slab - look->left_pad) % look->size || look->is_free[index])
-			return false;
-		look->is_free[index] = 1;
-		memcpy(&next, look->copy + (place - look->slab), sizeof(next));
-		if (look->has_random)
-			next ^= look->random ^ __builtin_bswap64(place);
-		at = next;
-	}
-	return true;
-}
-
-/* Address of a slab's memory by that of its struct. false: no such page. */
-static bool slab_memory(const struct kms_linux *lx, uint64_t slab, uint64_t *memory)
-{
-	uint64_t offset = slab - lx->vmemmap;
-	uint32_t bytes = kms_lx_slab_bytes(lx);
-
-	if (!bytes || offset % bytes || offset / bytes > UINT64_MAX / KMS_LX_PAGE / 2)
-		return false;
-	*memory = lx->linear_base + offset / bytes * KMS_LX_PAGE;
-	return true;
-}
-
-static int slab_add(void *arg, uint64_t slab, const uint8_t *struct_copy, struct kms_err *err)
+static int slab_add(void *arg, uint64_t address, const uint8_t *struct_copy, struct kms_err *err)
 {
 	struct look *look = arg;
+	const struct kms_lx_geometry *g = &look->geometry;
 	struct kms_linux_site_stats *stats = &look->table->stats;
-	uint64_t count = kms_lx_member(look->lx, KMS_LX_SLAB_OBJECTS_AT, struct_copy);
-	uint64_t inuse = kms_lx_member(look->lx, KMS_LX_SLAB_INUSE_AT, struct_copy);
-	uint64_t first = kms_lx_member(look->lx, KMS_LX_SLAB_FREELIST_AT, struct_copy);
-	uint64_t bytes = count * look->size, n_free = 0;
+	struct kms_lx_slab *slab = &look->slab;
+	uint64_t n_free = 0;
 
 	(void)err; /* a slab that cannot be read is counted */
-	if (count > MAX_SLAB_OBJECTS || bytes > MAX_SLAB_COPY_BYTES || inuse > count ||
-	    !slab_memory(look->lx, slab, &look->slab) ||
-	    kms_lx_read(look->lx, look->slab, look->copy, (size_t)bytes, NULL) ||
-	    !freelist_mark(look, first, (uint32_t)count)) {
+	if (!kms_lx_slab_of_copy(look->lx, address, struct_copy, slab) ||
+	    (uint64_t)slab->objects * g->size > KMS_LX_MAX_SLAB_COPY_BYTES ||
+	    kms_lx_read(look->lx, slab->memory, look->copy, (size_t)slab->objects * g->size,
+			NULL)) {
 		stats->unread++;
 		return 0;
 	}
-	for (uint64_t i = 0; i < count; i++)
+	memset(look->is_free, 0, slab->objects);
+	if (!kms_lx_freelist_mark(g, slab, look->copy, slab->first_free, look->is_free)) {
+		stats->unread++;
+		return 0;
+	}
+	for (uint32_t i = 0; i < slab->objects; i++)
 		n_free += look->is_free[i];
-	if (n_free != count - inuse) { /* it moved between the two copies */
+	if (n_free != slab->objects - slab->inuse) { /* it moved between the two copies */
 		stats->unread++;
 		return 0;
 	}
 	stats->slabs++;
 	stats->free += n_free;
-	for (uint64_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < slab->objects; i++) {
+		const uint8_t *place = look->copy + (size_t)i * g->size;
+
 		if (!look->is_free[i])
-			object_add(look, look->copy + i * look->size);
+			object_add(look, place);
+		damage_look(look, place, look->is_free[i]);
+	}
 	return 0;
-}
-
-/* The cache's geometry; false: it makes no sense, or there is no room for a track. */
-static bool look_at_cache(struct look *look, const struct kms_linux_cache *cache)
-{
-	struct kms_linux *lx = look->lx;
-	uint8_t copy[KMS_LX_MAX_STRUCT_BYTES];
-	uint32_t reach = kms_linux_reach(&lx->layout, KMS_LX_CACHE_NAME_AT, KMS_LX_CACHE_RANDOM_AT);
-	uint32_t track = lx->layout.bytes[KMS_LX_TRACK];
-
-	if (kms_lx_read(lx, cache->address, copy, reach, NULL))
-		return false;
-	look->address = cache->address;
-	look->size = cache->size_bytes;
-	look->object = cache->object_bytes;
-	look->inuse = (uint32_t)kms_lx_member(lx, KMS_LX_CACHE_INUSE_AT, copy);
-	look->offset = (uint32_t)kms_lx_member(lx, KMS_LX_CACHE_OFFSET_AT, copy);
-	look->left_pad = (uint32_t)kms_lx_member(lx, KMS_LX_CACHE_RED_LEFT_PAD_AT, copy);
-	look->has_random = kms_linux_has_member(&lx->layout, KMS_LX_CACHE_RANDOM_AT);
-	look->random = kms_lx_member(lx, KMS_LX_CACHE_RANDOM_AT, copy);
-	look->has_red_zone = cache->flags & lx->layout.constant[KMS_LX_IS_RED_ZONE];
-	look->has_bytes = cache->flags & lx->layout.constant[KMS_LX_IS_KMALLOC];
-	if (look->inuse > look->size || look->offset > look->size || look->left_pad > look->size ||
-	    look->object > look->inuse)
-		return false;
-	/* get_info_end() of mm/slub.c: behind the free pointer where that lies behind the object */
-	look->info = look->inuse + (look->offset >= look->inuse ? 8 : 0);
-	look->bytes_at = look->info + 2 * track;
-	if (look->has_bytes && look->left_pad + look->bytes_at + sizeof(uint32_t) > look->size)
-		look->has_bytes = false;
-	return look->left_pad + look->info + 2 * track <= look->size &&
-	       look->left_pad + look->offset + 8 <= look->size;
 }
 
 static void add_lists(struct look *look)
@@ -300,12 +244,12 @@ static void add_lists(struct look *look)
 
 	const enum kms_lx_member lists[] = {KMS_LX_NODE_FULL_AT, KMS_LX_NODE_PARTIAL_AT};
 
-	if (kms_lx_read(lx, look->address + kms_lx_offset(lx, KMS_LX_CACHE_NODES_AT), node,
+	if (kms_lx_read(lx, look->geometry.address + kms_lx_offset(lx, KMS_LX_CACHE_NODES_AT), node,
 			lx->nodes * sizeof(node[0]), NULL))
 		return;
 	for (uint32_t i = 0; i < lx->nodes; i++)
 		for (int list = 0; node[i] && list < 2; list++)
-			if (kms_lx_each_slab(lx, look->address,
+			if (kms_lx_each_slab(lx, look->geometry.address,
 					     node[i] + kms_lx_offset(lx, lists[list]), slab_add,
 					     look, NULL))
 				look->table->stats.unread++; /* the rest of the list */
@@ -391,20 +335,62 @@ static void table_begin(struct kms_linux_site_table *table)
 		table->site[i].bytes = 0;
 	}
 	table->stats = (struct kms_linux_site_stats){.is_off = true};
+	memcpy(table->damage_before, table->damage, table->damages * sizeof(*table->damage));
+	table->damages_before = table->damages;
 	table->damages = 0;
+}
+
+static uint64_t checked_flags(const struct kms_linux *lx)
+{
+	return lx->layout.constant[KMS_LX_IS_RED_ZONE] |
+	       lx->layout.constant[KMS_LX_IS_OBJECT_POISON];
+}
+
+/* A page: maybe a full slab of a cache that has no list of those. */
+static bool page_add(void *arg, uint64_t address, const uint8_t *copy)
+{
+	struct look *look = arg;
+	struct kms_linux *lx = look->lx;
+	uint64_t cache = kms_lx_member(lx, KMS_LX_SLAB_CACHE_AT, copy);
+	struct kms_lx_slab slab;
+	size_t i = 0;
+
+	if (!cache)
+		return false;
+	while (i < lx->caches && lx->cache[i].address != cache)
+		i++;
+	if (i == lx->caches || lx->cache[i].has_owners ||
+	    !(lx->cache[i].flags & checked_flags(lx)) ||
+	    !kms_lx_slab_of_copy(lx, address, copy, &slab) || !slab.objects ||
+	    slab.inuse != slab.objects || slab.first_free)
+		return false;
+	if (look->geometry.address != cache &&
+	    !kms_lx_geometry(lx, &lx->cache[i], &look->geometry)) {
+		look->geometry.address = 0;
+		return false;
+	}
+	look->cache = (uint32_t)i;
+	(void)slab_add(look, address, copy, NULL); /* it always says 0 */
+	return false;
+}
+
+void kms_linux_set_thorough(struct kms_linux *lx, bool is_thorough)
+{
+	lx->is_thorough = is_thorough;
 }
 
 int kms_linux_refresh_sites(struct kms_linux *lx, uint64_t now_ns, struct kms_err *err)
 {
-	struct look look = {.lx = lx, .now_ns = now_ns};
+	struct look look = {.lx = lx, .now_ns = now_ns, .zones = kms_lx_zones(lx)};
+	uint64_t checked = checked_flags(lx);
 
 	if (!kms_linux_layout_has(&lx->layout, KMS_LX_FOR_SITES))
 		return kms_err_set(err, -ENOTSUP, "this kernel cannot keep owners of objects");
 	if (!lx->sites)
 		lx->sites = table_create();
 	look.table = lx->sites;
-	look.copy = malloc(MAX_SLAB_COPY_BYTES);
-	look.is_free = malloc(MAX_SLAB_OBJECTS);
+	look.copy = malloc(KMS_LX_MAX_SLAB_COPY_BYTES);
+	look.is_free = malloc(KMS_LX_MAX_SLAB_OBJECTS);
 	if (!lx->sites || !look.copy || !look.is_free) {
 		free(look.copy);
 		free(look.is_free);
@@ -412,15 +398,19 @@ int kms_linux_refresh_sites(struct kms_linux *lx, uint64_t now_ns, struct kms_er
 	}
 	table_begin(lx->sites);
 	for (size_t i = 0; i < lx->caches; i++) {
-		if (!lx->cache[i].has_owners)
+		if (!(lx->cache[i].flags & checked) && !lx->cache[i].has_owners)
 			continue;
-		lx->sites->stats.is_off = false;
+		lx->sites->stats.is_off &= !lx->cache[i].has_owners;
 		look.cache = (uint32_t)i;
-		if (look_at_cache(&look, &lx->cache[i]))
+		if (kms_lx_geometry(lx, &lx->cache[i], &look.geometry))
 			add_lists(&look);
 		else
 			lx->sites->stats.unread++;
 	}
+	look.geometry.address = 0;
+	if (lx->is_thorough)
+		(void)kms_lx_each_page(lx, page_add, &look,
+				       NULL); /* without memory it is less thorough */
 	table_show(lx->sites, now_ns);
 	table_name(lx, lx->sites);
 	free(look.copy);

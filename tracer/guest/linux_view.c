@@ -15,28 +15,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "tracer/guest/kernel_names.h"
-#include "tracer/guest/linux_shot.h"
-#include "tracer/guest/write_audit.h"
+#include "tracer/guest/linux_view_impl.h"
 
 enum {
-	CACHES_MS = 100,
-	SITES_EVERY = 10, /* of those */
+	EVENTS_MS = 25,   /* a ring of the usual size lasts for 100 ms of 250,000 events/s */
+	CACHES_EVERY = 4, /* of those */
+	SITES_EVERY = 10, /* of these */
 	NS_PER_S = 1000000000,
 	NS_PER_MS = 1000000,
-};
-
-struct kms_linux_view {
-	struct kms_linux_view_config config;
-	char *command;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stopping, is_over, is_paused;
-	struct kms_linux *kernel; /* NULL: the guest boots another one */
-	struct kms_linux_history history;
-	struct kms_linux_shot *newest;
-	struct kms_write_audit audit;
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -65,19 +51,19 @@ static int count_event(void *arg, const struct kms_linux_event *event)
 
 	if (event->kind == KMS_LINUX_ALLOC)
 		history->allocs++;
-	else
+	else if (event->kind == KMS_LINUX_FREE)
 		history->frees++;
 	return 0;
 }
 
 /* A picture of what was just read. Locks: the view's */
-static int publish(struct kms_linux_view *view, struct kms_err *err)
+int kms_linux_view_publish(struct kms_linux_view *view, struct kms_err *err)
 {
 	struct kms_linux_shot *shot;
 
 	view->history.time_ns = now_ns(CLOCK_MONOTONIC) - view->history.begin_ns;
 	view->history.seq++;
-	if (view->kernel)
+	if (view->kernel && !view->is_over)
 		kms_linux_history_pause(&view->history, view->is_paused);
 	shot = kms_linux_shot_make(view->kernel, &view->history);
 	if (!shot)
@@ -88,6 +74,63 @@ static int publish(struct kms_linux_view *view, struct kms_err *err)
 }
 
 /* Locks: the view's */
+int kms_linux_view_read_events(struct kms_linux_view *view, struct kms_err *err)
+{
+	int rc;
+
+	if (view->history.tracer)
+		rc = kms_linux_recorder_poll(view->history.recorder, view->kernel, err);
+	else
+		rc = kms_linux_events(view->kernel, count_event, &view->history, err);
+	return rc == -ENOTSUP || rc == -ENOMEM ? 0 : rc; /* for want of memory some are lost */
+}
+
+/* A look at KFENCE's pool; before: what the one before it found. */
+struct canary_look {
+	struct kms_linux_view *view;
+	const uint64_t *before;
+	size_t n;
+};
+
+static int tell_canary(void *arg, const struct kms_linux_damage *damage,
+		       const struct kms_linux_kfence_object *object)
+{
+	struct canary_look *look = arg;
+	struct kms_linux_view *view = look->view;
+
+	view->canary[look->n++] = damage->at;
+	for (size_t i = 0; i < KMS_LINUX_VIEW_CANARIES; i++)
+		if (look->before[i] == damage->at) {
+			(void)kms_linux_recorder_fault(view->history.recorder, view->kernel, damage,
+						       object->alloc_frame,
+						       (int)object->alloc_frames);
+			break;
+		}
+	return look->n == KMS_LINUX_VIEW_CANARIES;
+}
+
+/* Damage that was seen twice in a row is no change under way. Locks: the view's */
+void kms_linux_view_tell_damage(struct kms_linux_view *view)
+{
+	uint64_t before[KMS_LINUX_VIEW_CANARIES];
+	struct canary_look look = {.view = view, .before = before};
+	const struct kms_linux_damage *damage;
+	size_t n;
+
+	if (!view->history.tracer)
+		return;
+	damage = kms_linux_damages(view->kernel, &n);
+	for (size_t i = 0; i < n; i++)
+		if (damage[i].times > 1)
+			(void)kms_linux_recorder_fault(view->history.recorder, view->kernel,
+						       &damage[i], NULL, 0);
+	memcpy(before, view->canary, sizeof(before));
+	memset(view->canary, 0, sizeof(view->canary));
+	/* a kernel without KFENCE has no damage there */
+	(void)kms_linux_kfence_damage(view->kernel, tell_canary, &look, NULL);
+}
+
+/* Locks: the view's */
 static int read_all(struct kms_linux_view *view, bool with_sites, struct kms_err *err)
 {
 	int rc = kms_linux_refresh_caches(view->kernel, err);
@@ -95,12 +138,26 @@ static int read_all(struct kms_linux_view *view, bool with_sites, struct kms_err
 	if (!rc && with_sites) {
 		rc = kms_linux_refresh_sites(view->kernel, now_ns(CLOCK_MONOTONIC), err);
 		rc = rc == -ENOTSUP ? 0 : rc;
+		kms_linux_view_tell_damage(view);
 	}
-	if (!rc) {
-		rc = kms_linux_events(view->kernel, count_event, &view->history, err);
-		rc = rc == -ENOTSUP ? 0 : rc;
-	}
-	return rc ? rc : publish(view, err);
+	if (!rc)
+		rc = kms_linux_view_read_events(view, err);
+	return rc ? rc : kms_linux_view_publish(view, err);
+}
+
+/* The newest target begins to be recorded. Locks: the view's */
+static int record_begin(struct kms_linux_view *view, struct kms_err *err)
+{
+	const struct kms_linux_boot *boot = kms_linux_history_newest(&view->history);
+	struct kms_batch_target target = {
+		.id = view->history.n_targets,
+		.pid = boot->pid,
+		.start_wall_ns = boot->start_wall_ns,
+	};
+
+	(void)snprintf(target.name, sizeof(target.name), "%.63s", boot->name);
+	(void)snprintf(target.command, sizeof(target.command), "%s", view->command); /* cut */
+	return kms_linux_recorder_begin(view->history.recorder, view->kernel, &target, err);
 }
 
 /* The newest target is over; nobody has it any more. Locks: the view's */
@@ -109,9 +166,12 @@ static void end_kernel(struct kms_linux_view *view, uint32_t state)
 	if (!view->kernel)
 		return;
 	kms_linux_history_end(&view->history, now_ns(CLOCK_REALTIME), state);
+	if (view->history.tracer)
+		kms_linux_recorder_end(view->history.recorder, view->kernel, state,
+				       now_ns(CLOCK_REALTIME));
 	kms_linux_close(view->kernel);
 	view->kernel = NULL;
-	(void)publish(view, NULL); /* without memory the picture of before stays */
+	(void)kms_linux_view_publish(view, NULL); /* without memory the picture of before stays */
 }
 
 /* The kernel was replaced, or its memory is gone. Locks: the view's */
@@ -153,6 +213,8 @@ static void find_kernel(struct kms_linux_view *view)
 		kms_linux_about(view->kernel, &about);
 		(void)kms_linux_history_begin(&view->history, &about, view->config.pid,
 					      now_ns(CLOCK_REALTIME)); /* it makes its room */
+		if (view->history.tracer && record_begin(view, &err))
+			say(view, err.text);
 		(void)snprintf(line, sizeof(line), "the guest has booted Linux %s", about.release);
 		say(view, line);
 	} else if (rc == -EFAULT || rc == -EIO) {
@@ -164,10 +226,11 @@ static void find_kernel(struct kms_linux_view *view)
 static void turn(struct kms_linux_view *view, unsigned number)
 {
 	struct kms_err err = KMS_ERR_INIT;
-	bool is_long = number % SITES_EVERY == 0;
+	bool is_long = number % (CACHES_EVERY * SITES_EVERY) == 0;
 	int rc = 0;
 
-	hear_emulator(view);
+	if (number % CACHES_EVERY == 0)
+		hear_emulator(view);
 	if (!view->kernel) {
 		if (is_long && !view->is_over)
 			find_kernel(view);
@@ -176,7 +239,8 @@ static void turn(struct kms_linux_view *view, unsigned number)
 	if (is_long)
 		rc = kms_linux_check(view->kernel, &err);
 	if (!rc) {
-		rc = read_all(view, is_long, &err);
+		rc = number % CACHES_EVERY ? kms_linux_view_read_events(view, &err)
+					   : read_all(view, is_long, &err);
 		/* what made no sense may be a kernel that is going: the next check says so */
 		rc = rc == -EFAULT || rc == -EIO ? rc : 0;
 	}
@@ -192,7 +256,7 @@ static void *run(void *arg)
 	(void)pthread_mutex_lock(&view->lock);
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	for (unsigned number = 1; !view->stopping && !view->is_over; number++) {
-		until.tv_nsec += (long)CACHES_MS * NS_PER_MS;
+		until.tv_nsec += (long)EVENTS_MS * NS_PER_MS;
 		until.tv_sec += until.tv_nsec / NS_PER_S;
 		until.tv_nsec %= NS_PER_S;
 		while (!view->stopping &&
@@ -233,8 +297,12 @@ static void view_release(void *ctx, const struct kms_snapshot *snapshot)
 static int view_stack(void *ctx, uint64_t stack_id, struct kms_view_stack *out, struct kms_err *err)
 {
 	struct kms_linux_view *view = ctx;
-	int rc;
+	int rc = kms_linux_recorder_stack(view->history.recorder, stack_id, out, err);
 
+	if (rc != -ENOENT)
+		return rc;
+	if (err)
+		kms_err_clear(err);
 	(void)pthread_mutex_lock(&view->lock);
 	rc = view->kernel ? kms_linux_shot_stack(view->kernel, stack_id, out, err)
 			  : kms_err_set(err, -ENOENT, "the kernel with this stack is gone");
@@ -247,22 +315,6 @@ static void view_stack_free(void *ctx, struct kms_view_stack *stack)
 	(void)ctx;
 	free(stack->frame); /* its names stand behind the frames */
 	*stack = (struct kms_view_stack){0};
-}
-
-/* NOLINTNEXTLINE(readability-function-size): kms_view_ops */
-static int view_memory(void *ctx, uint32_t target, uint64_t address, void *to, size_t n,
-		       size_t *n_read, struct kms_err *err)
-{
-	struct kms_linux_view *view = ctx;
-	int rc;
-
-	(void)pthread_mutex_lock(&view->lock);
-	if (!view->kernel || target != view->history.n_targets)
-		rc = kms_err_set(err, -ESRCH, "target %u is not running", target);
-	else
-		rc = kms_linux_memory(view->kernel, address, to, n, n_read, err);
-	(void)pthread_mutex_unlock(&view->lock);
-	return rc;
 }
 
 static int check_target(const struct kms_linux_view *view, uint32_t target, struct kms_err *err)
@@ -289,7 +341,7 @@ static int set_paused(struct kms_linux_view *view, uint32_t target, bool paused,
 			  : kms_err_set(err, -ENOTSUP, "the emulator has no QMP socket");
 	if (!rc) {
 		view->is_paused = paused;
-		(void)publish(view, NULL); /* as above */
+		(void)kms_linux_view_publish(view, NULL); /* as above */
 	}
 	(void)pthread_mutex_unlock(&view->lock);
 	return rc;
@@ -297,7 +349,7 @@ static int set_paused(struct kms_linux_view *view, uint32_t target, bool paused,
 
 static int view_stop(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	(void)who; /* there is no trace, and so no audit */
+	(void)who; /* is for the audit, if there is one */
 	return set_paused(ctx, target, true, err);
 }
 
@@ -324,97 +376,25 @@ static int view_detach(void *ctx, const char *who, uint32_t target, struct kms_e
 	return rc;
 }
 
-/* The kernel, if a target is the one that runs; the lock is the caller's. NULL: an error is set. */
-static struct kms_linux *kernel_of(const struct kms_linux_view *view, uint32_t target,
-				   struct kms_err *err)
-{
-	if (view->kernel && target == view->history.n_targets)
-		return view->kernel;
-	(void)kms_err_set(err, -ESRCH, "target %u is not running", target);
-	return NULL;
-}
-
-static int view_memory_write(void *ctx, const char *who, const struct kms_memory_write *write,
-			     struct kms_err *err)
-{
-	struct kms_linux_view *view = ctx;
-	struct kms_err why = KMS_ERR_INIT;
-	struct kms_linux *kernel;
-
-	(void)pthread_mutex_lock(&view->lock);
-	kernel = kernel_of(view, write->target, &why);
-	if (kernel && !view->config.allow_write)
-		(void)kms_err_set(&why, -EPERM,
-				  "memory of the guest is written only after `attach "
-				  "--allow-write`");
-	else if (kernel)
-		(void)kms_linux_memory_write(kernel, write, &why);
-	kms_write_audit_add(&view->audit, who, write, why.code ? why.text : "ok");
-	(void)pthread_mutex_unlock(&view->lock);
-	if (why.code && err)
-		*err = why;
-	return why.code;
-}
-
-static int view_symbol(void *ctx, uint32_t target, const char *name, struct kms_view_symbol *out,
+/* Without a tracer nothing is known of an address beforehand. */
+static int view_whatis(void *ctx, uint32_t target, uint64_t address, struct kms_view_block *out,
 		       struct kms_err *err)
 {
-	struct kms_linux_view *view = ctx;
-	struct kms_linux *kernel;
-	int rc = -ESRCH;
-
-	*out = (struct kms_view_symbol){.address = 0};
-	(void)pthread_mutex_lock(&view->lock);
-	kernel = kernel_of(view, target, err);
-	if (kernel)
-		rc = kms_kernel_names_find(kms_linux_symbols(kernel), name, out, err);
-	(void)pthread_mutex_unlock(&view->lock);
-	return rc;
+	*out = (struct kms_view_block){0};
+	return kms_linux_ask_whatis(ctx, target, address, out, err);
 }
 
-static int view_symbol_at(void *ctx, uint32_t target, uint64_t address, struct kms_view_symbol *out,
-			  struct kms_err *err)
-{
-	struct kms_linux_view *view = ctx;
-	struct kms_linux *kernel;
-	int rc = -ESRCH;
+#define SHARED_OPS                                                                                 \
+	.stop = view_stop, .resume = view_resume, .detach = view_detach, .acquire = view_acquire,  \
+	.release = view_release, .stack = view_stack, .stack_free = view_stack_free,               \
+	.memory = kms_linux_ask_memory, .memory_write = kms_linux_ask_write,                       \
+	.slabs = kms_linux_ask_slabs, .explain = kms_linux_ask_explain,                            \
+	.verify = kms_linux_ask_verify, .kfence = kms_linux_ask_kfence,                            \
+	.symbol = kms_linux_ask_symbol, .symbol_at = kms_linux_ask_symbol_at
 
-	*out = (struct kms_view_symbol){.address = 0};
-	(void)pthread_mutex_lock(&view->lock);
-	kernel = kernel_of(view, target, err);
-	if (kernel)
-		rc = kms_kernel_names_at(kms_linux_symbols(kernel), address, out, err);
-	(void)pthread_mutex_unlock(&view->lock);
-	return rc;
-}
-
-static int view_audit(void *ctx, int (*emit)(void *arg, const struct kms_view_audit *row),
-		      void *arg, struct kms_err *err)
-{
-	struct kms_linux_view *view = ctx;
-	int rc;
-
-	(void)err;
-	(void)pthread_mutex_lock(&view->lock);
-	rc = kms_write_audit_each(&view->audit, emit, arg);
-	(void)pthread_mutex_unlock(&view->lock);
-	return rc;
-}
-
-static const struct kms_view_ops ops = {
-	.stop = view_stop,
-	.resume = view_resume,
-	.detach = view_detach,
-	.acquire = view_acquire,
-	.release = view_release,
-	.stack = view_stack,
-	.stack_free = view_stack_free,
-	.memory = view_memory,
-	.memory_write = view_memory_write,
-	.symbol = view_symbol,
-	.symbol_at = view_symbol_at,
-	.audit = view_audit,
-};
+static const struct kms_view_ops ops = {SHARED_OPS, .whatis = view_whatis};
+static const struct kms_view_ops origin_ops = {SHARED_OPS, .whatis = kms_linux_ask_whatis};
+#undef SHARED_OPS
 
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view)
 {
@@ -439,12 +419,69 @@ void kms_linux_view_end(struct kms_linux_view *view)
 	(void)pthread_mutex_unlock(&view->lock);
 }
 
+static int feed(void *arg, struct kms_batch *batch)
+{
+	const struct kms_linux_view *view = arg;
+
+	return kms_tracer_feed(view->history.tracer, batch);
+}
+
+static bool view_stack_next(void *ctx, uint64_t *stack_id)
+{
+	struct kms_linux_view *view = ctx;
+
+	return kms_linux_recorder_next(view->history.recorder, stack_id);
+}
+
+void kms_linux_view_origin(struct kms_linux_view *view, struct kms_tracer_origin *origin)
+{
+	*origin = (struct kms_tracer_origin){
+		.ops = &origin_ops, .ctx = view, .stack_next = view_stack_next};
+}
+
+int kms_linux_view_record(struct kms_linux_view *view, struct kms_tracer *tracer,
+			  struct kms_err *err)
+{
+	int rc = 0;
+
+	(void)pthread_mutex_lock(&view->lock);
+	view->history.tracer = tracer;
+	if (view->kernel)
+		rc = record_begin(view, err);
+	if (!rc)
+		rc = kms_linux_view_publish(view,
+					    err); /* what was counted before is not in the trace */
+	if (rc)
+		view->history.tracer = NULL;
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
+void kms_linux_view_record_end(struct kms_linux_view *view)
+{
+	(void)pthread_mutex_lock(&view->lock);
+	if (view->history.tracer && view->kernel) {
+		view->is_over = true;
+		(void)kms_linux_view_read_events(view,
+						 NULL); /* what cannot be read is lost either way */
+		kms_linux_history_end(&view->history, now_ns(CLOCK_REALTIME), KMS_STATE_DETACHED);
+		kms_linux_recorder_end(view->history.recorder, view->kernel, KMS_STATE_DETACHED,
+				       now_ns(CLOCK_REALTIME));
+		/* without memory the picture of before stays */
+		(void)kms_linux_view_publish(view, NULL);
+	}
+	view->is_over = true;
+	view->history.tracer = NULL;
+	(void)pthread_mutex_unlock(&view->lock);
+}
+
 static void view_free(struct kms_linux_view *view)
 {
 	shot_put(view->newest);
-	kms_write_audit_deinit(&view->audit);
+	kms_linux_recorder_destroy(view->history.recorder);
 	kms_linux_history_deinit(&view->history);
 	kms_linux_close(view->kernel);
+	kms_name_pool_deinit(&view->names);
 	(void)pthread_cond_destroy(&view->wake);
 	(void)pthread_mutex_destroy(&view->lock);
 	free(view->command);
@@ -462,14 +499,16 @@ static struct kms_linux_view *view_create(const struct kms_linux_view_config *co
 	view->is_paused = config->is_paused;
 	view->command = strdup(config->command ? config->command : "");
 	view->history.command = view->command;
+	view->history.recorder = kms_linux_recorder_create(feed, view);
 	view->history.begin_ns = now_ns(CLOCK_MONOTONIC);
 	view->history.wall_ns = now_ns(CLOCK_REALTIME);
+	kms_name_pool_init(&view->names);
 	(void)pthread_mutex_init(&view->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&view->wake, &monotonic);
 	(void)pthread_condattr_destroy(&monotonic);
-	if (view->command)
+	if (view->command && view->history.recorder)
 		return view;
 	view_free(view);
 	return NULL;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A Linux guest behind the same kms_view as a traced process: its caches, its live objects by call
- * site as leak suspects, stacks, memory. Nothing is stored: what clients see is now.
+ * site as leak suspects, stacks, memory; and, where a tracer takes them, its kmem events, which are
+ * stored and shown like those of a process.
  *
- * A thread of its own reads the guest: caches and events 10 times a second, live objects once. When
+ * A thread of its own reads the guest: events 40 times a second, caches 10 times, live objects once. When
  * the guest boots another kernel, that is another target; the old one has ended.
  */
 #ifndef KMS_TRACER_GUEST_LINUX_VIEW_H
@@ -17,6 +18,7 @@
 #include "schema/snapshot.h"
 #include "tracer/guest/linux.h"
 #include "tracer/guest/memory.h"
+#include "tracer/tracer.h"
 
 struct kms_linux_view;
 
@@ -55,6 +57,19 @@ int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_
 
 /** The view; valid until kms_linux_view_stop(). */
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view);
+
+/** For a tracer that shows and keeps the view's pictures; valid until kms_linux_view_stop(). */
+void kms_linux_view_origin(struct kms_linux_view *view, struct kms_tracer_origin *origin);
+
+/** Gives the kmem events to a tracer, from now on. Errors: -ENOMEM */
+int kms_linux_view_record(struct kms_linux_view *view, struct kms_tracer *tracer,
+			  struct kms_err *err);
+
+/**
+ * The last of them; the target is let go. Pictures borrow from the tracer until kms_linux_view_stop():
+ * kms_tracer_finish() before that, kms_tracer_destroy() after.
+ */
+void kms_linux_view_record_end(struct kms_linux_view *view);
 
 /**
  * Whether nothing comes any more: its memory cannot be read, it ended, or somebody let it go. Then the

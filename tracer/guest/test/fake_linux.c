@@ -20,6 +20,7 @@ enum {
 	STORE_USER_OLD = 0x10000,
 	RED_ZONE_OLD = 0x400,
 	RED_ZONE = 0xcc,
+	RED_ZONE_FREE = 0xbb,
 	RING_PAGES = 4, /* of each CPU */
 };
 
@@ -126,16 +127,17 @@ static uint64_t write_slab(struct fake_linux *fake, struct fake_cache *cache,
 			 place = object + geometry->offset;
 		uint64_t next = i + 1 < geometry->per_slab ? object + geometry->size : 0;
 
+		if (geometry->has_owners)
+			memset(at(fake, object) + cache->object_bytes,
+			       i < live ? RED_ZONE : RED_ZONE_FREE,
+			       geometry->inuse - cache->object_bytes);
 		if (i >= live) {
 			put(fake, place, next ^ fake->random ^ __builtin_bswap64(place), 8);
 			continue;
 		}
-		if (geometry->has_owners) {
-			memset(at(fake, object) + cache->object_bytes, RED_ZONE,
-			       geometry->inuse - cache->object_bytes);
+		if (geometry->has_owners)
 			write_track(fake, at(fake, object) + geometry->info,
 				    (unsigned)fake->owned_live++);
-		}
 	}
 	memcpy(words + fake_offset_of(fake, "slab", "slab_cache"), &cache->address, 8);
 	memcpy(words + fake_offset_of(fake, "slab", "freelist"), &first, 8);

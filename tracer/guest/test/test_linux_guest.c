@@ -138,6 +138,97 @@ static void a_broken_red_zone_is_found_with_its_byte(void **state)
 	assert_int_equal(damage->expected, 0xcc);
 	assert_int_equal(damage->object, fake->linear + (uint64_t)(object - fake->ram.bytes));
 	assert_int_equal(damage->at - damage->object, fake->cache[2].object_bytes + 3);
+	assert_int_equal(damage->length, 1);
+	assert_int_equal(damage->zone, KMS_LINUX_ZONE_RIGHT);
+	assert_false(damage->is_free);
+	assert_int_equal(damage->times, 1);
+	assert_int_not_equal(damage->alloc.call_site, 0);
+	assert_int_equal(damage->bytes[damage->at - damage->bytes_at], 0x41);
+	/* seen again it is no change under way */
+	assert_int_equal(kms_linux_refresh_sites(kernel, 2 * NS_PER_S, NULL), 0);
+	damage = kms_linux_damages(kernel, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(damage->times, 2);
+	/* a zone that is whole with the other state's byte is being written right now */
+	memset(object + fake->cache[2].object_bytes, 0xbb, 8);
+	assert_int_equal(kms_linux_refresh_sites(kernel, 2 * NS_PER_S, NULL), 0);
+	(void)kms_linux_damages(kernel, &n);
+	assert_int_equal(n, 0);
+	kms_linux_close(kernel);
+	fake_linux_drop(fake);
+}
+
+/* The slabs of a cache, added up. */
+struct drawn {
+	uint64_t slabs, objects, live, first;
+};
+
+static int draw(void *arg, const struct kms_linux_slab *slab)
+{
+	struct drawn *drawn = arg;
+	uint32_t bits = 0;
+
+	for (uint32_t i = 0; i < slab->objects; i++)
+		bits += slab->bitmap[i / 8] >> (i & 7) & 1;
+	assert_int_equal(bits, slab->live);
+	if (!drawn->slabs)
+		drawn->first = slab->memory;
+	drawn->slabs++;
+	drawn->objects += slab->objects;
+	drawn->live += slab->live;
+	return 0;
+}
+
+static void every_slab_of_a_cache_is_found_with_its_objects(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		struct fake_linux *fake = fake_linux_make(seed);
+		struct kms_linux *kernel = open_fake(fake, NULL);
+
+		assert_int_equal(kms_linux_refresh_caches(kernel, NULL), 0);
+		for (uint32_t i = 0; i < FAKE_CACHES; i++) {
+			struct drawn drawn = {0};
+			struct kms_linux_object object;
+
+			assert_int_equal(kms_linux_each_slab(kernel, i, draw, &drawn, NULL), 0);
+			assert_int_equal(drawn.slabs, fake->cache[i].slabs);
+			assert_int_equal(drawn.objects, fake->cache[i].objects);
+			assert_int_equal(drawn.live, fake->cache[i].active);
+			assert_int_equal(
+				kms_linux_object_at(kernel,
+						    drawn.first + fake->cache[i].size_bytes + 1,
+						    &object, NULL),
+				0);
+			assert_int_equal(object.cache, i);
+			assert_int_equal(object.index, 1);
+			assert_int_equal(object.slab, drawn.first);
+			assert_int_equal(object.address, drawn.first + fake->cache[i].size_bytes);
+			assert_false(object.is_damaged);
+			assert_int_equal(object.alloc.call_site != 0, i == 2 && !object.is_free);
+		}
+		assert_int_equal(kms_linux_each_slab(kernel, FAKE_CACHES, draw, NULL, NULL),
+				 -EINVAL);
+		kms_linux_close(kernel);
+		fake_linux_drop(fake);
+	}
+}
+
+static void memory_is_written_only_where_it_holds_what_is_expected(void **state)
+{
+	struct fake_linux *fake = fake_linux_make(4);
+	struct kms_linux *kernel = open_fake(fake, NULL);
+	uint64_t at = fake->linear + 0x1000, old = 0x1122334455667788, new = 0x99;
+
+	(void)state;
+	memcpy(fake->ram.bytes + 0x1000, &old, sizeof(old));
+	assert_int_equal(kms_linux_memory_write(kernel, at, &new, &old, 8, NULL), -EAGAIN);
+	assert_int_equal(kms_linux_memory_write(kernel, at + 4, &old, &new, 8, NULL), -EINVAL);
+	assert_int_equal(kms_linux_memory_write(kernel, at, &old, &new, 3, NULL), -EINVAL);
+	assert_int_equal(kms_linux_memory_write(kernel, 0x1000, &old, &new, 8, NULL), -EFAULT);
+	assert_memory_equal(fake->ram.bytes + 0x1000, &old, sizeof(old));
+	assert_int_equal(kms_linux_memory_write(kernel, at, &old, &new, 8, NULL), 0);
+	assert_memory_equal(fake->ram.bytes + 0x1000, &new, sizeof(new));
 	kms_linux_close(kernel);
 	fake_linux_drop(fake);
 }
@@ -434,6 +525,8 @@ int main(void)
 		cmocka_unit_test(caches_are_found_whatever_the_layout),
 		cmocka_unit_test(live_objects_are_counted_by_call_site),
 		cmocka_unit_test(a_broken_red_zone_is_found_with_its_byte),
+		cmocka_unit_test(every_slab_of_a_cache_is_found_with_its_objects),
+		cmocka_unit_test(memory_is_written_only_where_it_holds_what_is_expected),
 		cmocka_unit_test(each_event_of_the_ring_is_given_once),
 		cmocka_unit_test(events_from_before_can_be_had),
 		cmocka_unit_test(pages_written_over_before_they_were_read_are_counted),

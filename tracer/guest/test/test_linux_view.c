@@ -115,6 +115,46 @@ static void memory_is_read_at_virtual_addresses(void **state)
 	fake_linux_drop(fake);
 }
 
+static int keep_slab(void *arg, const struct kms_view_slab *slab)
+{
+	*(struct kms_view_slab *)arg = *slab;
+	return 1;
+}
+
+static void an_address_is_told_with_its_slab_and_what_is_known_besides(void **state)
+{
+	struct fake_linux *fake = fake_linux_make(5);
+	struct kms_linux_view *view = start(fake);
+	struct kms_view ops = kms_linux_view_ops(view);
+	const char *cache = fake->cache[2].name;
+	struct kms_view_slab slab = {0};
+	struct kms_view_block block;
+	char text[256];
+
+	(void)state;
+	memset(&block, 0xff, sizeof(block));
+	assert_int_equal(ops.ops->slabs(ops.ctx, 0, cache, keep_slab, &slab, NULL), 0);
+	assert_int_equal(slab.target, 1);
+	assert_int_equal(ops.ops->whatis(ops.ctx, 1, slab.base + 1, &block, NULL), 0);
+	assert_string_equal(block.cache, cache);
+	assert_int_equal(block.slab, slab.base);
+	assert_int_equal(block.address, slab.base);
+	assert_int_equal(block.target, 1);
+	assert_int_equal(block.alloc_ns, 0);
+	assert_int_equal(ops.ops->explain(ops.ctx, 1, slab.base + 1, text, sizeof(text), NULL), 0);
+	assert_non_null(strstr(text, "object 0 of "));
+	assert_int_equal(ops.ops->explain(ops.ctx, 1, fake->image + 0x14, text, sizeof(text), NULL),
+			 0);
+	assert_non_null(strstr(text, "leaky_open+0x4"));
+	assert_int_equal(ops.ops->explain(ops.ctx, 1, 0x1000, text, sizeof(text), NULL), -ENOENT);
+	assert_int_equal(ops.ops->whatis(ops.ctx, 2, slab.base, &block, NULL), -ESRCH);
+	assert_int_equal(ops.ops->verify(ops.ctx, "test", 1, NULL), 0);
+	assert_int_equal(ops.ops->slabs(ops.ctx, 1, "no such cache", keep_slab, &slab, NULL),
+			 -ENOENT);
+	kms_linux_view_stop(view);
+	fake_linux_drop(fake);
+}
+
 static bool has_ended(const struct kms_snapshot *snapshot)
 {
 	return snapshot->target[0].state == KMS_STATE_EXITED;
@@ -228,6 +268,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_picture_has_caches_suspects_and_their_stacks),
 		cmocka_unit_test(memory_is_read_at_virtual_addresses),
+		cmocka_unit_test(an_address_is_told_with_its_slab_and_what_is_known_besides),
 		cmocka_unit_test(a_kernel_that_boots_again_is_another_target),
 		cmocka_unit_test(a_suspect_keeps_its_cache_when_others_come_and_go),
 		cmocka_unit_test(memory_that_is_cut_off_is_said),
