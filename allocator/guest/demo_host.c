@@ -113,6 +113,7 @@ void kms_host_variables(void)
 	if (!t)
 		return;
 	kms_options_set_variables(t->heap, kms_guest_options());
+	kms_front_take_boot_depth(t->heap);
 	kms_front_leave(t);
 }
 

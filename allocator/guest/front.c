@@ -133,8 +133,7 @@ static bool make_stacks(struct kms_heap *heap)
 	return true;
 }
 
-/* What a debugger put there while the machine stood at kmem_init(); it wins over the command line. */
-static void take_boot_depth(struct kms_heap *heap)
+void kms_front_take_boot_depth(struct kms_heap *heap)
 {
 	uint32_t depth = __atomic_load_n(&kmem_guard_depth, __ATOMIC_RELAXED);
 	char word[48];
@@ -154,7 +153,7 @@ static bool heap_start(struct kms_heap *heap, const char *options)
 	heap->stops_itself = true;
 	kms_control_defaults(heap);
 	kms_options_set_variables(heap, options);
-	take_boot_depth(heap);
+	kms_front_take_boot_depth(heap);
 	if (!make_region(heap, options) || !kms_heap_init(heap) || !make_stacks(heap))
 		return false;
 	add_module(heap);

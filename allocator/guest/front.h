@@ -30,6 +30,12 @@ extern uint32_t kmem_guard_depth;
  */
 void kmem_init(const char *options);
 
+/**
+ * Sets what a debugger put into kmem_guard_depth while the machine stood at kmem_init(): it wins over
+ * the command line. Whoever sets variables from elsewhere afterwards calls it once more.
+ */
+void kms_front_take_boot_depth(struct kms_heap *heap);
+
 /** Gives the CPU that we run on its part of the heap; kmem_init does it for its own. */
 void kms_front_cpu_start(void);
 

@@ -1,5 +1,5 @@
-#!/usr/bin/env python3
-# SPDX-License-Identifier: BSD-2-Clause
+#!/ usr / bin / env python3
+#SPDX - License - Identifier : BSD - 2 - Clause
 """attach --boot: kmem_guard_depth written where the kernel reads it, at kmem_init, in a real QEMU.
 
 usage: attach_boot.py stopped|reset|killed|refused|netbsd ...
@@ -87,6 +87,10 @@ def test_stopped(checks, workspace):
         checks.that(machine.lives(), f"{name}: it lives on")
         machine.end()
     checks.equal(list(workspace.path.glob("kmemscope-gdb-*")), [], "no socket is left")
+    machine = Machine(workspace, "", ["-S", *stub(workspace, "demo.sock")])
+    kms.wait_for((workspace.path / "demo.sock").exists, DEADLINE_S, "the stub listens")
+    expect_depth(checks, workspace, machine.target, "it wins over what the demo sets")
+    machine.end()
     machine = Machine(workspace, "work=flood", ["-S", *stub(workspace, "named.sock")])
     kms.wait_for((workspace.path / "named.sock").exists, DEADLINE_S, "the stub listens")
     expect_depth(checks, workspace, f"gdb:{workspace.path / 'named.sock'}", "by its stub alone")
@@ -134,7 +138,7 @@ def test_killed(checks, workspace):
                      f"{end!r}: it boots past kmem_init, with its own depth")
         attached.detach()
     machine.end()
-    # one that was not started before: it is from then on, and nothing holds it
+#one that was not started before : it is from then on, and nothing holds it
     for path in workspace.path.glob("*.sock"):
         path.unlink()
     empty = workspace.start([guest.QEMU, "-S", "-display", "none", "-m", "64M", *both,
