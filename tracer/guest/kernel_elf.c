@@ -252,9 +252,11 @@ static int each(const struct kms_kernel_elf *elf,
 	uint64_t i = 0;
 	size_t n = 0;
 	bool is_done = false;
-	int result = some ? read_names(elf, &names, err)
-			  : kms_err_set(err, -ENOMEM, "no memory for symbols");
+	int result;
 
+	if (!some)
+		return kms_err_set(err, -ENOMEM, "no memory for symbols");
+	result = read_names(elf, &names, err);
 	if (!result)
 		result = read_some(elf, i, some, &n, err);
 	while (!result && !is_done && n) {
@@ -367,8 +369,8 @@ static int by_address(const void *a, const void *b)
 /* The texts become the table's. */
 static int take(struct gathering *all, struct kms_symbols *out, struct kms_err *err)
 {
-	out->address = calloc(all->n, sizeof(*out->address));
-	out->name = calloc(all->n, sizeof(*out->name));
+	out->address = calloc(all->n + 1, sizeof(*out->address));
+	out->name = calloc(all->n + 1, sizeof(*out->name));
 	if (!out->address || !out->name)
 		return kms_err_set(err, -ENOMEM, "no memory for symbols");
 	qsort(all->entry, all->n, sizeof(*all->entry), by_address);
