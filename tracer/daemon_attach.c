@@ -130,7 +130,7 @@ int daemon_attach(void *arg, const char *who, const char *what, bool stopped, ui
 	int result = kms_guest_target_is(what) ? daemon_guest_new(what, &run, err)
 					       : new_process(what, &run, err);
 
-	if (result)
+	if (!run)
 		return result;
 	ask = new_ask(who, run, stopped);
 	if (!ask) {

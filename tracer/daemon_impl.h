@@ -119,8 +119,8 @@ int daemon_run_begin(struct kms_daemon *daemon, struct daemon_run *run, struct k
 /** A run without anything. NULL without memory. */
 struct daemon_run *daemon_run_new(void);
 
-/** Lines for whoever started it, else for the daemon's own user. @run: struct daemon_run */
-void daemon_run_say(void *run, const char *line);
+/** Lines for whoever started it, else for the daemon's own user. @arg: struct daemon_run */
+void daemon_run_say(void *arg, const char *line);
 
 /** Frees what is not needed any more: threads that have ended, runs that are not to be shown. */
 void daemon_runs_tidy(struct kms_daemon *daemon);

@@ -169,6 +169,7 @@ static bool is_guest_there(const char *name)
 	uint64_t lived_ns;
 	int fd;
 
+	/* NOLINTNEXTLINE(cert-err34-c): we made the name; another number is another process, or none */
 	if (sscanf(name, GUEST_MARK_PREFIX "%ld-%" SCNu64, &pid, &lived_ns) != 2 || pid <= 0 ||
 	    pid > INT32_MAX)
 		return false;

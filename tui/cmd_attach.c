@@ -354,7 +354,7 @@ static int add_target(struct kms_buf *body, const char *target)
 	}
 	if (!getcwd(folder, sizeof(folder)))
 		return -errno;
-	kms_buf_init(&text, 2 * PATH_MAX);
+	kms_buf_init(&text, (size_t)2 * PATH_MAX);
 	kms_buf_addf(&text, "%.*s%s/%s", (int)(path + 1 - target), target, folder, path + 1);
 	kms_buf_add_json(body, kms_buf_text(&text), strlen(kms_buf_text(&text)));
 	kms_buf_deinit(&text);
@@ -367,7 +367,7 @@ static int make_body(const struct attach_values *values, const char *target, str
 {
 	int result;
 
-	kms_buf_init(body, 4 * PATH_MAX);
+	kms_buf_init(body, (size_t)4 * PATH_MAX);
 	kms_buf_add_str(body, "{\"attach\":");
 	result = add_target(body, target);
 	kms_buf_addf(body, ",\"stop\":%s}", values->stopped ? "true" : "false");
