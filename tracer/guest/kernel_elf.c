@@ -177,6 +177,19 @@ int kms_kernel_elf_content(const struct kms_kernel_elf *elf, uint64_t address, v
 			   (unsigned long long)address);
 }
 
+/* Numbers that everybody sees: an analyzer does not know what kms_err_set() returns. */
+static int no_symbols(struct kms_err *err)
+{
+	(void)kms_err_set(err, -ENOENT, "the kernel's file has no symbols");
+	return -ENOENT;
+}
+
+static int no_memory(struct kms_err *err)
+{
+	(void)kms_err_set(err, -ENOMEM, "no memory for symbols");
+	return -ENOMEM;
+}
+
 bool kms_kernel_elf_is_constant(const struct kms_kernel_elf *elf, uint64_t address)
 {
 	for (unsigned i = 0; i < elf->segments; i++) {
@@ -194,10 +207,12 @@ static int read_names(const struct kms_kernel_elf *elf, struct names *names, str
 	const struct kms_kernel_elf_table *table = &elf->table;
 
 	if (!table->bytes)
-		return kms_err_set(err, -ENOENT, "the kernel's file has no symbols");
+		return no_symbols(err);
 	if (table->names_bytes > KMS_KERNEL_ELF_NAMES_BYTES ||
-	    table->bytes / sizeof(Elf32_Sym) > KMS_KERNEL_ELF_SYMBOLS)
-		return kms_err_set(err, -EFBIG, "the kernel's file has too many symbols");
+	    table->bytes / sizeof(Elf32_Sym) > KMS_KERNEL_ELF_SYMBOLS) {
+		(void)kms_err_set(err, -EFBIG, "the kernel's file has too many symbols");
+		return -EFBIG;
+	}
 	names->bytes = (size_t)table->names_bytes + 1;
 	names->text = malloc(names->bytes);
 	if (!names->text)
@@ -372,7 +387,7 @@ static int take(struct gathering *all, struct kms_symbols *out, struct kms_err *
 	out->address = calloc(all->n + 1, sizeof(*out->address));
 	out->name = calloc(all->n + 1, sizeof(*out->name));
 	if (!out->address || !out->name)
-		return kms_err_set(err, -ENOMEM, "no memory for symbols");
+		return no_memory(err);
 	qsort(all->entry, all->n, sizeof(*all->entry), by_address);
 	for (size_t i = 0; i < all->n; i++) {
 		out->address[i] = all->entry[i].address;
@@ -393,9 +408,9 @@ int kms_kernel_elf_symbols(const struct kms_kernel_elf *elf, struct kms_symbols 
 
 	*out = (struct kms_symbols){0};
 	if (!result && all.is_full)
-		result = kms_err_set(err, -ENOMEM, "no memory for symbols");
+		result = no_memory(err);
 	if (!result && !all.n)
-		result = kms_err_set(err, -ENOENT, "the kernel's file has no symbols");
+		result = no_symbols(err);
 	if (!result)
 		result = take(&all, out, err);
 	free(all.entry);

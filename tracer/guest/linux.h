@@ -28,8 +28,7 @@ enum kms_linux_bounds {
 };
 
 struct kms_linux;
-struct kms_memory_write; /* schema/snapshot.h */
-struct kms_symbols;      /* kallsyms.h */
+struct kms_symbols; /* kallsyms.h */
 
 struct kms_linux_options {
 	const char *cache_folder; /* symbols and places by build id; NULL: none are kept */

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "schema/snapshot.h"
 #include "tracer/guest/linux_impl.h"
 #include "tracer/guest/poke.h"
 
