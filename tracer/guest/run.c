@@ -128,6 +128,12 @@ static bool is_enough(const struct state *s, int wait_ms)
 	return poll(p, 2, wait_ms) > 0;
 }
 
+/* Between two looks. A guest that stands for each of them would never come to have a kernel. */
+static int rest_ms(const struct state *s, int result)
+{
+	return result || s->entry.opened.guest->memory->pauses ? KMS_GUEST_ENTRY_LOOK_MS : 0;
+}
+
 /* Looks for the kernel as long as it takes. */
 static int await_kernel(struct state *s, struct kms_err *err)
 {
@@ -148,10 +154,7 @@ static int await_kernel(struct state *s, struct kms_err *err)
 			say(s, line);
 		}
 		kms_err_clear(err);
-		/* a guest that stands for each look would never come to have a kernel */
-		if (is_enough(s, result || s->entry.opened.guest->memory->pauses
-					 ? KMS_GUEST_ENTRY_LOOK_MS
-					 : 0))
+		if (is_enough(s, rest_ms(s, result)))
 			return kms_err_set(err, -ESRCH,
 					   "%s ended before a kernel with our allocator was in it",
 					   s->front.program);
