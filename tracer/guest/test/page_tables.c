@@ -27,7 +27,7 @@ static const unsigned *shifts_of(enum kms_guest_paging paging)
 		return shifts_4;
 	case KMS_GUEST_PAGING_5:
 		return shifts_5;
-	case KMS_GUEST_PAGING_PAE_ROW: /* NetBSD's: tested with its images */
+	case KMS_GUEST_PAGING_PAE_ROW: /* the tables of PAE, without the outermost */
 		break;
 	}
 	abort();
