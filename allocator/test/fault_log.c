@@ -28,6 +28,13 @@ void fault_log_start(void)
 	forgotten = used();
 }
 
+int fault_log_setup(void **state)
+{
+	(void)state;
+	fault_log_start();
+	return 0;
+}
+
 size_t fault_log_count(void)
 {
 	return used() - forgotten;

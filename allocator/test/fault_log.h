@@ -10,6 +10,9 @@
 /** Findings go on from here: policy report for every kind. Call once. */
 void fault_log_start(void);
 
+/** The same as a group's set-up for cmocka. */
+int fault_log_setup(void **state);
+
 /** Number of findings since the last call of fault_log_take_all, without forgetting them. */
 size_t fault_log_count(void);
 

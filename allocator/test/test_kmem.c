@@ -377,13 +377,6 @@ static void poison_finds_a_write_after_free(void **state)
 	fault_log_expect_none();
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,5 +403,5 @@ int main(void)
 		cmocka_unit_test(poison_finds_a_write_after_free),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }

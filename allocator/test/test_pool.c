@@ -580,13 +580,6 @@ static void get_paddr_knows_no_physical_address(void **state)
 	fault_log_expect_none();
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -612,5 +605,5 @@ int main(void)
 		cmocka_unit_test(beyond_256_caches_there_is_no_pool_until_one_like_it_is_destroyed),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }

@@ -292,13 +292,6 @@ static void a_pool_with_live_objects_is_not_destroyed(void **state)
 	assert_int_equal(seen.destructed, seen.constructed);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,5 +308,5 @@ int main(void)
 		cmocka_unit_test(a_pool_with_live_objects_is_not_destroyed),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }

@@ -103,13 +103,6 @@ static void objects_from_before_and_after_the_guard_mix(void **state)
 	fault_log_expect_none();
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, guard_on, guard_off)
@@ -121,5 +114,5 @@ int main(void)
 		TEST(objects_from_before_and_after_the_guard_mix),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }

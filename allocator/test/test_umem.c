@@ -593,13 +593,6 @@ static void many_buffers_come_and_go(void **state)
 	fault_log_expect_none();
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -625,5 +618,5 @@ int main(void)
 		cmocka_unit_test(many_buffers_come_and_go),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }

@@ -200,13 +200,6 @@ static void buffers_made_after_a_fork_are_not_shared_with_it(void **state)
 	fault_log_expect_none();
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,5 +209,5 @@ int main(void)
 		cmocka_unit_test(buffers_made_after_a_fork_are_not_shared_with_it),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }

@@ -221,13 +221,6 @@ static void a_trap_does_not_wait_for_a_lock_of_the_call_it_interrupted(void **st
 	fault_log_expect_none();
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	fault_log_start();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,5 +234,5 @@ int main(void)
 		cmocka_unit_test(a_trap_does_not_wait_for_a_lock_of_the_call_it_interrupted),
 	};
 
-	return cmocka_run_group_tests(tests, setup, NULL);
+	return cmocka_run_group_tests(tests, fault_log_setup, NULL);
 }
