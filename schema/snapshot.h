@@ -324,6 +324,15 @@ struct kms_view_sample {
 	uint64_t guard_used, guard_depth;
 };
 
+/**
+ * Which figures over time: of @target, 0 the whole run. Of one target there is a moment a second, of the
+ * last minutes that it lived: nothing for one that is not known.
+ */
+struct kms_sample_query {
+	uint32_t target;
+	uint64_t from_ns, to_ns;
+};
+
 struct kms_view_mark {
 	uint64_t id; /* from 1, in order of time */
 	uint64_t time_ns;
@@ -478,11 +487,8 @@ struct kms_view_ops {
 	int (*slabs)(void *ctx, uint32_t target, const char *cache,
 		     int (*emit)(void *arg, const struct kms_view_slab *slab), void *arg,
 		     struct kms_err *err);
-	/**
-	 * Figures over time, oldest first; of @target, 0 the whole run. Of one target there is a moment
-	 * a second, of the last minutes that it lived: nothing for one that is not known.
-	 */
-	int (*samples)(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+	/** Figures over time, oldest first. */
+	int (*samples)(void *ctx, const struct kms_sample_query *query,
 		       int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		       struct kms_err *err);
 	/** Puts a mark into every live target's rings and remembers all sites as they are. */

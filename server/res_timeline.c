@@ -128,6 +128,7 @@ void kms_res_timeline(struct kms_exchange *x)
 {
 	const struct kms_view *view = x->view;
 	struct timeline t = {0};
+	struct kms_sample_query query;
 	struct kms_err err = KMS_ERR_INIT;
 
 	if (!view->ops->samples) {
@@ -135,11 +136,11 @@ void kms_res_timeline(struct kms_exchange *x)
 		return;
 	}
 	set_range(x, &t);
+	query = (struct kms_sample_query){x->query.target, t.from_ns, t.to_ns};
 	t.bucket = calloc(POINTS_MAX, sizeof(*t.bucket));
 	if (!t.bucket)
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "out of memory");
-	else if (view->ops->samples(view->ctx, x->query.target, t.from_ns, t.to_ns, add_sample, &t,
-				    &err) < 0)
+	else if (view->ops->samples(view->ctx, &query, add_sample, &t, &err) < 0)
 		kms_problem(x, KMS_PROBLEM_INTERNAL, "past figures cannot be read: %s", err.text);
 	else
 		write_document(x, &t);

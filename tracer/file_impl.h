@@ -102,7 +102,7 @@ int file_rebuild(struct kms_file *file, const struct file_meta *meta, struct fil
 const struct kms_model *file_rebuilt_model(struct kms_file *file);
 
 /* file_tables.c, file_model.c: as in struct kms_view_ops */
-int file_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+int file_samples(void *ctx, const struct kms_sample_query *query,
 		 int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		 struct kms_err *err);
 int file_marks(void *ctx, int (*emit)(void *arg, const struct kms_view_mark *mark), void *arg,

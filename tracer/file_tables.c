@@ -101,13 +101,13 @@ static int take_sample(void *arg, sqlite3_stmt *row)
 	return to->emit(to->arg, &sample);
 }
 
-int file_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+int file_samples(void *ctx, const struct kms_sample_query *query,
 		 int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		 struct kms_err *err)
 {
 	struct samples to = {emit, arg};
-	uint64_t from = from_ns < INT64_MAX ? from_ns : INT64_MAX;
-	uint64_t until = to_ns < INT64_MAX ? to_ns : INT64_MAX;
+	uint64_t from = query->from_ns < INT64_MAX ? query->from_ns : INT64_MAX;
+	uint64_t until = query->to_ns < INT64_MAX ? query->to_ns : INT64_MAX;
 	const struct ask of_run = {
 		.sql = "SELECT " SAMPLE_COLUMNS " FROM samples "
 		       "WHERE time_ns BETWEEN ?1 AND ?2 ORDER BY time_ns",
@@ -119,14 +119,14 @@ int file_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
 	const struct ask of_target = {
 		.sql = "SELECT " SAMPLE_COLUMNS " FROM target_samples "
 		       "WHERE target = ?3 AND time_ns BETWEEN ?1 AND ?2 ORDER BY time_ns",
-		.value = {KMS_INT(from), KMS_INT(until), KMS_INT(target)},
+		.value = {KMS_INT(from), KMS_INT(until), KMS_INT(query->target)},
 		.n_values = 3,
 		.take = take_sample,
 		.arg = &to,
 	};
 
-	return target ? run_file(ctx, &of_target, TARGET_SAMPLES_SINCE, err)
-		      : run_file(ctx, &of_run, 1, err);
+	return query->target ? run_file(ctx, &of_target, TARGET_SAMPLES_SINCE, err)
+			     : run_file(ctx, &of_run, 1, err);
 }
 
 struct marks {

@@ -74,14 +74,14 @@ static bool local_until(const struct samples_job *job, uint64_t *to_ns)
 static int ask_samples(const struct kms_view *view, uint32_t target, void *arg, struct kms_err *err)
 {
 	struct samples_job *job = arg;
-	uint64_t to_ns;
+	struct kms_sample_query query = {.target = target};
 	int result;
 
-	if (!view->ops->samples || !job->every.is_known || !local_until(job, &to_ns))
+	if (!view->ops->samples || !job->every.is_known || !local_until(job, &query.to_ns))
 		return 0;
 	job->first = job->rows.n;
 	/* from the run's begin: what it had at from_ns may be older */
-	result = view->ops->samples(view->ctx, target, 0, to_ns, take_sample, job, err);
+	result = view->ops->samples(view->ctx, &query, take_sample, job, err);
 	return result ? result : end_samples(job);
 }
 
@@ -172,21 +172,21 @@ static int target_samples(struct samples_job *job, uint32_t target, struct kms_e
 	return result;
 }
 
-static int op_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+static int op_samples(void *ctx, const struct kms_sample_query *query,
 		      int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		      struct kms_err *err)
 {
 	struct samples_job job = {.every = {.fleet = ctx},
 				  .rows = {.bytes = sizeof(struct sample_row)},
-				  .from_ns = from_ns,
-				  .to_ns = to_ns};
-	int result = target ? target_samples(&job, target, err)
-			    : fleet_each_run(&job.every, ask_samples, &job, err);
+				  .from_ns = query->from_ns,
+				  .to_ns = query->to_ns};
+	int result = query->target ? target_samples(&job, query->target, err)
+				   : fleet_each_run(&job.every, ask_samples, &job, err);
 
 	if (!result)
 		result = fleet_rows_result(&job.rows, err);
 	fleet_sort_rows(&job.rows, by_time);
-	if (!result && give_samples(&job.rows, from_ns, emit, arg))
+	if (!result && give_samples(&job.rows, query->from_ns, emit, arg))
 		result = kms_err_set(err, -ENOMEM, "no memory for samples");
 	free(job.rows.item);
 	return result;

@@ -156,7 +156,7 @@ static bool sample_now(const struct kms_snapshot *snapshot, uint32_t target,
 }
 
 /* Those that were stored, and this moment's. */
-static int view_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+static int view_samples(void *ctx, const struct kms_sample_query *query,
 			int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 			struct kms_err *err)
 {
@@ -169,15 +169,16 @@ static int view_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t t
 	int result = tracer_own_file(tracer, &view, err);
 
 	if (!result) {
-		result = view.ops->samples(view.ctx, target, from_ns, to_ns, pass_sample, &s, err);
+		result = view.ops->samples(view.ctx, query, pass_sample, &s, err);
 		tracer_own_file_end(tracer);
 	}
 	if (result < 0 || s.stopped)
 		return result;
 	snapshot = tracer_picture(tracer);
-	found = sample_now(snapshot, target, &now);
+	found = sample_now(snapshot, query->target, &now);
 	tracer_picture_release(tracer, snapshot);
-	if (found && now.time_ns >= from_ns && now.time_ns <= to_ns && now.time_ns > s.last_ns)
+	if (found && now.time_ns >= query->from_ns && now.time_ns <= query->to_ns &&
+	    now.time_ns > s.last_ns)
 		(void)emit(arg, &now); /* it was the last one anyway */
 	return 0;
 }

@@ -354,19 +354,20 @@ static int explain(void *ctx, uint32_t target, uint64_t address, char *text, siz
 	return 0;
 }
 
-static int samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+static int samples(void *ctx, const struct kms_sample_query *query,
 		   int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 		   struct kms_err *err)
 {
 	(void)ctx;
 	(void)err;
 	for (uint64_t i = 0; i < FIXTURE_SAMPLES; i++) {
-		struct kms_view_sample sample = {.time_ns = i * 2000000,
-						 .live_bytes = (target ? target : 1000) + i % 100,
-						 .allocs = i,
-						 .guard_depth = 512};
+		struct kms_view_sample sample = {
+			.time_ns = i * 2000000,
+			.live_bytes = (query->target ? query->target : 1000) + i % 100,
+			.allocs = i,
+			.guard_depth = 512};
 
-		if (sample.time_ns < from_ns || sample.time_ns > to_ns)
+		if (sample.time_ns < query->from_ns || sample.time_ns > query->to_ns)
 			continue;
 		if (emit(arg, &sample))
 			break;

@@ -122,7 +122,7 @@ static int source_diff(void *ctx, uint64_t a, uint64_t b,
 	return 0;
 }
 
-static int source_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t to_ns,
+static int source_samples(void *ctx, const struct kms_sample_query *query,
 			  int (*emit)(void *arg, const struct kms_view_sample *sample), void *arg,
 			  struct kms_err *err)
 {
@@ -131,14 +131,15 @@ static int source_samples(void *ctx, uint32_t target, uint64_t from_ns, uint64_t
 	const struct kms_view_sample old = {.time_ns = 5, .live_bytes = 1000};
 
 	(void)err;
-	for (uint64_t i = 0; from_ns <= 5 && i < source->old_samples; i++)
+	for (uint64_t i = 0; query->from_ns <= 5 && i < source->old_samples; i++)
 		if (emit(arg, &old))
 			return 0;
 	for (uint64_t t = 1; t <= 3; t++) {
-		const struct kms_view_sample sample = {.time_ns = t * 10,
-						       .live_bytes = t * source->scale + target};
+		const struct kms_view_sample sample = {
+			.time_ns = t * 10, .live_bytes = t * source->scale + query->target};
 
-		if (sample.time_ns >= from_ns && sample.time_ns <= to_ns && emit(arg, &sample))
+		if (sample.time_ns >= query->from_ns && sample.time_ns <= query->to_ns &&
+		    emit(arg, &sample))
 			break;
 	}
 	return 0;

@@ -103,7 +103,9 @@ static struct seen *ask(uint32_t target, uint64_t from_ns, uint64_t to_ns)
 	assert_non_null(seen);
 	must(kms_file_open(TRACE, &file, &err), &err);
 	view = kms_file_view(file);
-	must(view.ops->samples(view.ctx, target, from_ns, to_ns, take, seen, &err), &err);
+	must(view.ops->samples(view.ctx, &(struct kms_sample_query){target, from_ns, to_ns}, take,
+			       seen, &err),
+	     &err);
 	kms_file_close(file);
 	return seen;
 }

@@ -111,8 +111,10 @@ static void samples_are_added_up_at_every_moment(void **state)
 	struct kms_view_sample seen[8], *next = seen;
 
 	b->view.ops->release(b->view.ctx, b->view.ops->acquire(b->view.ctx));
-	assert_int_equal(
-		b->view.ops->samples(b->view.ctx, 0, 20, UINT64_MAX, see_sample, &next, NULL), 0);
+	assert_int_equal(b->view.ops->samples(b->view.ctx,
+					      &(struct kms_sample_query){0, 20, UINT64_MAX},
+					      see_sample, &next, NULL),
+			 0);
 	assert_int_equal(next - seen, 5); /* 20 and 30, then 1010, 1020, 1030 */
 	assert_int_equal(seen[0].live_bytes, 2 * 3);
 	assert_int_equal(seen[1].live_bytes, 3 * 3);
@@ -128,13 +130,15 @@ static void samples_of_one_target_are_its_runs_own(void **state)
 
 	ops->release(b->view.ctx, ops->acquire(b->view.ctx));
 	/* the fleet's fourth is the second run's second */
-	assert_int_equal(ops->samples(b->view.ctx, 4, 1015, UINT64_MAX, see_sample, &next, NULL),
+	assert_int_equal(ops->samples(b->view.ctx, &(struct kms_sample_query){4, 1015, UINT64_MAX},
+				      see_sample, &next, NULL),
 			 0);
 	assert_int_equal(next - seen, 2);
 	assert_int_equal(seen[0].time_ns, 1020);
 	assert_int_equal(seen[0].live_bytes, 2 * 50 + 2);
 	assert_int_equal(seen[1].live_bytes, 3 * 50 + 2);
-	assert_int_equal(ops->samples(b->view.ctx, 5, 0, UINT64_MAX, see_sample, &next, NULL),
+	assert_int_equal(ops->samples(b->view.ctx, &(struct kms_sample_query){5, 0, UINT64_MAX},
+				      see_sample, &next, NULL),
 			 -ESRCH);
 }
 
@@ -146,8 +150,10 @@ static void a_long_past_does_not_count(void **state)
 
 	b->view.ops->release(b->view.ctx, b->view.ops->acquire(b->view.ctx));
 	b->source[0]->old_samples = b->source[1]->old_samples = (1 << 20) + 1;
-	assert_int_equal(
-		b->view.ops->samples(b->view.ctx, 0, 1025, UINT64_MAX, see_sample, &next, NULL), 0);
+	assert_int_equal(b->view.ops->samples(b->view.ctx,
+					      &(struct kms_sample_query){0, 1025, UINT64_MAX},
+					      see_sample, &next, NULL),
+			 0);
 	assert_int_equal(next - seen, 1);
 	assert_int_equal(seen[0].live_bytes, 3 * 3 + 3 * 50);
 }
