@@ -39,7 +39,8 @@ struct daemon_ask {
 
 /** What a run whose target is a guest has beyond others. Of the run's thread. */
 struct daemon_guest {
-	char target[DAEMON_TARGET_BYTES]; /* as it was asked for, then qemu:pid:N; written under daemon->lock */
+	char target
+		[DAEMON_TARGET_BYTES]; /* as it was asked for, then qemu:pid:N; written under daemon->lock */
 	struct kms_guest_entry entry;
 };
 

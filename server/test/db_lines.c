@@ -47,3 +47,13 @@ const char *prompt_error(const struct prompt *prompt)
 {
 	return prompt->db.lex.error;
 }
+
+bool prompt_holds(struct prompt *prompt, const struct prompt_row *row)
+{
+	const char *seen = prompt_run(prompt, row->line);
+	const char *error = prompt_error(prompt);
+
+	return (row->output ? strstr(seen, row->output) != NULL : seen[0] == '\0') &&
+	       (row->error ? strncmp(error, row->error, strlen(row->error)) == 0
+			   : error[0] == '\0');
+}

@@ -28,35 +28,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A line, a piece of what it prints (NULL: nothing is printed), the beginning of its error (NULL: none). */
-struct row {
-	const char *fact;
-	const char *line;
-	const char *output;
-	const char *error;
-};
-
-static void check_rows(const struct row *row, size_t n)
-{
-	const char *seen;
-	const char *error;
-
-	for (size_t i = 0; i < n; i++, row++) {
-		seen = prompt_run(&prompt, row->line);
-		error = prompt_error(&prompt);
-		if ((row->output ? strstr(seen, row->output) != NULL : seen[0] == '\0') &&
-		    (row->error ? strncmp(error, row->error, strlen(row->error)) == 0
-				: error[0] == '\0'))
-			continue;
-		fail_msg("%s: %s printed \"%s\", error \"%s\"", row->fact, row->line, seen, error);
-	}
-}
-
-#define CHECK(rows) check_rows(rows, sizeof(rows) / sizeof((rows)[0]))
+#define CHECK(rows) PROMPT_CHECK(&prompt, rows)
 
 static void names_may_be_abbreviated_as_in_ddb(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"T41", "wr",              NULL,                    "Nothing written."           },
 		{"T41", "w",               NULL,                    "Nothing written."           },
 		{"T41", "s",               NULL,                    "s: single steps"            },
@@ -139,7 +115,7 @@ static void w_moves_dot_like_an_editor(void **state)
 
 static void w_refuses_what_cannot_be_with_the_reason(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"T39", "w kmem_guard_depth",                 NULL, "Nothing written."                          },
 		{"T39", "w kmem_guard_depth -1",              NULL,
 		 "Nothing written.: w NAME VALUE; a negative value needs"                                       },
@@ -179,7 +155,7 @@ static void w_refuses_what_cannot_be_with_the_reason(void **state)
 
 static void every_size_letter_writes_its_variable(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"6.3", "w/l kmem_poison 1",              "9 = 1\n",              NULL},
 		{"6.3", "w/L kmem_poison 1",              "\t\t= 1\n",            NULL},
 		{"6.3", "w/lx kmem_poison 1",             "9 = 1\n",              NULL}, /* only the first letter counts */
@@ -227,7 +203,7 @@ static void the_prompt_shows_the_target(void **state)
 
 static void p_prints_in_ddbs_widths_and_remembers_its_format(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"T43", "p 0t16",            "              10\n",     NULL                             },
 		{"6.4", "p/d 0t16",          "         16\n",          NULL                             },
 		{"6.4", "p 20",              "         32\n",          NULL                             }, /* d is remembered */
@@ -274,7 +250,7 @@ static void x_shows_memory_in_ddbs_columns(void **state)
 
 static void an_empty_line_goes_on(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"T42", "x/b 7f3c00050010,4", "7f3c00050010:\t10  11  12  13  \n", NULL           },
 		{"T42", "",                   "7f3c00050014:\t14  15  16  17  \n", NULL           },
 		{"T42", ",2",                 "7f3c00050018:\t18  19  \n",         NULL           },
@@ -295,7 +271,7 @@ static void an_empty_line_goes_on(void **state)
 
 static void memory_that_is_not_there_is_a_fault(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"T45", "x 0",                    "0:\t\n",
 		 "Faulted in DDB; continuing...: 0: the target has no memory there"                                        },
 		{"T45", "x ffffffffffffffff",     "ffffffffffffffff:\t\n",
@@ -317,7 +293,7 @@ static void memory_that_is_not_there_is_a_fault(void **state)
 
 static void search_finds_values(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"6.4", "search 7f3c00050000 17161514",           "7f3c00050014:\t17161514\n",             NULL             },
 		{"6.4", "search/b 7f3c00050000 20 f0",            "7f3c00050020:\t20\n",                   NULL             },
 		{"6.4", "search/h 7f3c00050001 605",              "7f3c00050005:\t605\n",                  NULL             },
@@ -361,7 +337,7 @@ static void a_search_whose_time_is_over_says_how_to_go_on(void **state)
 
 static void set_changes_the_prompt(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"6.1", "set $lines = 0",     NULL,              NULL                        },
 		{"6.1", "p $lines",           "0\n",             NULL                        },
 		{"6.1", "set $maxwidth 0t40", NULL,              NULL                        },
@@ -378,33 +354,9 @@ static void set_changes_the_prompt(void **state)
 	CHECK(rows);
 }
 
-static void what_only_a_linux_kernel_has_is_shown(void **state)
-{
-	static const struct row rows[] = {
-		{"our", "show slab",                NULL,																	      "which one?"         },
-		{"our", "show kfence",
-		 "KFENCE of target 2: on, one allocation every 100 ms\n\tpool at 0x7f3c00040000, 255 objects: 1 allocated, 1 freed\n\treports in the kernel's log: 1\n\t\tBUG: KFENCE: out-of-bounds",
-		 NULL																								       },
-		{"our", "show kfence/v",            "\tfreed by process 8:\n",															 NULL                 },
-		{"our", "show kfence 7f3c00042010", "    1 0x7f3c00042000     64 freed",													       NULL                 },
-		{"our", "show kfence/z",            NULL,																	      "Bad modifier"       },
-		{"our", "show slab malloc-48",      "POOL 'malloc-48', target 1; # allocated, . free\n",
-		 NULL																								       },
-		{"our", "show slab malloc-48,1",
-		 "0x7f3c00040000     1     83     10     73 #.......########",															 NULL                 },
-		{"our", "show slab 7f3c00040045",   "0x7f3c00040000     1     83     10     73",
-		 NULL																								       },
-		{"our", "show slab malloc-49",      NULL,																	      "no pool is named so"},
-		{"our", "whatis 7f3c00040045",      "\n\tobject 3 of 16\n",															    NULL                 },
-	};
-
-	(void)state;
-	CHECK(rows);
-}
-
 static void pools_are_printed_as_in_ddb(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"6.5", "show pool",              NULL,												   "Must specify a pool to print."},
 		{"6.5", "show pool malloc-64",
 		 "POOL CACHE malloc-64: size 64, target 2\n\tnpages 20\n\titemsperpage 63, nitems 266, nout 1014\n\tnget 500004, nfail 4, nput 499000\n",
@@ -441,7 +393,7 @@ static void kmastat_leaves_out_empty_caches_only(void **state)
 
 static void blocks_are_told_as_in_ddb_and_mdb(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"6.4", "whatis 7f3c00040045",
 		 "0x7f3c00040045 is 0x7f3c00040040+5 in POOL 'malloc-48' (free, in the guard FIFO), target 2\n",
 		 NULL													     },
@@ -467,7 +419,7 @@ static void blocks_are_told_as_in_ddb_and_mdb(void **state)
 
 static void faults_have_their_stack(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"our", "trace/f 3",
 		 "consume() at leaky+0x2234 (uaf.c:31)\nmain() at leaky+0x1250 (uaf.c:50)\n", NULL                                 },
 		{"6.4", "trace/f 3,1",    "consume() at leaky+0x2234 (uaf.c:31)\n",           NULL                                 },
@@ -492,7 +444,7 @@ static void faults_have_their_stack(void **state)
 
 static void holders_of_memory_are_told_as_in_mdb(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"8",   "findleaks",
 		 "CACHE             LEAKED            STACK CALLER\nmalloc-48           1000                b leak_one (leaky.c:12)\n",
 		 NULL														       },
@@ -511,7 +463,7 @@ static void holders_of_memory_are_told_as_in_mdb(void **state)
 
 static void the_guard_is_told_with_its_pages(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"our", "show guard",
 		 "depth requested 30000, effective 30208; 60416 pages of address space (2 x depth)\n",
 		 NULL													   },
@@ -526,7 +478,7 @@ static void the_guard_is_told_with_its_pages(void **state)
 
 static void targets_stop_and_go_on(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"our", "stop 2",   "kmem: target 2: stopped; c lets it go on\n",    NULL                         },
 		{"our", "stop 2",   "kmem: target 2: stopped already\n",             NULL                         },
 		{"our", "stop",     "kmem: all targets: stopped; c lets it go on\n", NULL                         },
@@ -548,7 +500,7 @@ static void targets_stop_and_go_on(void **state)
 
 static void verify_says_what_it_checked(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"8",   "verify",           "malloc-48                      2 clean\n", NULL                       },
 		{"8",   "verify malloc-64", "malloc-64                      2 clean\n", NULL                       },
 		{"our", "verify nothing",   NULL,                                       "no cache is named nothing"},
@@ -562,7 +514,7 @@ static void verify_says_what_it_checked(void **state)
 
 static void marks_are_put_and_compared(void **state)
 {
-	static const struct row rows[] = {
+	static const struct prompt_row rows[] = {
 		{"our", "mark",              "   1 1.000000 s start\n", NULL                                     },
 		{"our", "mark before",       "kmem: mark 4\n",          NULL                                     },
 		{"our", "mark",              "before\n",                NULL                                     },
@@ -693,7 +645,6 @@ int main(void)
 		DB_TEST(set_changes_the_prompt),
 		DB_TEST(pools_are_printed_as_in_ddb),
 		DB_TEST(kmastat_leaves_out_empty_caches_only),
-		DB_TEST(what_only_a_linux_kernel_has_is_shown),
 		DB_TEST(blocks_are_told_as_in_ddb_and_mdb),
 		DB_TEST(faults_have_their_stack),
 		DB_TEST(holders_of_memory_are_told_as_in_mdb),

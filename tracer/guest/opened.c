@@ -12,7 +12,7 @@
 
 enum {
 	EVENTS_AT_ONCE =
-		64, /* heard of in one turn: an emulator that talks on does not hold us up */
+		64,      /* heard of in one turn: an emulator that talks on does not hold us up */
 	ENDING_MS = 300, /* a process that is ending loses its memory first */
 };
 
