@@ -314,7 +314,12 @@ int kms_linux_each_slab(struct kms_linux *lx, uint32_t cache,
 			int (*emit)(void *arg, const struct kms_linux_slab *slab), void *arg,
 			struct kms_err *err);
 
-/** Writes memory where it still holds what is expected, and reads it back. Shape and errors: as kms_guest_poke() */
+/**
+ * Writes memory where it still holds what is expected, and reads it back.
+ *
+ * Shape:  as kms_guest_poke()
+ * Errors: -EFAULT: nothing is mapped there; as kms_guest_poke()
+ */
 int kms_linux_memory_write(struct kms_linux *lx, uint64_t address, const void *expected,
 			   const void *value, size_t n, struct kms_err *err);
 

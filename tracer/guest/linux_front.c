@@ -62,11 +62,9 @@ int kms_linux_front_run(struct kms_attach_front *front, struct kms_guest_entry *
 			struct kms_err *err)
 {
 	struct kms_err later = KMS_ERR_INIT;
-	struct kms_tracer_origin origin;
 	int result = kms_attach_front_output(front, err);
 
-	kms_linux_view_origin(entry->linux_view, &origin);
-	front->origin = &origin;
+	front->origin = kms_linux_view_origin(entry->linux_view);
 	if (!result)
 		result = kms_attach_front_session(front, err);
 	if (!result)

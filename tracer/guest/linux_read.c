@@ -86,7 +86,9 @@ int kms_linux_memory(struct kms_linux *lx, uint64_t address, void *to, size_t n,
 int kms_linux_memory_write(struct kms_linux *lx, uint64_t address, const void *expected,
 			   const void *value, size_t n, struct kms_err *err)
 {
-	return kms_guest_poke(&lx->space, address, expected, value, n, err);
+	int result = kms_guest_poke(&lx->space, address, expected, value, n, err);
+
+	return result == -ENOENT ? kms_err_set(err, -EFAULT, "nothing is mapped there") : result;
 }
 
 const struct kms_symbols *kms_linux_symbols(const struct kms_linux *lx)

@@ -433,10 +433,9 @@ static bool view_stack_next(void *ctx, uint64_t *stack_id)
 	return kms_linux_recorder_next(view->history.recorder, stack_id);
 }
 
-void kms_linux_view_origin(struct kms_linux_view *view, struct kms_tracer_origin *origin)
+const struct kms_tracer_origin *kms_linux_view_origin(const struct kms_linux_view *view)
 {
-	*origin = (struct kms_tracer_origin){
-		.ops = &origin_ops, .ctx = view, .stack_next = view_stack_next};
+	return &view->origin;
 }
 
 int kms_linux_view_record(struct kms_linux_view *view, struct kms_tracer *tracer,
@@ -544,6 +543,8 @@ int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_
 			view_free(view);
 		return rc;
 	}
+	view->origin = (struct kms_tracer_origin){
+		.ops = &origin_ops, .ctx = view, .stack_next = view_stack_next};
 	*out = view;
 	return 0;
 }

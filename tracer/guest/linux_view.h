@@ -59,7 +59,7 @@ int kms_linux_view_start(const struct kms_linux_view_config *config, struct kms_
 struct kms_view kms_linux_view_ops(struct kms_linux_view *view);
 
 /** For a tracer that shows and keeps the view's pictures; valid until kms_linux_view_stop(). */
-void kms_linux_view_origin(struct kms_linux_view *view, struct kms_tracer_origin *origin);
+const struct kms_tracer_origin *kms_linux_view_origin(const struct kms_linux_view *view);
 
 /** Gives the kmem events to a tracer, from now on. Errors: -ENOMEM */
 int kms_linux_view_record(struct kms_linux_view *view, struct kms_tracer *tracer,

@@ -16,6 +16,7 @@ enum {
 
 struct kms_linux_view {
 	struct kms_linux_view_config config;
+	struct kms_tracer_origin origin; /* its context is this view */
 	char *command;
 	pthread_t thread;
 	pthread_mutex_t lock;

@@ -116,6 +116,7 @@ static void make_picture(struct picture *p)
 		p->cache[i].target = i + 1;
 		p->cache[i].name = i ? "malloc-64" : "large";
 		p->cache[i].utilization = 0.5;
+		p->cache[i].pool = NULL; /* a process has none */
 	}
 	fill(&p->guard[0].s, sizeof(p->guard[0].s), 4000);
 	p->guard[0].target = 1;

@@ -370,6 +370,18 @@ static void a_snapshot_of_an_idle_guest_is_known_by_our_heart(void **state)
 }
 
 /* Taken when another tracer had the guest, which has long gone. */
+/* Until our claim has stood for a while and our heart beats in the guest. */
+static void poll_until_claimed(struct run *run, const struct kms_tracer_page *page)
+{
+	uint64_t end = kms_mono_ns() + RUN_DEADLINE_NS;
+
+	while (!page->heartbeat.v) {
+		run_poll(run);
+		if (kms_mono_ns() > end)
+			fail_msg("the guest was not claimed");
+	}
+}
+
 static void a_snapshot_with_another_owner_is_not_a_second_tracer(void **state)
 {
 	struct run *run = *state;
@@ -381,6 +393,7 @@ static void a_snapshot_with_another_owner_is_not_a_second_tracer(void **state)
 	attach(run, &machine, false);
 	poll_until(run, has_one);
 	page = synth_at(&machine.s, KMS_SEC_TRACER, 0);
+	poll_until_claimed(run, page);
 	page->owner = (struct kms_pair){77, ~UINT64_C(77)};
 	page->heartbeat = (struct kms_pair){5, ~UINT64_C(5)};
 	poll_until(run, has_two);

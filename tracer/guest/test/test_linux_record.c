@@ -126,7 +126,6 @@ struct run {
 	struct fake_linux *fake;
 	struct kms_linux_view *view;
 	struct kms_tracer *tracer;
-	struct kms_tracer_origin origin;
 	char dir[64], file[96];
 };
 
@@ -134,7 +133,7 @@ static void run_start(struct run *run, uint64_t seed)
 {
 	struct kms_linux_view_config config = {
 		.linux_options = {.is_still = true}, .command = "qemu", .pid = 4711};
-	struct kms_tracer_config tracer = {.command = "qemu", .origin = &run->origin};
+	struct kms_tracer_config tracer = {.command = "qemu"};
 	struct kms_err err = KMS_ERR_INIT;
 
 	*run = (struct run){.fake = fake_linux_make(seed)};
@@ -143,7 +142,7 @@ static void run_start(struct run *run, uint64_t seed)
 	snprintf(run->file, sizeof(run->file), "%s/out.kms", run->dir);
 	config.memory = run->fake->ram.memory;
 	assert_int_equal(kms_linux_view_start(&config, &run->view, &err), 0);
-	kms_linux_view_origin(run->view, &run->origin);
+	tracer.origin = kms_linux_view_origin(run->view);
 	tracer.run_dir = run->dir;
 	tracer.output = run->file;
 	run->tracer = kms_tracer_start(&tracer, &err);
