@@ -162,6 +162,8 @@ def the_manuals_recipe_works(checks, workspace):
 def the_depth_it_began_with_is_shown(checks, workspace):
     """What a program was started with is in effect, and the prompt says so."""
     program = Program(workspace, workspace.path / "began.kms", ["--guard-depth", "1000"])
+    program.tell("churn 1")  # before its first call it is no target
+    kms.wait_for(lambda: b" running " in program.db("ps").stdout, 30, "it is a target")
     checks.equal(program.db("p/d *kmem_guard_depth").stdout.split(), [b"1024"], "the depth in effect from the start")
     program.end()
 
