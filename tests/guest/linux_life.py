@@ -24,7 +24,10 @@ def wait_states(daemon, *states):
 
 
 def take(checks, workspace, daemon, guest):
-    done = workspace.run([kms.KMEMSCOPE, "attach", "--daemon", f"qemu:pid:{guest.process.pid}"], timeout=DEADLINE_S)
+    """Once it is free: a run that let it go ends a moment after its state says so."""
+    argv = [kms.KMEMSCOPE, "attach", "--daemon", f"qemu:pid:{guest.process.pid}"]
+    done = kms.wait_for(lambda: (lambda d: b"already" not in d.stderr and d)(workspace.run(argv, timeout=DEADLINE_S)),
+                        DEADLINE_S, "the guest is free")
     checks.that(done.status == 0 and b"as target" in done.stderr, "it is taken", done)
     return daemon.target_of(guest.process.pid)
 
