@@ -377,6 +377,7 @@ def terminals(ws, checks):
         with Terminal(ws) as t:
             before = stty(t)
             t.line("echo before the screen")
+            kms.wait_for(lambda: "before the screen" in t.lines(), 30, "the shell has said it")
             t.top(str(trace))
             lines = t.wait("OBJSZ")
             checks.that("before the screen" not in "".join(lines), "the alternate screen")
