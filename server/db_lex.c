@@ -87,9 +87,9 @@ static void add_to_name(struct kms_ddb_lex *lex, size_t *n, char c)
 /* A dot within a name, as compilers make them: foo.cold, buffer.3. */
 static bool is_inner_dot(const struct kms_ddb_lex *lex, size_t n)
 {
-	char next = lex->text[lex->at + 1];
+	const char *dot = lex->text + lex->at;
 
-	return n > 0 && lex->text[lex->at] == '.' && (is_letter(next) || is_digit(next));
+	return n > 0 && *dot == '.' && (is_letter(dot[1]) || is_digit(dot[1]));
 }
 
 /* Letters, digits, _ and :, a dot within, and whatever a backslash stands before. */

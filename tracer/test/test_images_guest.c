@@ -406,11 +406,12 @@ static pid_t start_heart(struct kms_tracer_page *page)
 {
 	pid_t pid = fork();
 
-	for (uint64_t beat = 1; pid == 0; beat++) {
+	if (pid != 0)
+		return pid;
+	for (uint64_t beat = 1;; beat++) {
 		page->heartbeat = (struct kms_pair){beat, ~beat};
 		usleep(5000);
 	}
-	return pid;
 }
 
 static void another_tracer_that_takes_the_guest_ends_ours(void **state)
