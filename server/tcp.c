@@ -82,22 +82,19 @@ static const char *const names[] = {"token", "token-read", "http.url"};
 
 #define FILES (sizeof(names) / sizeof(names[0]))
 
-static int join(char path[PATH_MAX], const char *folder, const char *name)
+static int join(char path[PATH_MAX], const char *folder, const char *name, const char *suffix)
 {
-	int n = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+	int n = snprintf(path, PATH_MAX, "%s/%s%s", folder, name, suffix);
 
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-static int write_file(const char *folder, const char *name, const char *text)
+static int write_line(const char *path, const char *text)
 {
 	char line[128];
-	char path[PATH_MAX];
-	int ret = join(path, folder, name);
 	int fd;
+	int ret;
 
-	if (ret < 0)
-		return ret;
 	if (unlink(path) < 0 && errno != ENOENT)
 		return -errno;
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
@@ -109,6 +106,25 @@ static int write_file(const char *folder, const char *name, const char *text)
 	if (close(fd) < 0 && ret >= 0)
 		ret = -errno;
 	return ret < 0 ? ret : 0;
+}
+
+/* A file has its name once it is whole: scripts wait for `http.url` and read it at once. */
+static int write_file(const char *folder, const char *name, const char *text)
+{
+	char path[PATH_MAX];
+	char unfinished[PATH_MAX];
+	int ret = join(path, folder, name, "");
+
+	if (ret == 0)
+		ret = join(unfinished, folder, name, ".new");
+	if (ret < 0)
+		return ret;
+	ret = write_line(unfinished, text);
+	if (ret == 0 && rename(unfinished, path) < 0)
+		ret = -errno;
+	if (ret < 0)
+		(void)unlink(unfinished); /* was not made, or is of no use */
+	return ret;
 }
 
 int kms_tcp_write_files(const struct kms_tcp *tcp, const char *folder, struct kms_err *err)
@@ -130,6 +146,6 @@ void kms_tcp_remove_files(const char *folder)
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < FILES; i++)
-		if (join(path, folder, names[i]) == 0)
+		if (join(path, folder, names[i], "") == 0)
 			(void)unlink(path); /* a file less is a file less */
 }

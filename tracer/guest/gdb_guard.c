@@ -27,45 +27,55 @@ enum {
 	SOCKET = 3, /* descriptors of the guard */
 	PARENT = 4,
 	OTHERS = 5,
-	TRIES = 5,
-	ANSWER_MS = 1000,
+	PATIENCE_MS = 60000, /* with an emulator that takes nothing, or says nothing */
 };
 
 /*
  * An end for a packet that the dead one may have left half-sent; to a guest that goes on any byte is
- * a stop. Then back from physical addresses, then away. The plus signs acknowledge what may have
- * come meanwhile.
+ * a stop. Attached: QEMU (7.2) dies of a second D without. Then back from physical addresses, then
+ * away. The plus signs acknowledge what may have come meanwhile.
  */
-static const char farewell[] = "+#00+$Qqemu.PhyMemMode:0#76+$D;1#b0";
+static const char farewell[] = "+#00+$vAttach;1#37+$Qqemu.PhyMemMode:0#76+$D;1#b0";
 
-/* Whether the last answers in what comes are two of "OK", of both packets. Shape: text is terminated */
-static bool is_done(const char *text)
+/* Whether the socket is ready for what is asked, in time. */
+static bool wait_ready(short events)
 {
-	const char *first = strstr(text, "$OK#");
+	struct pollfd ready = {.fd = SOCKET, .events = events};
+	int n;
 
-	return first && strstr(first + 1, "$OK#");
+	do
+		n = poll(&ready, 1, PATIENCE_MS);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
 }
 
-/* One farewell, and what is said to it. Returns whether there is nothing left to do. */
-static bool part(void)
+/* Whether a call is to be made again: the socket is not to block, and is waited for. */
+static bool is_not_yet(ssize_t result)
 {
-	char text[1024];
-	size_t used = 0;
-	struct pollfd ready = {.fd = SOCKET, .events = POLLIN};
+	return result < 0 && (errno == EAGAIN || errno == EINTR);
+}
 
-	if (send(SOCKET, farewell, sizeof(farewell) - 1, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
-		return true; /* the emulator has gone */
-	while (used < sizeof(text) - 1 && poll(&ready, 1, ANSWER_MS) > 0) {
-		ssize_t got = recv(SOCKET, text + used, sizeof(text) - 1 - used, MSG_DONTWAIT);
+/*
+ * Says it, once: whatever is on its way to the dead one may be long, so no answer is looked for. That the
+ * emulator closes, too, is the sign that it has read all.
+ */
+static void part(void)
+{
+	char unread[4096];
+	size_t sent = 0;
+	ssize_t n;
 
-		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-			return true;
-		used += got > 0 ? (size_t)got : 0;
-		text[used] = '\0';
-		if (is_done(text))
-			return true;
+	while (sent < sizeof(farewell) - 1 && wait_ready(POLLOUT)) {
+		n = send(SOCKET, farewell + sent, sizeof(farewell) - 1 - sent,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && !is_not_yet(n))
+			return; /* the emulator has gone */
+		sent += n > 0 ? (size_t)n : 0;
 	}
-	return false;
+	(void)shutdown(SOCKET, SHUT_WR);
+	do
+		n = wait_ready(POLLIN) ? recv(SOCKET, unread, sizeof(unread), MSG_DONTWAIT) : 0;
+	while (n > 0 || is_not_yet(n));
 }
 
 /* Nothing of the parent's stays open, least of all what others wait for the end of. */
@@ -94,8 +104,7 @@ static void guard(int socket_fd, int parent_fd)
 		(void)signal(ignored[i], SIG_IGN);
 	while (poll(&ended, 1, -1) <= 0)
 		; /* a signal that somebody sent */
-	for (int i = 0; i < TRIES && !part(); i++)
-		;
+	part();
 	_exit(0);
 }
 

@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #include "base/test/unit.h"
+#include "tracer/guest/connect.h"
+#include "tracer/guest/gdb_guard.h"
+#include "tracer/guest/gdb_packet.h"
 #include "tracer/guest/guest.h"
 #include "tracer/guest/test/emulator.h"
 #include "tracer/process.h"
@@ -230,6 +233,49 @@ static void when_we_are_killed_it_goes_on(void **state)
 	world_drop(&world);
 }
 
+/* Somebody who says a few packets, and is gone before an answer. */
+static void die_after(struct world *world, const char *const *texts)
+{
+	char packet[KMS_GDB_PACKET_BYTES];
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		uint64_t end = kms_mono_ns() + LONG_MS * UINT64_C(1000000);
+		int fd = kms_guest_connect(world->emulator.gdb, end, NULL);
+
+		if (fd < 0 || kms_gdb_guard_start(fd, NULL) < 0)
+			_exit(1);
+		for (; *texts; texts++)
+			if (kms_guest_send(fd, packet, kms_gdb_packet_make(*texts, packet), end) <
+			    0)
+				_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* the stub is free again, so all that was said was read */
+	kms_guest_close(world_open(world));
+	expect_progress(world);
+}
+
+static void when_we_are_killed_in_the_middle_it_goes_on(void **state)
+{
+	static const char *const says[][4] = {
+		{"m0,800",             "m800,800", "m1000,800"}, /* answers longer than any buffer */
+		{"D;1"        },
+		{"Qqemu.PhyMemMode:1",                "D;1", "D;1#b"}, /* the last is half a packet */
+		{"m0,8"},
+	};
+	struct world world;
+
+	(void)state;
+	world_make(&world, "NICE -m 64M -gdb unix:GDB,server=on,wait=off");
+	for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++)
+		die_after(&world, says[i]);
+	world_drop(&world);
+}
+
 static void a_guest_that_stood_is_left_standing(void **state)
 {
 	struct world world;
@@ -318,6 +364,7 @@ int main(void)
 		cmocka_unit_test(while_it_is_held_it_stands),
 		cmocka_unit_test(a_break_point_stops_it_and_is_gone_afterwards),
 		cmocka_unit_test(when_we_are_killed_it_goes_on),
+		cmocka_unit_test(when_we_are_killed_in_the_middle_it_goes_on),
 		cmocka_unit_test(a_guest_that_stood_is_left_standing),
 		cmocka_unit_test(when_the_emulator_ends_that_is_told),
 		cmocka_unit_test(a_stub_by_its_port_is_the_same),
