@@ -52,7 +52,7 @@ static uint64_t cpu_ns(void)
 /* The guest's kernel, found; none of its history is read yet. */
 static struct kms_guest_link *find(struct kms_guest_opened *opened, const char *target)
 {
-	struct kms_guest_link_config config = {.program = "", .command = "", .at = UINT64_MAX};
+	struct kms_guest_link_config config = {.program = "", .command = ""};
 	struct kms_guest_link *link = NULL;
 	int result;
 

@@ -66,7 +66,6 @@ int kms_guest_entry_prepare(struct kms_guest_entry *entry, const char *command, 
 	struct kms_guest_link_config config = {
 		.program = entry->kernel.path,
 		.command = command,
-		.at = UINT64_MAX,
 		.folder = folder,
 		.allow_write = entry->config.allow_write,
 		.say = entry->config.say,

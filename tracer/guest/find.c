@@ -12,6 +12,8 @@ enum {
 	WORDS_AT_ONCE = 256, /* first words of so many pages by one read */
 };
 
+#define FIRST_REACH_BYTES (UINT64_C(16) << 20) /* of a guest that stands while it is read */
+
 /* The paging of a 64-bit guest: five levels are tried when four do not lead there. */
 static int translate_self(struct kms_guest_memory *memory, const struct kms_region_header *head,
 			  uint64_t *physical)
@@ -65,8 +67,12 @@ static uint64_t ram_left(const struct kms_guest_memory *memory, uint64_t physica
 	return 0;
 }
 
-int kms_guest_region_at(struct kms_guest_memory *memory, uint64_t physical,
-			struct kms_guest_region *out, struct kms_err *err)
+/*
+ * Looks at one place. Errors: -EAGAIN: no magic there (yet); -EBADMSG, -EPROTO: damaged, or of another version;
+ * -ESTALE: the guest has it elsewhere: a copy, or of an old boot; as kms_guest_read()
+ */
+static int region_at(struct kms_guest_memory *memory, uint64_t physical,
+		     struct kms_guest_region *out, struct kms_err *err)
 {
 	uint64_t magic = 0;
 	int result = kms_guest_read(memory, physical, &magic, sizeof(magic), err);
@@ -106,7 +112,7 @@ static int look_at(struct kms_guest_search *search, struct kms_guest_memory *mem
 {
 	struct kms_guest_region *found = calloc(1, sizeof(*found));
 	struct kms_err why = KMS_ERR_INIT;
-	int result = found ? kms_guest_region_at(memory, physical, found, &why) : -ENOMEM;
+	int result = found ? region_at(memory, physical, found, &why) : -ENOMEM;
 
 	if (!result && (!search->has_best || is_newer(found, &search->best))) {
 		search->best = *found;
@@ -146,6 +152,11 @@ static int look_at_pages(struct kms_guest_search *search, struct kms_guest_memor
 	return result;
 }
 
+static uint64_t reach_of(const struct kms_guest_search *search)
+{
+	return search->reach_bytes ? search->reach_bytes : FIRST_REACH_BYTES;
+}
+
 /* The pass is over: its result, and another one begins. */
 static int conclude(struct kms_guest_search *search, struct kms_guest_region *out,
 		    struct kms_err *err)
@@ -162,6 +173,20 @@ static int conclude(struct kms_guest_search *search, struct kms_guest_region *ou
 	return found ? 1 : -ENOENT;
 }
 
+/*
+ * The end of a pass over a guest that stands: the next one reaches twice as far. To look at all RAM of such a
+ * one takes half a minute, and kernels put a region where RAM begins: one that boots meanwhile is found soon.
+ */
+static int turn_back(struct kms_guest_search *search, struct kms_guest_region *out,
+		     struct kms_err *err)
+{
+	uint64_t reach = reach_of(search);
+	int result = conclude(search, out, err);
+
+	search->reach_bytes = 2 * reach;
+	return result;
+}
+
 int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *memory,
 		     uint64_t max_bytes, struct kms_guest_region *out, struct kms_err *err)
 {
@@ -174,6 +199,8 @@ int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *m
 
 		if (search->range >= memory->ranges)
 			return conclude(search, out, err);
+		if (memory->pauses && search->searched_bytes >= reach_of(search))
+			return turn_back(search, out, err);
 		left = range->bytes > search->offset ? range->bytes - search->offset : 0;
 		left = left < step ? left : step;
 		if (left < KMS_PAGE_BYTES) {
@@ -186,6 +213,7 @@ int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *m
 		if (result)
 			return result;
 		search->offset += left / KMS_PAGE_BYTES * KMS_PAGE_BYTES;
+		search->searched_bytes += left;
 		done += left;
 		/* the guest stands meanwhile: the first one is good enough */
 		if (memory->pauses)

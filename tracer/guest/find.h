@@ -2,9 +2,9 @@
 /*
  * The region (schema/region.h) of a guest that has our allocator inside: where in its RAM it lies.
  *
- * By its magic at the begin of a page, or where a symbol of the kernel's file says. What is found is
- * checked against the RAM that there is and against the guest's own page tables: an old boot's region
- * and a copy of one (a file in the guest's page cache) are not where their header says they are.
+ * By its magic at the begin of a page. What is found is checked against the RAM that there is and
+ * against the guest's own page tables: an old boot's region and a copy of one (a file in the guest's
+ * page cache) are not where their header says they are.
  */
 #ifndef KMS_TRACER_GUEST_FIND_H
 #define KMS_TRACER_GUEST_FIND_H
@@ -25,8 +25,10 @@ struct kms_guest_region {
 
 /** How far a search has come. All zero is the begin. */
 struct kms_guest_search {
-	size_t range;    /* of the memory, being searched */
-	uint64_t offset; /* in it */
+	size_t range;            /* of the memory, being searched */
+	uint64_t offset;         /* in it */
+	uint64_t searched_bytes; /* in this pass */
+	uint64_t reach_bytes;    /* of this pass, where it does not reach all RAM */
 	bool has_best;
 	struct kms_guest_region best; /* of this pass, so far */
 	unsigned refused;             /* pages of this pass that had the magic and were no region */
@@ -34,22 +36,13 @@ struct kms_guest_search {
 };
 
 /**
- * Looks at one place.
- *
- * Errors: -EAGAIN: no magic there (yet); -EBADMSG, -EPROTO: damaged, or of another version; -ESTALE: the
- *         guest has it elsewhere: a copy, or of an old boot; as kms_guest_read()
- */
-int kms_guest_region_at(struct kms_guest_memory *memory, uint64_t physical,
-			struct kms_guest_region *out, struct kms_err *err);
-
-/**
  * Searches on, max_bytes of RAM at most: 64 MiB are 5 ms once they are mapped.
  *
- * A guest that stands while it is read is not searched to the end: the first region is taken, and a
- * call looks at 1 MiB.
+ * A guest that stands while it is read is not searched to the end: the first region is taken, a call
+ * looks at 1 MiB, and a pass reaches twice as far as the one before.
  *
  * Returns 1 when *out is the newest region of all RAM, 0 if the pass is not over yet.
- * Errors: -ENOENT: a whole pass found none (err: why not, where there was the magic); the next call
+ * Errors: -ENOENT: a pass found none (err: why not, where there was the magic); the next call
  *         begins another one. As kms_guest_read()
  */
 int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *memory,

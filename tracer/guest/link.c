@@ -91,14 +91,6 @@ void kms_guest_link_destroy(struct kms_guest_link *link)
 	free(link);
 }
 
-/* Where the kernel's file says; it may not have got so far yet. */
-static int look_at_symbol(struct kms_guest_link *link)
-{
-	if (link->config.at == UINT64_MAX)
-		return -ENOENT;
-	return kms_guest_region_at(link->config.memory, link->config.at, &link->region, NULL);
-}
-
 /* How the guest translates addresses: by its own root table, if it has one. */
 static void set_space(struct kms_guest_link *link)
 {
@@ -137,9 +129,8 @@ int kms_guest_link_search(struct kms_guest_link *link, struct kms_err *err)
 
 	if (link->is_found)
 		return 1;
-	result = look_at_symbol(link) == 0 ? 1
-					   : kms_guest_search(&link->search, link->config.memory,
-							      search_bytes, &link->region, err);
+	result = kms_guest_search(&link->search, link->config.memory, search_bytes, &link->region,
+				  err);
 	link->is_found = result == 1;
 	clear_up(link, result);
 	if (link->is_found)

@@ -28,7 +28,6 @@ struct kms_guest_link_config {
 	const char *command;             /* of the emulator */
 	const uint8_t *build_id;         /* of the kernel's file */
 	uint32_t build_id_bytes;
-	uint64_t at; /* physical address of the region by the kernel's symbol; UINT64_MAX unknown */
 	int emulator_fd; /* pidfd of the emulator, borrowed; -1 none */
 	pid_t pid;       /* its number, by which targets are listed; 0 unknown */
 	bool is_saved;   /* nothing runs there: what is in it is all that comes */

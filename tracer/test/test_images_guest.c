@@ -123,7 +123,6 @@ static void attach(struct run *run, struct machine *machine, bool saved)
 	const struct kms_guest_link_config config = {.memory = open_ram(machine),
 						     .program = "/boot/kernel",
 						     .command = "machine -kernel /boot/kernel",
-						     .at = UINT64_MAX,
 						     .emulator_fd = -1,
 						     .is_saved = saved,
 						     .say = note,

@@ -209,7 +209,6 @@ static void eyes_open(struct eyes *eyes, struct machine *machine, bool is_saved,
 	const struct kms_guest_link_config config = {.memory = &machine->memory,
 						     .program = "/boot/kernel",
 						     .command = "fuzz",
-						     .at = UINT64_MAX,
 						     .emulator_fd = -1,
 						     .is_saved = is_saved};
 

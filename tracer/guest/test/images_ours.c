@@ -47,7 +47,6 @@ static void start(struct trace *trace, struct watched *watched, const char *scra
 	const struct kms_guest_link_config link = {.memory = &watched->memory,
 						   .program = "",
 						   .command = "saved",
-						   .at = UINT64_MAX,
 						   .emulator_fd = -1,
 						   .is_saved = !is_live,
 						   .folder = trace->dir,
