@@ -46,7 +46,12 @@ void kms_list_key(const struct kms_list_kind *kind, const cJSON *row, char key[K
 	kms_buf_deinit(&text);
 }
 
-/* For qsort_r: by the sort column, largest figures and smallest texts first; ties as they came. */
+int kms_list_compare_second(const struct kms_list_kind *kind, const cJSON *left, const cJSON *right)
+{
+	return kind->second ? -kms_column_compare(&kind->columns[kind->second], left, right) : 0;
+}
+
+/* For qsort_r: by the sort column, largest figures and smallest texts first; then by the second one. */
 static int by_column(const void *a, const void *b, void *arg)
 {
 	const struct kms_list_row *left = a;
@@ -59,6 +64,8 @@ static int by_column(const void *a, const void *b, void *arg)
 		order = -order;
 	if (list->inverted)
 		order = -order;
+	if (!order)
+		order = kms_list_compare_second(list->kind, left->item, right->item);
 	if (order)
 		return order;
 	return (left->order > right->order) - (left->order < right->order);

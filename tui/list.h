@@ -25,11 +25,16 @@ struct kms_list_kind {
 	const char *key[3]; /* members that name a row; NULL behind the last */
 	const char *group;  /* member that rows are grouped by, "stack": the caller; NULL: never */
 	size_t sort;        /* column at first */
+	size_t second;      /* column that decides between equals, largest first; 0: as they came */
 	bool tail;          /* newest at the end, and shown first */
 	bool ascending;     /* smallest figure first, at first */
 	const char *empty;  /* what stands there without rows */
 	const char *attention; /* member whose truth makes a row stand out; NULL: none */
 };
+
+/** The order of two rows that the sort column calls equal: negative, the left one first; 0, as they came. */
+int kms_list_compare_second(const struct kms_list_kind *kind, const cJSON *left,
+			    const cJSON *right);
 
 /** How rows of several targets are put together. */
 enum kms_grouping {

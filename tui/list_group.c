@@ -109,6 +109,8 @@ static int by_column(const void *a, const void *b, void *arg)
 		order = -order;
 	if (list->inverted)
 		order = -order;
+	if (!order)
+		order = kms_list_compare_second(list->kind, left->sum, right->sum);
 	return order ? order : (left->first > right->first) - (left->first < right->first);
 }
 

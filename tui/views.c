@@ -121,7 +121,8 @@ const struct kms_list_kind kms_tab_lists[KMS_TABS] = {
 			   .items = "items",
 			   .key = {"name", "target"},
 			   .group = "name",
-			   .sort = 7,    /* ALLOC/s: what happens */
+			   .sort = 7,         /* ALLOC/s: what happens */
+			   .second = 10, /* LIVE, where nothing does */
 			   .empty = "no cache has been used yet"},
 	[KMS_TAB_SITES] = {.name = "Sites",
 			   .columns = site_columns,
@@ -129,15 +130,15 @@ const struct kms_list_kind kms_tab_lists[KMS_TABS] = {
 			   .items = "items",
 			   .key = {"stack_id", "target"},
 			   .group = "stack",
-			   .sort = 1,    /* LIVE */
-			   .empty = "no site has live blocks"   },
+			   .sort = 1,  /* LIVE */
+			   .empty = "no site has live blocks"                                        },
 	[KMS_TAB_LEAKS] = {.name = "Leaks",
 			   .columns = leak_columns,
 			   .n_columns = COUNT(leak_columns),
 			   .items = "items",
 			   .key = {"id", "target", "stack_id"},
 			   .group = "stack",
-			   .sort = 1,    /* SCORE */
+			   .sort = 1,  /* SCORE */
 			   .attention = "suspect",
 			   .empty = "no site has live blocks"},
 	[KMS_TAB_GUARD] = {.name = "Guard",
@@ -147,14 +148,14 @@ const struct kms_list_kind kms_tab_lists[KMS_TABS] = {
 			   .key = {"target"},
 			   .sort = 0,
 			   .ascending = true,
-			   .empty = "no target yet"							 },
+			   .empty = "no target yet"                                        },
 	[KMS_TAB_FAULTS] = {.name = "Faults",
                            .columns = fault_columns,
                            .n_columns = COUNT(fault_columns),
                            .items = "items",
                            .key = {"id"},
-                           .sort = 6,     /* N: the newest first */
-			    .empty = "no fault was found"   },
+                           .sort = 6,                    /* N: the newest first */
+			    .empty = "no fault was found"    },
 	[KMS_TAB_EVENTS] = {.name = "Events",
                            .columns = event_columns,
                            .n_columns = COUNT(event_columns),
@@ -162,7 +163,7 @@ const struct kms_list_kind kms_tab_lists[KMS_TABS] = {
                            .key = {"seq"},
                            .sort = 0,
                            .tail = true,
-                           .empty = "no event yet"       },
+                           .empty = "no event yet"                                        },
 };
 
 const struct kms_list_kind kms_list_targets = {
