@@ -18,6 +18,7 @@
 #include "tui/source.h"
 #include "tui/summary.h"
 #include "tui/text.h"
+#include "tui/traced_guests.h"
 
 struct attach_values {
 	const char *output;
@@ -230,15 +231,23 @@ static int execute(struct attach *attach)
 	return attach->info.store_failed ? KMS_EXIT_FAILED : KMS_EXIT_OK;
 }
 
+/* --list, as text or JSON. */
+struct listing {
+	FILE *out;
+	struct kms_traced_guests guests;
+	struct kms_buf json;
+	bool any; /* in it */
+};
+
 /* One process of --list. */
 static void list_text(void *arg, const struct kms_attachable *process)
 {
-	struct kms_cli *cli = arg;
+	const struct listing *list = arg;
 	struct kms_buf program;
 
 	kms_buf_init(&program, 1 << 12);
 	kms_buf_add_printable(&program, process->program, strlen(process->program));
-	fprintf(cli->out, "pid:%-8d %-20s %s%s\n", (int)process->pid, kms_buf_text(&program),
+	fprintf(list->out, "pid:%-8d %-20s %s%s\n", (int)process->pid, kms_buf_text(&program),
 		process->session[0] ? "traced by session " : "not traced", process->session);
 	kms_buf_deinit(&program);
 }
@@ -246,7 +255,8 @@ static void list_text(void *arg, const struct kms_attachable *process)
 /* One guest of --list. */
 static void list_guest_text(void *arg, const struct kms_attachable_guest *guest)
 {
-	struct kms_cli *cli = arg;
+	const struct listing *list = arg;
+	const char *session = kms_traced_guests_session(&list->guests, guest->pid);
 	const char *words[] = {guest->name[0] ? guest->name : guest->program, guest->kernel,
 			       guest->why_not};
 	struct kms_buf text[3];
@@ -256,18 +266,14 @@ static void list_guest_text(void *arg, const struct kms_attachable_guest *guest)
 		if (words[i])
 			kms_buf_add_printable(&text[i], words[i], strlen(words[i]));
 	}
-	fprintf(cli->out, "qemu:pid:%-8d %-20s %s%s%s%s%s\n", (int)guest->pid,
+	fprintf(list->out, "qemu:pid:%-8d %-20s %s%s%s, %s%s%s%s\n", (int)guest->pid,
 		kms_buf_text(&text[0]), kms_fmt_bytes(guest->ram_bytes).text,
 		*kms_buf_text(&text[1]) ? ", kernel " : "", kms_buf_text(&text[1]),
+		session[0] ? "traced by session " : "not traced", session,
 		guest->why_not ? "; " : "", kms_buf_text(&text[2]));
 	for (size_t i = 0; i < 3; i++)
 		kms_buf_deinit(&text[i]);
 }
-
-struct json_list {
-	struct kms_buf text;
-	bool any;
-};
 
 static void add_text(struct kms_buf *json, const char *member, const char *text)
 {
@@ -280,48 +286,47 @@ static void add_text(struct kms_buf *json, const char *member, const char *text)
 
 static void list_json(void *arg, const struct kms_attachable *process)
 {
-	struct json_list *list = arg;
+	struct listing *list = arg;
 
-	kms_buf_addf(&list->text, "%s{\"target\":\"pid:%d\",\"kind\":\"process\",\"pid\":%d",
+	kms_buf_addf(&list->json, "%s{\"target\":\"pid:%d\",\"kind\":\"process\",\"pid\":%d",
 		     list->any ? "," : "", (int)process->pid, (int)process->pid);
-	add_text(&list->text, "program", process->program);
-	add_text(&list->text, "session", process->session);
-	kms_buf_add_str(&list->text, "}");
+	add_text(&list->json, "program", process->program);
+	add_text(&list->json, "session", process->session);
+	kms_buf_add_str(&list->json, "}");
 	list->any = true;
 }
 
 static void list_guest_json(void *arg, const struct kms_attachable_guest *guest)
 {
-	struct json_list *list = arg;
+	struct listing *list = arg;
 
 	kms_buf_addf(
-		&list->text,
+		&list->json,
 		"%s{\"target\":\"qemu:pid:%d\",\"kind\":\"guest\",\"pid\":%d,\"ram_bytes\":%" PRIu64,
 		list->any ? "," : "", (int)guest->pid, (int)guest->pid, guest->ram_bytes);
-	add_text(&list->text, "program", guest->program);
-	add_text(&list->text, "name", guest->name);
-	add_text(&list->text, "kernel", guest->kernel);
-	add_text(&list->text, "why_not", guest->why_not);
-	kms_buf_add_str(&list->text, "}");
+	add_text(&list->json, "program", guest->program);
+	add_text(&list->json, "name", guest->name);
+	add_text(&list->json, "kernel", guest->kernel);
+	add_text(&list->json, "session", kms_traced_guests_session(&list->guests, guest->pid));
+	add_text(&list->json, "why_not", guest->why_not);
+	kms_buf_add_str(&list->json, "}");
 	list->any = true;
 }
 
 static int list(struct kms_cli *cli, const struct attach_values *values)
 {
-	struct json_list json = {0};
+	struct listing listing = {.out = cli->out};
 
-	if (!values->json) {
-		cli->hooks->attach_each(list_text, cli);
-		cli->hooks->guest_each(list_guest_text, cli);
-		return KMS_EXIT_OK;
-	}
-	kms_buf_init(&json.text, 1 << 22);
-	kms_buf_add_str(&json.text, "{\"items\":[");
-	cli->hooks->attach_each(list_json, &json);
-	cli->hooks->guest_each(list_guest_json, &json);
-	kms_buf_add_str(&json.text, "]}");
-	fprintf(cli->out, "%s\n", kms_buf_text(&json.text));
-	kms_buf_deinit(&json.text);
+	kms_traced_guests_ask(cli->hooks, &listing.guests);
+	kms_buf_init(&listing.json, 1 << 22);
+	kms_buf_add_str(&listing.json, "{\"items\":[");
+	cli->hooks->attach_each(values->json ? list_json : list_text, &listing);
+	cli->hooks->guest_each(values->json ? list_guest_json : list_guest_text, &listing);
+	kms_buf_add_str(&listing.json, "]}");
+	if (values->json)
+		fprintf(cli->out, "%s\n", kms_buf_text(&listing.json));
+	kms_buf_deinit(&listing.json);
+	kms_traced_guests_deinit(&listing.guests);
 	return KMS_EXIT_OK;
 }
 

@@ -127,7 +127,9 @@ def test_plain(checks, workspace):
     checks.equal(item["kind"], "guest", "listed as a guest")
     checks.equal(item["ram_bytes"], 512 << 20, "with its memory")
     checks.equal(item["kernel"], str(guest.IMAGE), "with its kernel")
+    checks.equal(item["session"], None, "traced by nobody")
     attached = Attached(workspace, machine.target, "plain")
+    checks.equal(listed(workspace)[machine.target]["session"], f"qemu-system-x86_64.{machine.process.pid}", "traced by us")
     target = attached.items("targets")[0]
     checks.equal((target["kind"], target["name"]), ("guest", guest.IMAGE.name), "its target")
     attached.reaches("faults", 1)
@@ -342,17 +344,5 @@ def test_gdb(checks, workspace):
     checks.equal(after.detach()[0], 0, "it goes on")
 
 
-CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}
-
-
-def main():
-    guest.need()
-    checks = kms.Checks()
-    for name in sys.argv[1:] or CASES:
-        with kms.Workspace(f"guest-{name}") as workspace:
-            CASES[name](checks, workspace)
-    return checks.status()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guest.run_cases(globals(), "guest"))

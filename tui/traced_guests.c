@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tui/traced_guests.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "tui/client.h"
+#include "tui/source.h"
+
+enum {
+	PATIENCE_MS = 2000, /* with one session */
+};
+
+static const cJSON *member(const cJSON *object, const char *name)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+static bool is_text(const cJSON *text, const char *expected)
+{
+	return cJSON_IsString(text) && !strcmp(text->valuestring, expected);
+}
+
+/* A target that is a guest and has not been let go. */
+static void add_guest(struct kms_traced_guests *guests, const cJSON *target, const char *session)
+{
+	const cJSON *pid = member(target, "pid");
+	const cJSON *state = member(target, "state");
+	struct kms_traced_guest *grown;
+
+	if (!is_text(member(target, "kind"), "guest") || !cJSON_IsNumber(pid) ||
+	    !(is_text(state, "running") || is_text(state, "stopped")))
+		return;
+	grown = realloc(guests->item, (guests->n + 1) * sizeof(*grown));
+	if (!grown)
+		return;
+	guests->item = grown;
+	grown += guests->n++;
+	grown->pid = (pid_t)pid->valuedouble;
+	(void)snprintf(grown->session, sizeof(grown->session), "%s",
+		       session); /* of the same size */
+}
+
+static void add_session(struct kms_traced_guests *guests, const struct kms_hooks *hooks,
+			const struct kms_source *source)
+{
+	struct kms_client *client = NULL;
+	cJSON *targets = NULL;
+	const cJSON *target;
+
+	if (kms_client_open(hooks, source, &client, NULL) == 0) {
+		kms_client_set_timeout(client, PATIENCE_MS);
+		(void)kms_client_json(client, "/api/v1/targets?limit=1000", &targets, NULL);
+		cJSON_ArrayForEach(target, member(targets, "items"))
+			add_guest(guests, target, source->name);
+	}
+	cJSON_Delete(targets);
+	kms_client_close(client);
+}
+
+void kms_traced_guests_ask(const struct kms_hooks *hooks, struct kms_traced_guests *guests)
+{
+	struct kms_sessions sessions = {0};
+
+	*guests = (struct kms_traced_guests){0};
+	(void)kms_sessions_list(hooks, &sessions, NULL); /* those that it found are all */
+	for (size_t i = 0; i < sessions.n; i++)
+		add_session(guests, hooks, &sessions.item[i]);
+	kms_sessions_deinit(&sessions);
+}
+
+void kms_traced_guests_deinit(struct kms_traced_guests *guests)
+{
+	free(guests->item);
+	*guests = (struct kms_traced_guests){0};
+}
+
+const char *kms_traced_guests_session(const struct kms_traced_guests *guests, pid_t pid)
+{
+	for (size_t i = 0; i < guests->n; i++)
+		if (guests->item[i].pid == pid)
+			return guests->item[i].session;
+	return "";
+}
