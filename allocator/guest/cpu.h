@@ -55,7 +55,7 @@ struct kms_cpu {
 	struct kms_cpu_work device, soft;
 	uint32_t last_fault; /* index + 1 of the last finding of this CPU, 0 none */
 	uint64_t last_tick_ns;
-	uint64_t worst_gap_ns; /* between two ticks */
+	uint64_t worst_gap_ns; /* between two ticks; atomic: whoever reports it sets it to 0 */
 };
 
 struct kms_cpus {

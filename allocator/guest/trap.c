@@ -108,8 +108,9 @@ static void note_gap(struct kms_cpu *cpu)
 {
 	uint64_t now = kms_clock_ns();
 
-	if (cpu->last_tick_ns && now - cpu->last_tick_ns > cpu->worst_gap_ns)
-		cpu->worst_gap_ns = now - cpu->last_tick_ns;
+	if (cpu->last_tick_ns &&
+	    now - cpu->last_tick_ns > __atomic_load_n(&cpu->worst_gap_ns, __ATOMIC_RELAXED))
+		__atomic_store_n(&cpu->worst_gap_ns, now - cpu->last_tick_ns, __ATOMIC_RELAXED);
 	cpu->last_tick_ns = now;
 }
 

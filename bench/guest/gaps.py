@@ -4,9 +4,10 @@
 
     gaps.py [--seconds N] [--turns N]
 
-The guest says each second on its serial line how long the longest time between two looks at its
-clock was. It has nothing that helps who attaches: anonymous RAM, no control channel. In turns, the same
-guest is left alone and attached to for some seconds. Target: not more than 1.5 times as long.
+The guest says each second on its serial line how long the longest time between two ticks of its clock
+was. It has nothing that helps who attaches: anonymous RAM, no control channel. In turns, the same
+guest is left alone and attached to for some seconds. Target: not more than 1.5 times as long. Twice: with
+the workload that it has when nothing is said, and allocating as fast as it goes.
 """
 
 import argparse
@@ -26,10 +27,29 @@ def longest(process, seconds):
     """The longest gap of so many seconds, us. The first one has begun before we came."""
     gaps = []
     for _ in range(seconds + 1):
-        line = process.stdout.readline()
-        assert line.startswith(b"gap: "), line
+        line = b""
+        while not line.startswith(b"gap: "):
+            line = process.stdout.readline()
+            assert line, "the guest has ended"
         gaps.append(int(line.split()[1]))
     return max(gaps[1:])
+
+
+def measure(seconds, turns, words):
+    """The longest gap of each turn, us: left alone, attached to."""
+    alone, attached = [], []
+    with kms.Workspace("bench-gaps") as ws:
+        process = ws.start(["qemu-system-x86_64", "-kernel", kms.BUILD / "bin/kmem_guest.elf", "-m",
+                            "512M", "-display", "none", "-serial", "stdio", "-append", words],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        for turn in range(turns):
+            for way in (alone, attached) if turn % 2 == 0 else (attached, alone):
+                tracer = Tracer(ws, process.pid, []) if way is attached else None
+                way.append(longest(process, seconds))
+                if tracer:
+                    tracer.end()
+        process.kill()
+    return alone, attached
 
 
 def main():
@@ -38,26 +58,17 @@ def main():
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
     kms.need("qemu-system-x86_64")
-    alone, attached = [], []
-    with kms.Workspace("bench-gaps") as ws:
-        process = ws.start(["qemu-system-x86_64", "-kernel", kms.BUILD / "bin/kmem_guest.elf", "-m",
-                            "512M", "-display", "none", "-serial", "stdio", "-append", "work=gaps"],
-                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        while b"CPU" not in process.stdout.readline():
-            pass
-        for turn in range(arguments.turns):
-            for way in (alone, attached) if turn % 2 == 0 else (attached, alone):
-                tracer = Tracer(ws, process.pid, []) if way is attached else None
-                way.append(longest(process, arguments.seconds))
-                if tracer:
-                    tracer.end()
-        process.kill()
     rows.head("A guest that was started by hand: qemu-system-x86_64 -kernel ... -m 512M")
-    ratio = rows.median(a / b for a, b in zip(attached, alone))
-    rows.row(f"longest gap of its clock in {arguments.seconds} s, alone", "",
-             f"{rows.median(alone) / 1000:.2f} ms")
-    rows.row(f"longest gap of its clock in {arguments.seconds} s, attached", "<= 1.5 x alone",
-             f"{rows.median(attached) / 1000:.2f} ms, {ratio:.2f} x", ratio <= 1.5)
+    held = True
+    for what, words, target in (("", "bugs=leak gaps", 1.5), (", allocating at full speed", "work=flood gaps", 1.5)):
+        alone, attached = measure(arguments.seconds, arguments.turns, words)
+        ratio = rows.median(a / b for a, b in zip(attached, alone))
+        rows.row(f"longest gap of its clock in {arguments.seconds} s{what}, alone", "",
+                 f"{rows.median(alone) / 1000:.2f} ms")
+        rows.row(f"longest gap of its clock in {arguments.seconds} s{what}, attached", f"<= {target} x alone",
+                 f"{rows.median(attached) / 1000:.2f} ms, {ratio:.2f} x", ratio <= target)
+        held = held and ratio <= target
+    return 0 if held else 1
 
 
 if __name__ == "__main__":
