@@ -249,6 +249,9 @@ const struct kms_view_target *kms_ddb_target(const struct kms_ddb *db, uint32_t 
  */
 bool kms_ddb_one_target(struct kms_ddb *db, uint32_t *target);
 
+/** The cache of the block at an address of that target. NULL: none is known, or an error is set. */
+const char *kms_ddb_cache_at(struct kms_ddb *db, uint64_t address, uint32_t *target);
+
 /**
  * The next target that a command without a choice works on, after @index (begin with -1): the chosen one
  * only, else all that live, else all. NULL: no more.

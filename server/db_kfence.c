@@ -166,18 +166,13 @@ static bool say_named(struct kms_ddb *db, const char *name)
 /* The slab that an address lies in. */
 static void say_slab_at(struct kms_ddb *db, uint64_t address)
 {
-	const struct kms_view *view = db->view;
-	struct kms_view_block block = {0};
-	struct kms_err err = KMS_ERR_INIT;
 	uint32_t target;
+	const char *cache = kms_ddb_cache_at(db, address, &target);
 
-	if (!kms_ddb_one_target(db, &target))
-		return;
-	if (!view->ops->whatis || view->ops->whatis(view->ctx, target, address, &block, &err) < 0 ||
-	    !block.address || !block.cache)
+	if (cache)
+		say_slabs(db, target, cache, address);
+	else if (!kms_ddb_failed(db))
 		kms_ddb_fail(db, "%s is in no slab", kms_ddb_number(db, address).text);
-	else
-		say_slabs(db, target, block.cache, address);
 }
 
 void kms_ddb_show_slab(struct kms_ddb *db)

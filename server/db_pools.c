@@ -151,15 +151,10 @@ static bool say_named(struct kms_ddb *db, const char *name)
 /* The cache of the block at an address. */
 static void say_pool_at(struct kms_ddb *db, uint64_t address)
 {
-	const struct kms_view *view = db->view;
-	struct kms_view_block block = {0};
-	struct kms_err err = KMS_ERR_INIT;
 	uint32_t target;
+	const char *cache = kms_ddb_cache_at(db, address, &target);
 
-	if (!kms_ddb_one_target(db, &target))
-		return;
-	if (!view->ops->whatis || view->ops->whatis(view->ctx, target, address, &block, &err) < 0 ||
-	    !block.address || !block.cache || !say_named(db, block.cache))
+	if ((!cache || !say_named(db, cache)) && !kms_ddb_failed(db))
 		kms_ddb_fail(db, "%s is in no pool; `show all pools` lists them",
 			     kms_ddb_number(db, address).text);
 }

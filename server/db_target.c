@@ -111,6 +111,18 @@ bool kms_ddb_one_target(struct kms_ddb *db, uint32_t *target)
 	return false;
 }
 
+const char *kms_ddb_cache_at(struct kms_ddb *db, uint64_t address, uint32_t *target)
+{
+	const struct kms_view *view = db->view;
+	struct kms_view_block block = {0};
+	struct kms_err err = KMS_ERR_INIT;
+
+	if (!kms_ddb_one_target(db, target) || !view->ops->whatis ||
+	    view->ops->whatis(view->ctx, *target, address, &block, &err) < 0 || !block.address)
+		return NULL;
+	return block.cache;
+}
+
 /* The target that was given, else the chosen one, else 0: all. False: there is none of that number. */
 static bool given_target(struct kms_ddb *db, uint32_t *id)
 {

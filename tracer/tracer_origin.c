@@ -9,10 +9,6 @@
 
 #include "tracer/tracer_impl.h"
 
-enum {
-	SYNC_MS = 500,
-};
-
 int kms_tracer_feed(struct kms_tracer *tracer, struct kms_batch *batch)
 {
 	if (tracer->fed_half != batch && kms_queue_push(&tracer->to_model.queue, batch))
@@ -173,12 +169,10 @@ static int origin_explain(void *ctx, uint32_t target, uint64_t address, char *te
 
 static int origin_verify(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
-	struct kms_tracer *tracer = ctx;
+	const struct kms_tracer *tracer = ctx;
 	const struct kms_tracer_origin *origin = tracer->config.origin;
-	int result = origin->ops->verify(origin->ctx, who, target, err);
 
-	/* what it found is on its way: the picture shows it then */
-	return result ? result : kms_tracer_sync(tracer, SYNC_MS);
+	return origin->ops->verify(origin->ctx, who, target, err);
 }
 
 static int origin_kfence(void *ctx, uint32_t target, struct kms_view_kfence *state,

@@ -99,17 +99,5 @@ def test_race(checks, workspace):
     checks.that(machine.lives(), "the guest lives")
 
 
-CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}
-
-
-def main():
-    guest.need()
-    checks = kms.Checks()
-    for name in sys.argv[1:] or CASES:
-        with kms.Workspace(f"guest-{name}") as workspace:
-            CASES[name](checks, workspace)
-    return checks.status()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guest.run_cases(globals(), "guest"))

@@ -241,17 +241,5 @@ def test_linux(checks, workspace):
     checks.that(machine.poll() is None, "leaves the machine alone")
 
 
-CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}
-
-
-def main():
-    guest.need()
-    checks = kms.Checks()
-    for name in sys.argv[1:] or CASES:
-        with kms.Workspace(f"daemon-guest-{name}") as workspace:
-            CASES[name](checks, workspace)
-    return checks.status()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guest.run_cases(globals(), "daemon-guest"))

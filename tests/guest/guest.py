@@ -24,6 +24,17 @@ def need():
         kms.skip(f"{IMAGE} is not built")
 
 
+def run_cases(namespace, prefix):
+    """The functions test_NAME of a module that the command line names, or all of them: each with a workspace of its own."""
+    cases = {name[5:]: f for name, f in list(namespace.items()) if name.startswith("test_")}
+    need()
+    checks = kms.Checks()
+    for name in sys.argv[1:] or cases:
+        with kms.Workspace(f"{prefix}-{name}") as workspace:
+            cases[name](checks, workspace)
+    return checks.status()
+
+
 class Guest:
     """A running guest. Use it in a with statement."""
 

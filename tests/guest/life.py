@@ -213,18 +213,6 @@ def test_migration(checks, workspace):
     checks.equal(last.detach()[0], 0, "detach")
 
 
-CASES = {name[5:]: f for name, f in list(globals().items()) if name.startswith("test_")}
-
-
-def main():
-    guest.need()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    checks = kms.Checks()
-    for name in sys.argv[1:] or CASES:
-        with kms.Workspace(f"life-{name}") as workspace:
-            CASES[name](checks, workspace)
-    return checks.status()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(guest.run_cases(globals(), "life"))

@@ -6,10 +6,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "schema/variables.h"
-#include "tracer/guest/linux_saved.h"
+#include "tracer/guest/kernel_front.h"
 #include "tracer/process.h"
 #include "tracer/tracer.h"
 
@@ -86,10 +85,9 @@ int kms_guest_entry_prepare(struct kms_guest_entry *entry, const char *command, 
 /* Errors: as kms_linux_view_start() */
 static int start_linux(struct kms_guest_entry *entry, struct kms_err *err)
 {
-	char folder[PATH_MAX], parent[PATH_MAX];
-	bool has_folder = !kms_linux_saved_folder(folder, sizeof(folder));
+	char folder[PATH_MAX];
 	struct kms_linux_view_config config = {
-		.linux_options = {.cache_folder = has_folder ? folder : NULL,
+		.linux_options = {.cache_folder = kms_kernel_front_folder(folder),
 				  .is_still = entry->opened.is_saved},
 		.command = entry->command,
 		.pid = entry->pid,
@@ -98,11 +96,6 @@ static int start_linux(struct kms_guest_entry *entry, struct kms_err *err)
 		.say_arg = entry->config.say_arg,
 	};
 
-	if (has_folder) { /* the folder of all programs' caches may be missing for a new user */
-		(void)snprintf(parent, sizeof(parent), "%s", folder);
-		*strrchr(parent, '/') = '\0';
-		(void)mkdir(parent, S_IRWXU); /* it is there, or nothing is kept */
-	}
 	kms_guest_opened_describe_linux(&entry->opened, &config);
 	return kms_linux_view_start(&config, &entry->linux_view, err);
 }

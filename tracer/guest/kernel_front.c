@@ -47,9 +47,8 @@ static int serve(struct kms_attach_front *front, struct kms_err *err)
 	return kms_session_publish(&front->session, &info, err);
 }
 
-/* Signals and the emulator's end. A RAM file stays until a signal comes. */
-static void stay(struct kms_attach_front *front, struct kms_guest_opened *opened,
-		 bool (*is_lost)(void *arg), void *arg)
+void kms_kernel_front_stay(struct kms_attach_front *front, const struct kms_guest_opened *opened,
+			   bool (*is_over)(void *arg), void *arg)
 {
 	struct pollfd p[2] = {
 		{.fd = front->signal_fd, .events = POLLIN},
@@ -57,12 +56,12 @@ static void stay(struct kms_attach_front *front, struct kms_guest_opened *opened
 	};
 
 	for (;;) {
-		bool is_over;
+		bool has_ended;
 
 		(void)poll(p, 2, STEP_MS); /* what came is asked for */
-		is_over = opened->pidfd >= 0 && kms_process_has_ended(opened->pidfd);
-		if (kms_attach_front_is_enough(front) || is_over || is_lost(arg)) {
-			front->result->background = !is_over && !opened->is_saved;
+		has_ended = opened->pidfd >= 0 && kms_process_has_ended(opened->pidfd);
+		if (kms_attach_front_is_enough(front) || has_ended || is_over(arg)) {
+			front->result->background = !has_ended && !opened->is_saved;
 			return;
 		}
 	}
@@ -81,7 +80,7 @@ int kms_kernel_front_run(struct kms_attach_front *front, struct kms_guest_opened
 	if (!result && front->config->started)
 		front->config->started(front->config->say_arg, front->result);
 	if (!result)
-		stay(front, opened, is_lost, arg);
+		kms_kernel_front_stay(front, opened, is_lost, arg);
 	if (front->server && front->config->serve_stop)
 		front->config->serve_stop(front->server);
 	front->server = NULL;

@@ -1,40 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tracer/guest/linux_front.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <poll.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "tracer/guest/kernel_front.h"
 #include "tracer/process.h"
 
-enum {
-	STEP_MS = 50,
-};
-
-/* Signals and the emulator's end. A RAM file stays until a signal comes. */
-static void stay(struct kms_attach_front *front, const struct kms_guest_entry *entry)
+static bool is_over(void *view)
 {
-	const struct kms_guest_opened *opened = &entry->opened;
-	struct pollfd p[2] = {
-		{.fd = front->signal_fd, .events = POLLIN},
-		{.fd = opened->pidfd,    .events = POLLIN},
-	};
-
-	for (;;) {
-		bool is_over;
-
-		(void)poll(p, 2, STEP_MS); /* what came is asked for */
-		is_over = opened->pidfd >= 0 && kms_process_has_ended(opened->pidfd);
-		if (kms_attach_front_is_enough(front) || is_over ||
-		    kms_linux_view_is_over(entry->linux_view)) {
-			front->result->background = !is_over && !opened->is_saved;
-			return;
-		}
-	}
+	return kms_linux_view_is_over(view);
 }
 
 /* In the order in which they borrow from each other. */
@@ -74,7 +46,7 @@ int kms_linux_front_run(struct kms_attach_front *front, struct kms_guest_entry *
 	if (!result && front->config->started)
 		front->config->started(front->config->say_arg, front->result);
 	if (!result)
-		stay(front, entry);
+		kms_kernel_front_stay(front, &entry->opened, is_over, entry->linux_view);
 	front->result->store_failed = end(front, entry, &later) < 0;
 	if (front->result->store_failed)
 		kms_attach_front_say((void *)front->config, later.text); /* only read */

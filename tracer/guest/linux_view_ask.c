@@ -13,9 +13,11 @@
 #include "schema/spans.h"
 #include "tracer/guest/kernel_names.h"
 #include "tracer/guest/linux_view_impl.h"
+#include "tracer/tracer.h"
 
 enum {
-	SETTLE_MS = 5, /* between two looks: no writer of a zone takes so long */
+	SYNC_MS = 2000, /* a commit, on a busy machine */
+	SETTLE_MS = 5,  /* between two looks: no writer of a zone takes so long */
 };
 
 /* Locks the view if its kernel is that target, or any is as good. */
@@ -359,6 +361,20 @@ static int look_for_damage(struct kms_linux_view *view, struct kms_err *err)
 	return rc ? rc : kms_linux_refresh_sites(view->kernel, now_ns, err);
 }
 
+/* What was found is on its way to the tracer; whoever asked looks at the picture next. */
+static int show_damage(struct kms_linux_view *view, struct kms_err *err)
+{
+	struct kms_tracer *tracer = view->history.tracer;
+	int rc = tracer ? kms_tracer_sync(tracer, SYNC_MS) : 0;
+
+	if (rc)
+		return kms_err_set(err, rc, "what was found is not stored within %d ms", SYNC_MS);
+	(void)pthread_mutex_lock(&view->lock); /* plain, never locked twice */
+	rc = kms_linux_view_publish(view, err);
+	(void)pthread_mutex_unlock(&view->lock);
+	return rc;
+}
+
 int kms_linux_ask_verify(void *ctx, const char *who, uint32_t target, struct kms_err *err)
 {
 	const struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000L};
@@ -381,7 +397,7 @@ int kms_linux_ask_verify(void *ctx, const char *who, uint32_t target, struct kms
 	}
 	kms_linux_set_thorough(view->kernel, false);
 	end(view);
-	return rc;
+	return rc ? rc : show_damage(view, err);
 }
 
 /* Objects of KFENCE for whoever asked. */

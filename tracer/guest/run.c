@@ -35,12 +35,6 @@ struct state {
 	struct kms_netbsd_front netbsd; /* or a NetBSD, whose file we have */
 };
 
-bool kms_guest_run_is_target(const char *target)
-{
-	return !strncmp(target, "qemu:", 5) || !strncmp(target, "ram:", 4) ||
-	       !strncmp(target, "gdb:", 4);
-}
-
 static void say(const struct state *s, const char *line)
 {
 	kms_attach_front_say((void *)&s->config->attach, line);

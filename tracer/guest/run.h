@@ -23,9 +23,6 @@ struct kms_guest_run_config {
 	uint64_t depth;   /* to this */
 };
 
-/** Whether a target of `attach` is a guest. */
-bool kms_guest_run_is_target(const char *target);
-
 /**
  * Attaches and stays until the emulator has ended, a client asks for it, or SIGINT, SIGTERM or SIGHUP
  * comes, which lets the guest go on without us. The file is complete then. As long as no kernel with
