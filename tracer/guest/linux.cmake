@@ -13,6 +13,7 @@ target_sources(kms_tracer PRIVATE
 	guest/linux_modules.c
 	guest/linux_names.c
 	guest/linux_object.c
+	guest/linux_learn.c
 	guest/linux_open.c
 	guest/linux_owner.c
 	guest/linux_read.c

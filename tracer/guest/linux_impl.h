@@ -61,6 +61,13 @@ struct kms_linux {
 int kms_lx_read(struct kms_linux *lx, uint64_t address, void *to, size_t bytes,
 		struct kms_err *err);
 
+/** Finds symbols and the places of members, or what was kept of them. Errors: -EBADMSG, -ENOTSUP: what is missing */
+int kms_lx_learn(struct kms_linux *lx, const struct kms_linux_options *options,
+		 struct kms_err *err);
+
+/** The kernel's own words must be those of the text that led to it. Errors: -EBADMSG: they are not */
+int kms_lx_check_banner(struct kms_linux *lx, struct kms_err *err);
+
 /** A pointer. Errors: as kms_lx_read() */
 int kms_lx_read_word(struct kms_linux *lx, uint64_t address, uint64_t *word, struct kms_err *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From a guest's RAM to an open kernel: see linux.h. VMCOREINFO leads to kallsyms, kallsyms to BTF,
- * and BTF to the places of all members.
+ * From a guest's RAM to an open kernel: see linux.h. VMCOREINFO leads to what linux_learn.c needs, that to the
+ * kernel's variables.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -9,16 +9,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/cleanup.h"
 #include "tracer/guest/linux_impl.h"
-#include "tracer/guest/linux_saved.h"
 
 enum {
-	MAX_NAME_BYTES = 32, /* in the compressed table, on average: a bound, Debian's need 13 */
-	MAX_TOKEN_BYTES = 64 << 10,
-	DEFAULT_TOKEN_BYTES = 4 << 10,
-	INDEX_BYTES = 256 * sizeof(uint16_t),
-	BANNER_BYTES = 128,
 	ALIVE_STEP_NS = 4000000,
 	ALIVE_TRIES_NOW = 5, /* before the search goes on */
 	ALIVE_TRIES = 250,   /* between several: a second */
@@ -27,163 +20,6 @@ enum {
 /* Where 4-level kernels without CONFIG_RANDOMIZE_MEMORY have them (mm.rst of Linux). */
 static const uint64_t fixed_linear_base = UINT64_C(0xffff888000000000);
 static const uint64_t fixed_vmemmap = UINT64_C(0xffffea0000000000);
-
-/* What is copied of kallsyms. */
-struct table_copies {
-	uint8_t *names;
-	char *tokens;
-	uint16_t *index;
-	int32_t *offsets;
-};
-
-static void copies_free(struct table_copies *copies)
-{
-	free(copies->names);
-	free(copies->tokens);
-	free(copies->index);
-	free(copies->offsets);
-}
-
-/* Copies n bytes from the guest into new memory. */
-static int copy_new(struct kms_linux *lx, uint64_t address, size_t n, void *to, struct kms_err *err)
-{
-	void *copy = malloc(n);
-	int rc;
-
-	if (!copy)
-		return kms_err_set(err, -ENOMEM, "no memory for a table of %zu bytes", n);
-	rc = kms_lx_read(lx, address, copy, n, err);
-	if (rc) {
-		free(copy);
-		return rc;
-	}
-	memcpy(to, &copy, sizeof(copy)); /* to is the address of a pointer of any type */
-	return 0;
-}
-
-/* How much to copy of a table that has no length: to the next one that follows it, within a bound. */
-static size_t table_bytes(uint64_t begin, uint64_t next, size_t otherwise, size_t most)
-{
-	uint64_t bytes = next > begin ? next - begin : otherwise;
-
-	return bytes < most ? (size_t)bytes : most;
-}
-
-static int copy_tables(struct kms_linux *lx, struct table_copies *copies,
-		       struct kms_kallsyms_tables *tables, struct kms_err *err)
-{
-	const struct kms_linux_info *info = &lx->info;
-	uint32_t count = 0;
-	int rc = kms_lx_read(lx, info->kallsyms_num_syms, &count, sizeof(count), err);
-
-	if (!rc)
-		rc = kms_lx_read_word(lx, info->kallsyms_relative_base, &tables->relative_base,
-				      err);
-	if (rc)
-		return rc;
-	if (!count || count > KMS_SYMBOLS_MAX)
-		return kms_err_set(err, -EBADMSG, "kallsyms of %u symbols", count);
-	tables->count = count;
-	tables->names_bytes =
-		table_bytes(info->kallsyms_names, info->kallsyms_token_table,
-			    (size_t)count * MAX_NAME_BYTES, (size_t)count * MAX_NAME_BYTES);
-	tables->tokens_bytes = table_bytes(info->kallsyms_token_table, info->kallsyms_token_index,
-					   DEFAULT_TOKEN_BYTES, MAX_TOKEN_BYTES);
-	rc = copy_new(lx, info->kallsyms_names, tables->names_bytes, &copies->names, err);
-	if (!rc)
-		rc = copy_new(lx, info->kallsyms_token_table, tables->tokens_bytes, &copies->tokens,
-			      err);
-	if (!rc)
-		rc = copy_new(lx, info->kallsyms_token_index, INDEX_BYTES, &copies->index, err);
-	if (!rc)
-		rc = copy_new(lx, info->kallsyms_offsets, (size_t)count * sizeof(int32_t),
-			      &copies->offsets, err);
-	tables->names = copies->names;
-	tables->tokens = copies->tokens;
-	tables->token_index = copies->index;
-	tables->offsets = copies->offsets;
-	return rc;
-}
-
-static int decode_symbols(struct kms_linux *lx, struct kms_err *err)
-{
-	struct table_copies copies = {0};
-	struct kms_kallsyms_tables tables = {0};
-	struct kms_kallsyms_known known = {"_stext", lx->info.stext};
-	int rc = copy_tables(lx, &copies, &tables, err);
-
-	if (!rc)
-		rc = kms_symbols_decode(&lx->symbols, &tables, &known, err);
-	copies_free(&copies);
-	return rc;
-}
-
-static int probe_layout(struct kms_linux *lx, struct kms_err *err)
-{
-	uint64_t begin = kms_symbols_find(&lx->symbols, "__start_BTF");
-	uint64_t end = kms_symbols_find(&lx->symbols, "__stop_BTF");
-	KMS_AUTO_FREE void *text = NULL;
-	struct kms_btf *btf = NULL;
-	int rc;
-
-	if (!begin || end <= begin)
-		return kms_err_set(err, -ENOTSUP,
-				   "Linux %s does not carry its types (CONFIG_DEBUG_INFO_BTF)",
-				   lx->info.release);
-	if (end - begin > KMS_BTF_MAX_BYTES)
-		return kms_err_set(err, -EFBIG, "BTF of %" PRIu64 " bytes", end - begin);
-	rc = copy_new(lx, begin, (size_t)(end - begin), &text, err);
-	if (!rc)
-		rc = kms_btf_open(text, (size_t)(end - begin), &btf, err);
-	if (!rc)
-		rc = kms_linux_layout_probe(&lx->layout, btf, err);
-	kms_btf_close(btf);
-	return rc;
-}
-
-/* The kernel's own words must be those of the text that led to it. */
-static int check_banner(struct kms_linux *lx, struct kms_err *err)
-{
-	static const char before[] = "Linux version ";
-	uint64_t address = kms_symbols_find(&lx->symbols, "linux_banner");
-	char banner[BANNER_BYTES] = "";
-	size_t length = strlen(lx->info.release);
-	int rc = address ? kms_lx_read(lx, address, banner, sizeof(banner) - 1, err)
-			 : kms_err_set(err, -EBADMSG, "this kernel has no banner");
-
-	if (rc)
-		return rc;
-	if (strncmp(banner, before, sizeof(before) - 1) != 0 ||
-	    strncmp(banner + sizeof(before) - 1, lx->info.release, length) != 0 ||
-	    banner[sizeof(before) - 1 + length] != ' ')
-		return kms_err_set(err, -EBADMSG,
-				   "the kernel that was found is not Linux %s (any more)",
-				   lx->info.release);
-	return 0;
-}
-
-static int learn(struct kms_linux *lx, const struct kms_linux_options *options, struct kms_err *err)
-{
-	const char *folder = options ? options->cache_folder : NULL;
-	int rc;
-
-	if (folder && !kms_linux_saved_load(folder, &lx->info, &lx->symbols, &lx->layout, NULL)) {
-		if (kms_symbols_find(&lx->symbols, "_stext") == lx->info.stext &&
-		    !check_banner(lx, NULL)) {
-			lx->was_cached = true;
-			return 0;
-		}
-		kms_symbols_deinit(&lx->symbols);
-	}
-	rc = decode_symbols(lx, err);
-	if (!rc)
-		rc = check_banner(lx, err);
-	if (!rc)
-		rc = probe_layout(lx, err);
-	if (!rc && folder && *lx->info.build_id) /* for the next time only: not said */
-		(void)kms_linux_saved_store(folder, &lx->info, &lx->symbols, &lx->layout, NULL);
-	return rc;
-}
 
 /* Bases of the linear map and of the struct pages, the list of caches, the number of nodes. */
 static int find_roots(struct kms_linux *lx, struct kms_err *err)
@@ -229,7 +65,7 @@ static int open_one(struct kms_linux *lx, struct kms_guest_memory *memory,
 	lx->next_cache = calloc(KMS_LINUX_MAX_CACHES, sizeof(*lx->next_cache));
 	if (!lx->cache || !lx->next_cache)
 		return kms_err_set(err, -ENOMEM, "no memory for caches");
-	rc = learn(lx, options, err);
+	rc = kms_lx_learn(lx, options, err);
 	return rc ? rc : find_roots(lx, err);
 }
 
@@ -362,10 +198,11 @@ int kms_linux_check(struct kms_linux *lx, struct kms_err *err)
 	    strcmp(now.build_id, lx->info.build_id) != 0 ||
 	    now.kaslr_offset != lx->info.kaslr_offset || now.phys_base != lx->info.phys_base)
 		return kms_err_set(err, -ESTALE, "the kernel is no longer the one attached to");
-	return check_banner(lx, err) == -EBADMSG ? kms_err_set(err, -ESTALE,
-							       "the kernel is no longer the one "
-							       "attached to")
-						 : 0;
+	return kms_lx_check_banner(lx, err) == -EBADMSG
+		       ? kms_err_set(err, -ESTALE,
+				     "the kernel is no longer the one "
+				     "attached to")
+		       : 0;
 }
 
 uint64_t kms_linux_symbol(const struct kms_linux *lx, const char *name)

@@ -19,7 +19,7 @@
 
 enum {
 	MAX_FILE_BYTES = 128 << 20,
-	FORMAT = 1,
+	FORMAT = 2,
 };
 
 struct head {
@@ -30,6 +30,7 @@ struct head {
 	uint32_t unused;
 	uint64_t version; /* of the layout */
 	uint64_t check;   /* hash of all that follows the head */
+	struct kms_linux_seal seal;
 	char build_id[KMS_LINUX_BUILD_ID_BYTES + 7];
 };
 
@@ -128,7 +129,8 @@ static void symbols_move(struct kms_symbols *symbols, uint64_t by)
 }
 
 static int take(const char *text, size_t n, const struct kms_linux_info *info,
-		struct kms_symbols *symbols, struct kms_linux_layout *layout, struct kms_err *err)
+		struct kms_linux_seal *seal, struct kms_symbols *symbols,
+		struct kms_linux_layout *layout, struct kms_err *err)
 {
 	struct kms_symbols found = {0};
 	struct kms_linux_layout places;
@@ -155,14 +157,15 @@ static int take(const char *text, size_t n, const struct kms_linux_info *info,
 		kms_symbols_deinit(&found);
 		return rc;
 	}
+	*seal = head.seal;
 	*symbols = found;
 	*layout = places;
 	return 0;
 }
 
 int kms_linux_saved_load(const char *folder, const struct kms_linux_info *info,
-			 struct kms_symbols *symbols, struct kms_linux_layout *layout,
-			 struct kms_err *err)
+			 struct kms_linux_seal *seal, struct kms_symbols *symbols,
+			 struct kms_linux_layout *layout, struct kms_err *err)
 {
 	KMS_AUTO_FREE char *text = NULL;
 	char path[PATH_MAX];
@@ -171,10 +174,11 @@ int kms_linux_saved_load(const char *folder, const struct kms_linux_info *info,
 
 	if (!rc)
 		rc = kms_read_file(path, MAX_FILE_BYTES, &text, &n, err);
-	return rc ? rc : take(text, n, info, symbols, layout, err);
+	return rc ? rc : take(text, n, info, seal, symbols, layout, err);
 }
 
-static void head_fill(struct head *head, const struct kms_linux_info *info, const char *body,
+static void head_fill(struct head *head, const struct kms_linux_info *info,
+		      const struct kms_linux_seal *seal, const char *body,
 		      const struct kms_symbols *symbols)
 {
 	struct parts parts = parts_of(symbols->count, symbols->names_bytes);
@@ -184,6 +188,7 @@ static void head_fill(struct head *head, const struct kms_linux_info *info, cons
 		.count = symbols->count,
 		.names_bytes = symbols->names_bytes,
 		.version = kms_linux_layout_version(),
+		.seal = *seal,
 		.check = kms_hash_bytes(body, parts.total, FORMAT),
 	};
 	memcpy(head->magic, magic, sizeof(magic));
@@ -209,8 +214,8 @@ static void body_fill(char *body, const struct kms_linux_info *info,
 }
 
 int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
-			  const struct kms_symbols *symbols, const struct kms_linux_layout *layout,
-			  struct kms_err *err)
+			  const struct kms_linux_seal *seal, const struct kms_symbols *symbols,
+			  const struct kms_linux_layout *layout, struct kms_err *err)
 {
 	size_t n = sizeof(struct head) + parts_of(symbols->count, symbols->names_bytes).total;
 	struct head head;
@@ -227,7 +232,7 @@ int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
 	if (!text)
 		return kms_err_set(err, -ENOMEM, "no memory to keep symbols");
 	body_fill(text + sizeof(head), info, symbols, layout);
-	head_fill(&head, info, text + sizeof(head), symbols);
+	head_fill(&head, info, seal, text + sizeof(head), symbols);
 	memcpy(text, &head, sizeof(head));
 	rc = kms_replace_file(path, text, n, err);
 	free(text);

@@ -13,6 +13,13 @@
 #include "tracer/guest/linux_info.h"
 #include "tracer/guest/linux_layout.h"
 
+/** Of which tables in a guest it was made: hashes with a seed that nobody knew before. */
+struct kms_linux_seal {
+	uint64_t seed;
+	uint64_t symbols; /* kallsyms */
+	uint64_t types;   /* BTF */
+};
+
 /**
  * Reads what was kept.
  *
@@ -21,8 +28,8 @@
  *         as kms_read_file(). Outputs are written only on success.
  */
 int kms_linux_saved_load(const char *folder, const struct kms_linux_info *info,
-			 struct kms_symbols *symbols, struct kms_linux_layout *layout,
-			 struct kms_err *err);
+			 struct kms_linux_seal *seal, struct kms_symbols *symbols,
+			 struct kms_linux_layout *layout, struct kms_err *err);
 
 /**
  * Keeps it; makes the folder if it is missing, but not its parent.
@@ -31,8 +38,8 @@ int kms_linux_saved_load(const char *folder, const struct kms_linux_info *info,
  *         file or the new one.
  */
 int kms_linux_saved_store(const char *folder, const struct kms_linux_info *info,
-			  const struct kms_symbols *symbols, const struct kms_linux_layout *layout,
-			  struct kms_err *err);
+			  const struct kms_linux_seal *seal, const struct kms_symbols *symbols,
+			  const struct kms_linux_layout *layout, struct kms_err *err);
 
 /**
  * The folder for it: $XDG_CACHE_HOME/kmemscope, else ~/.cache/kmemscope.

@@ -382,9 +382,22 @@ static void write_kallsyms(struct fake_linux *fake, const struct fake_symbol *sy
 	memcpy(at(fake, tables.tokens), out->tokens, out->tokens_bytes);
 	memcpy(at(fake, tables.index), out->token_index, sizeof(out->token_index));
 	memcpy(at(fake, tables.offsets), out->offsets, n * sizeof(out->offsets[0]));
+	fake->spare_name = at(fake, tables.names + n * 32 - 1); /* the last that is copied */
 	put(fake, tables.count, n, 4);
 	put(fake, tables.base, fake->image, 8);
 	free(out);
+}
+
+/* A name behind the others that no type has. Returns how long the text is then. */
+static size_t add_spare_name(uint8_t *text, size_t bytes)
+{
+	uint32_t names_bytes; /* the last member of the header */
+
+	memcpy(&names_bytes, text + 20, sizeof(names_bytes));
+	names_bytes += sizeof("spare");
+	memcpy(text + 20, &names_bytes, sizeof(names_bytes));
+	memcpy(text + bytes, "spare", sizeof("spare"));
+	return bytes + sizeof("spare");
 }
 
 static void write_kernel(struct fake_linux *fake)
@@ -396,9 +409,10 @@ static void write_kernel(struct fake_linux *fake)
 
 	check(text);
 	fake->text_next = FAKE_IMAGE_AT + PAGE;
-	bytes = fake_types_write(fake, text);
+	bytes = add_spare_name(text, fake_types_write(fake, text));
 	types = take_image(fake, bytes);
 	memcpy(at(fake, types), text, bytes);
+	fake->spare_type = at(fake, types + bytes - 2);
 	free(text);
 	variable = take_image(fake, 256);
 	heads = take_image(fake, PAGE);

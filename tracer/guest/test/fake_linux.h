@@ -58,6 +58,7 @@ struct fake_linux {
 	uint64_t module; /* struct module of "fakemod" */
 	uint64_t text;   /* its 4096 bytes of text; fake_init at 0, fake_ioctl at 0x40 */
 	uint64_t random;
+	uint8_t *spare_name, *spare_type; /* a byte of kallsyms, of BTF that nobody needs */
 };
 
 /** Makes one. Seeds with bit 0 are new kernels, with bit 1 have 5 levels of page tables. */

@@ -479,6 +479,42 @@ static void lists_without_an_end_end(void **state)
 	fake_linux_drop(fake);
 }
 
+/* Whether an open of it now takes what is kept. */
+static bool is_kept(struct fake_linux *fake, const char *folder)
+{
+	struct kms_linux *kernel = open_fake(fake, folder);
+	struct kms_linux_about about;
+
+	kms_linux_about(kernel, &about);
+	assert_caches(fake, kernel);
+	kms_linux_close(kernel);
+	return about.was_cached;
+}
+
+/* Build ids are what a guest says. */
+static void what_a_guest_with_other_tables_left_is_not_used(void **state)
+{
+	char folder[] = "/tmp/kms-linux-XXXXXX";
+	struct fake_linux *fake = fake_linux_make(11);
+	uint8_t *spare[] = {fake->spare_name, fake->spare_type};
+	char path[128];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s/linux-%040llx", folder,
+		       (unsigned long long)fake->random);
+	assert_false(is_kept(fake, folder));
+	assert_true(is_kept(fake, folder));
+	for (size_t i = 0; i < sizeof(spare) / sizeof(spare[0]); i++) {
+		(*spare[i])++;
+		assert_false(is_kept(fake, folder)); /* and writes it anew */
+		assert_true(is_kept(fake, folder));
+	}
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+	fake_linux_drop(fake);
+}
+
 static void symbols_are_kept_for_the_next_time_unless_damaged(void **state)
 {
 	char folder[] = "/tmp/kms-linux-XXXXXX";
@@ -537,6 +573,7 @@ int main(void)
 		cmocka_unit_test(addresses_in_a_module_have_its_names),
 		cmocka_unit_test(a_list_of_modules_without_an_end_ends),
 		cmocka_unit_test(lists_without_an_end_end),
+		cmocka_unit_test(what_a_guest_with_other_tables_left_is_not_used),
 		cmocka_unit_test(symbols_are_kept_for_the_next_time_unless_damaged),
 	};
 
