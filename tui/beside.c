@@ -161,6 +161,8 @@ static void show(const struct kms_beside *beside, const struct kms_run_info *inf
 
 	snprintf(source.name, sizeof(source.name), "of pid %d", (int)info->pid);
 	memcpy(source.path, info->socket, sizeof(source.path));
+	/* a program may be over before it was asked once */
+	memcpy(source.file, info->file, sizeof(source.file));
 	(void)kms_top_run(beside->cli, &source, &config);
 }
 

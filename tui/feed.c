@@ -92,6 +92,7 @@ int kms_feed_create(const struct kms_hooks *hooks, const struct kms_source *sour
 	}
 	feed->hooks = hooks;
 	feed->source = *source;
+	memcpy(feed->file, source->file, sizeof(feed->file));
 	feed->state = source->kind == KMS_SOURCE_FILE ? KMS_FEED_FILE : KMS_FEED_LIVE;
 	share_out(feed);
 	kms_prompt_name(feed->session);

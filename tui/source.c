@@ -62,6 +62,7 @@ static int add_session(struct kms_sessions *sessions, const char *root, const ch
 		return -ENOMEM;
 	sessions->item = grown;
 	grown += sessions->n++;
+	memset(grown, 0, sizeof(*grown));
 	grown->kind = KMS_SOURCE_SESSION;
 	snprintf(grown->name, sizeof(grown->name), "%s", name);
 	memcpy(grown->path, path, sizeof(path));

@@ -27,6 +27,8 @@ struct kms_source {
 	pid_t pid;               /* of a session in a list: who serves it; 0 unknown */
 	char path[PATH_MAX];     /* of the file, or of the session's socket; "http://HOST:PORT" */
 	char token[KMS_TOKEN_BYTES]; /* of KMS_SOURCE_URL; "" none */
+	char file
+		[PATH_MAX]; /* of a session: its trace, for when it is gone; "" it says so itself */
 };
 
 /** This user's live sessions by name. */

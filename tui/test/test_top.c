@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The screen without a terminal: documents and keys in, frames and wishes out. */
+#include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -610,6 +612,60 @@ static void names_are_encoded_in_paths(void **state)
 	kms_top_deinit(&top);
 }
 
+/* A trace file that answers everything with the same figures. */
+static int open_file(const char *path, void **out, struct kms_err *err)
+{
+	(void)err;
+	assert_string_equal(path, "run.kms");
+	*out = (void *)stats;
+	return 0;
+}
+
+static int ask_file(void *file, const struct kms_ask *ask, struct kms_reply *reply,
+		    struct kms_err *err)
+{
+	(void)file;
+	(void)ask;
+	(void)err;
+	reply->status = 200;
+	reply->body = strdup(stats);
+	reply->body_bytes = strlen(stats);
+	return reply->body ? 0 : -ENOMEM;
+}
+
+static void close_file(void *file)
+{
+	assert_ptr_equal(file, stats);
+}
+
+static void a_session_that_ended_before_it_was_asked_is_shown_from_its_file(void **state)
+{
+	const struct kms_hooks hooks = {
+		.file_open = open_file, .file_ask = ask_file, .file_close = close_file};
+	const struct kms_source source = {.kind = KMS_SOURCE_SESSION,
+					  .name = "gone",
+					  .path = "/nonexistent/api.sock",
+					  .file = "run.kms"};
+	const struct kms_feed_want want = {.documents = 1u << KMS_FEED_STATS, .interval_ms = 10};
+	const struct kms_doc *doc;
+	struct kms_feed *feed;
+	char reason[KMS_ERR_TEXT_BYTES];
+
+	(void)state;
+	assert_int_equal(kms_feed_create(&hooks, &source, &feed, NULL), 0);
+	kms_feed_want(feed, &want);
+	while (!(doc = kms_feed_take(feed, KMS_FEED_STATS)) || !doc->json) {
+		struct pollfd p = {.fd = kms_feed_fd(feed), .events = POLLIN};
+
+		kms_doc_release(doc);
+		assert_int_equal(poll(&p, 1, 60000), 1);
+		kms_feed_seen(feed);
+	}
+	kms_doc_release(doc);
+	assert_int_equal(kms_feed_state(feed, reason), KMS_FEED_ENDED);
+	kms_feed_destroy(feed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -634,6 +690,7 @@ int main(void)
 		cmocka_unit_test(pasted_text_is_no_row_of_commands),
 		cmocka_unit_test(what_is_shown_is_what_is_asked_for),
 		cmocka_unit_test(names_are_encoded_in_paths),
+		cmocka_unit_test(a_session_that_ended_before_it_was_asked_is_shown_from_its_file),
 	};
 
 	setlocale(LC_ALL, "C.UTF-8");
