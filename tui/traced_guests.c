@@ -49,12 +49,14 @@ static void add_session(struct kms_traced_guests *guests, const struct kms_hooks
 {
 	struct kms_client *client = NULL;
 	cJSON *targets = NULL;
-	const cJSON *target;
+	const cJSON *items;
 
 	if (kms_client_open(hooks, source, &client, NULL) == 0) {
 		kms_client_set_timeout(client, PATIENCE_MS);
 		(void)kms_client_json(client, "/api/v1/targets?limit=1000", &targets, NULL);
-		cJSON_ArrayForEach(target, member(targets, "items"))
+		items = member(targets, "items");
+		for (const cJSON *target = items ? items->child : NULL; target;
+		     target = target->next)
 			add_guest(guests, target, source->name);
 	}
 	cJSON_Delete(targets);

@@ -134,7 +134,7 @@ static int probe_layout(struct kms_linux *lx, struct kms_err *err)
 {
 	KMS_AUTO_FREE void *text = NULL;
 	struct kms_btf *btf = NULL;
-	size_t n;
+	size_t n = 0;
 	int rc = copy_types(lx, &text, &n, err);
 
 	if (!rc)

@@ -129,8 +129,7 @@ static void symbols_move(struct kms_symbols *symbols, uint64_t by)
 }
 
 static int take(const char *text, size_t n, const struct kms_linux_info *info,
-		struct kms_linux_seal *seal, struct kms_symbols *symbols,
-		struct kms_linux_layout *layout, struct kms_err *err)
+		struct kms_symbols *symbols, struct kms_linux_layout *layout, struct kms_err *err)
 {
 	struct kms_symbols found = {0};
 	struct kms_linux_layout places;
@@ -157,7 +156,6 @@ static int take(const char *text, size_t n, const struct kms_linux_info *info,
 		kms_symbols_deinit(&found);
 		return rc;
 	}
-	*seal = head.seal;
 	*symbols = found;
 	*layout = places;
 	return 0;
@@ -174,7 +172,11 @@ int kms_linux_saved_load(const char *folder, const struct kms_linux_info *info,
 
 	if (!rc)
 		rc = kms_read_file(path, MAX_FILE_BYTES, &text, &n, err);
-	return rc ? rc : take(text, n, info, seal, symbols, layout, err);
+	if (!rc)
+		rc = take(text, n, info, symbols, layout, err);
+	if (!rc)
+		memcpy(seal, text + offsetof(struct head, seal), sizeof(*seal));
+	return rc;
 }
 
 static void head_fill(struct head *head, const struct kms_linux_info *info,
