@@ -246,7 +246,8 @@ static void add_slab(struct kms_model_slab_list *list, const struct kms_model_ta
 	if (kms_model_is_guard_run(image, extent) || list->n == SLABS_MAX)
 		return;
 	if (!reserve(&list->slab, &list->room, list->n + 1, sizeof(*list->slab)) ||
-	    !reserve(&list->bytes, &list->bytes_room, list->n_bytes + bytes, 1)) {
+	    /* one more: a slab that says that its blocks begin behind its end has none */
+	    !reserve(&list->bytes, &list->bytes_room, list->n_bytes + bytes + 1, 1)) {
 		list->no_memory = true;
 		return;
 	}
