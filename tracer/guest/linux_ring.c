@@ -17,7 +17,8 @@
 
 enum {
 	MAX_ORDER = 7,
-	MAX_SKIPS = 8,            /* of a CPU in one call: each follows an eighth of the ring */
+	MAX_SKIPS = 8,  /* of a CPU in one call: each follows an eighth of the ring */
+	MAX_DOUBTS = 8, /* then a page is given up that the kernel did not come around to */
 	MAX_POLL_PAGES = 1 << 14, /* of a CPU in one call: 64 MiB */
 	MAX_STRUCT_BYTES = 1024,
 	COMMIT_MASK = 0xfffff, /* above it the kernel's readers keep flags */
@@ -73,6 +74,7 @@ struct ring_cpu {
 	uint64_t stamp;   /* time in the page's head, 0: not read yet */
 	uint32_t offset;  /* of what comes next, in its data */
 	uint64_t time;    /* of the event before */
+	unsigned doubts;  /* calls in a row that made nothing of the page */
 };
 
 struct kms_linux_ring {
@@ -411,6 +413,7 @@ static void page_begin(struct ring_cpu *cpu, uint64_t page, uint64_t number)
 	cpu->number = number;
 	cpu->stamp = 0;
 	cpu->offset = 0;
+	cpu->doubts = 0;
 }
 
 /* What the kernel says of a CPU's ring. */
@@ -430,8 +433,8 @@ static int skip_lost(struct decode *decode, const struct ring_state *state, stru
 		rc = page_next(lx, page, &page, err);
 	if (rc)
 		return rc;
-	number = state->touched + hops > state->pages ? state->touched + hops - state->pages : 0;
-	emit_lost(decode, number > cpu->number ? number - cpu->number : 1);
+	number = state->touched + hops - state->pages; /* is_overtaken(): more than ours */
+	emit_lost(decode, number - cpu->number);
 	page_begin(cpu, page, number);
 	return 0;
 }
@@ -477,6 +480,29 @@ static int ring_begin(struct kms_linux *lx, struct ring_cpu *cpu, const struct r
 	return rc;
 }
 
+static bool is_overtaken(const struct ring_cpu *cpu, const struct ring_state *state)
+{
+	return state->touched >= cpu->number && state->touched - cpu->number >= state->pages;
+}
+
+/*
+ * Our page is another than it was, but the kernel does not say that it came around to it: it is just being
+ * changed, and read again at the next call. If that does not help, reading begins anew at the newest
+ * page; never at older ones, whose events were given out.
+ *
+ * Returns whether to go on in this call.
+ */
+static bool doubt(struct decode *decode, const struct ring_state *state)
+{
+	struct ring_cpu *cpu = decode->cpu;
+
+	if (++cpu->doubts < MAX_DOUBTS)
+		return false;
+	emit_lost(decode, state->touched > cpu->number ? state->touched - cpu->number : 1);
+	page_begin(cpu, state->commit_page, state->touched);
+	return true;
+}
+
 static int cpu_events(struct decode *decode, struct kms_err *err)
 {
 	struct kms_linux *lx = decode->lx;
@@ -491,17 +517,18 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 		bool is_last = cpu->page == state.commit_page;
 		uint64_t next;
 
-		rc = state.touched - cpu->number >= state.pages && !is_last
-			     ? -EAGAIN
-			     : page_events(decode, err);
+		rc = is_overtaken(cpu, &state) && !is_last ? -EAGAIN : page_events(decode, err);
 		if (rc == -EAGAIN) {
 			rc = cpu_state(lx, cpu, &state, err);
-			if (!rc)
+			if (!rc && is_overtaken(cpu, &state))
 				rc = skip_lost(decode, &state, err);
+			else if (!rc && !doubt(decode, &state))
+				break;
 			if (++skips == MAX_SKIPS)
 				break; /* it is faster than we are, or damaged: the next call goes on */
 			continue;
 		}
+		cpu->doubts = 0;
 		if (rc || decode->ended || is_last)
 			break;
 		decode->ring->stats.pages++;
