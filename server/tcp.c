@@ -80,6 +80,8 @@ void kms_tcp_close(struct kms_tcp *tcp)
 /* The files, and what is in each. */
 static const char *const names[] = {"token", "token-read", "http.url"};
 
+static const char unfinished_suffix[] = ".new";
+
 #define FILES (sizeof(names) / sizeof(names[0]))
 
 static int join(char path[PATH_MAX], const char *folder, const char *name, const char *suffix)
@@ -116,7 +118,7 @@ static int write_file(const char *folder, const char *name, const char *text)
 	int ret = join(path, folder, name, "");
 
 	if (ret == 0)
-		ret = join(unfinished, folder, name, ".new");
+		ret = join(unfinished, folder, name, unfinished_suffix);
 	if (ret < 0)
 		return ret;
 	ret = write_line(unfinished, text);
@@ -145,7 +147,10 @@ void kms_tcp_remove_files(const char *folder)
 {
 	char path[PATH_MAX];
 
-	for (size_t i = 0; i < FILES; i++)
+	for (size_t i = 0; i < FILES; i++) {
 		if (join(path, folder, names[i], "") == 0)
 			(void)unlink(path); /* a file less is a file less */
+		if (join(path, folder, names[i], unfinished_suffix) == 0)
+			(void)unlink(path); /* of one that was killed */
+	}
 }

@@ -143,18 +143,21 @@ static struct counted *count_of(struct kms_base *base, uint32_t image)
 
 static void tell(struct kms_base *base, const struct kms_base_result *result, int code)
 {
+	char who[32] =
+		"the guest"; /* whose emulator is not known: saved memory, a stub elsewhere */
 	char line[160];
 
 	if (!base->say || (!code && !result->cut && !result->skipped) || code == -ECANCELED)
 		return;
+	if (base->want->plan.pid)
+		(void)snprintf(who, sizeof(who), "pid %d", (int)base->want->plan.pid);
 	if (code)
 		(void)snprintf(line, sizeof(line),
-			       "pid %d: what it allocated before cannot be read: %s",
-			       (int)base->want->plan.pid, strerrordesc_np(-code));
+			       "%s: what it allocated before cannot be read: %s", who,
+			       strerrordesc_np(-code));
 	else
 		(void)snprintf(line, sizeof(line),
-			       "pid %d: not all that it allocated before could be read",
-			       (int)base->want->plan.pid);
+			       "%s: not all that it allocated before could be read", who);
 	base->say(base->arg, line);
 }
 

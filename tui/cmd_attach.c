@@ -234,7 +234,9 @@ static int execute(struct attach *attach)
 /* --list, as text or JSON. */
 struct listing {
 	FILE *out;
-	struct kms_traced_guests guests;
+	const struct kms_hooks *hooks;
+	struct kms_traced_guests guests; /* asked for at the first guest */
+	bool asked;
 	struct kms_buf json;
 	bool any; /* in it */
 };
@@ -252,11 +254,20 @@ static void list_text(void *arg, const struct kms_attachable *process)
 	kms_buf_deinit(&program);
 }
 
+/* The session that traces a guest, "" none. */
+static const char *session_of(struct listing *list, pid_t pid)
+{
+	if (!list->asked)
+		kms_traced_guests_ask(list->hooks, &list->guests);
+	list->asked = true;
+	return kms_traced_guests_session(&list->guests, pid);
+}
+
 /* One guest of --list. */
 static void list_guest_text(void *arg, const struct kms_attachable_guest *guest)
 {
-	const struct listing *list = arg;
-	const char *session = kms_traced_guests_session(&list->guests, guest->pid);
+	struct listing *list = arg;
+	const char *session = session_of(list, guest->pid);
 	const char *words[] = {guest->name[0] ? guest->name : guest->program, guest->kernel,
 			       guest->why_not};
 	struct kms_buf text[3];
@@ -307,7 +318,7 @@ static void list_guest_json(void *arg, const struct kms_attachable_guest *guest)
 	add_text(&list->json, "program", guest->program);
 	add_text(&list->json, "name", guest->name);
 	add_text(&list->json, "kernel", guest->kernel);
-	add_text(&list->json, "session", kms_traced_guests_session(&list->guests, guest->pid));
+	add_text(&list->json, "session", session_of(list, guest->pid));
 	add_text(&list->json, "why_not", guest->why_not);
 	kms_buf_add_str(&list->json, "}");
 	list->any = true;
@@ -315,9 +326,8 @@ static void list_guest_json(void *arg, const struct kms_attachable_guest *guest)
 
 static int list(struct kms_cli *cli, const struct attach_values *values)
 {
-	struct listing listing = {.out = cli->out};
+	struct listing listing = {.out = cli->out, .hooks = cli->hooks};
 
-	kms_traced_guests_ask(cli->hooks, &listing.guests);
 	kms_buf_init(&listing.json, 1 << 22);
 	kms_buf_add_str(&listing.json, "{\"items\":[");
 	cli->hooks->attach_each(values->json ? list_json : list_text, &listing);

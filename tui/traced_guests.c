@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tui/traced_guests.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ static void add_guest(struct kms_traced_guests *guests, const cJSON *target, con
 	struct kms_traced_guest *grown;
 
 	if (!is_text(member(target, "kind"), "guest") || !cJSON_IsNumber(pid) ||
+	    !(pid->valuedouble > 0 && pid->valuedouble < INT32_MAX) ||
 	    !(is_text(state, "running") || is_text(state, "stopped")))
 		return;
 	grown = realloc(guests->item, (guests->n + 1) * sizeof(*grown));

@@ -7,7 +7,7 @@
 The guest says each second on its serial line how long the longest time between two ticks of its clock
 was. It has nothing that helps who attaches: anonymous RAM, no control channel. In turns, the same
 guest is left alone and attached to for some seconds. Target: not more than 1.5 times as long. Twice: with
-the workload that it has when nothing is said, and allocating as fast as it goes.
+the workload that it has when nothing is said (of its bugs the leak alone, so that it never stops), and allocating as fast as it goes.
 """
 
 import argparse

@@ -20,8 +20,13 @@ enum {
 
 static const uint64_t patience_ns = 10000000000; /* for that, where nobody says that it does */
 
-static const uint64_t linux_every_ns =
+static const uint64_t linux_pause_ns =
 	500000000; /* while waiting for a kernel: it takes a search of its own */
+static const uint64_t linux_pause_share =
+	10; /* or so many times as long as that took, where a guest stands for it */
+
+static const uint64_t linux_first_ns =
+	5000000000; /* and such a one is given so long to boot ours */
 
 /* The file that the user names, or the one that the emulator was given: that may be no ELF file. */
 static int find_kernel_file(struct kms_guest_entry *entry, struct kms_err *err)
@@ -55,6 +60,8 @@ int kms_guest_entry_open(struct kms_guest_entry *entry, const struct kms_guest_e
 	}
 	if (result)
 		return result;
+	if (entry->opened.guest->memory->pauses)
+		entry->linux_ns = kms_mono_ns() + linux_first_ns;
 	entry->pid = entry->opened.guest->emulator.pid;
 	return find_kernel_file(entry, err);
 }
@@ -107,14 +114,18 @@ static int start_linux(struct kms_guest_entry *entry, struct kms_err *err)
 static int look_for_linux(struct kms_guest_entry *entry, struct kms_err *err)
 {
 	struct kms_err own = KMS_ERR_INIT;
+	uint64_t began_ns = kms_mono_ns(), pause_ns;
 	int result;
 
 	if (entry->config.kernel || entry->config.ours_only)
 		return 0; /* the user means a kernel with our allocator */
-	if (entry->linux_ns && kms_mono_ns() - entry->linux_ns < linux_every_ns)
+	if (began_ns < entry->linux_ns)
 		return 0;
-	entry->linux_ns = kms_mono_ns();
 	result = start_linux(entry, &own);
+	pause_ns = entry->opened.guest->memory->pauses
+			   ? (kms_mono_ns() - began_ns) * linux_pause_share
+			   : 0;
+	entry->linux_ns = kms_mono_ns() + (pause_ns > linux_pause_ns ? pause_ns : linux_pause_ns);
 	if (result == -ENOTSUP && err)
 		*err = own;
 	if (result == -ENOTSUP)

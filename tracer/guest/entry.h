@@ -47,7 +47,7 @@ struct kms_guest_entry {
 	pid_t pid;                   /* likewise its number; 0 unknown */
 	struct kms_guest_link *link; /* to a kernel with our allocator */
 	struct kms_linux_view *linux_view; /* or what there is: an unmodified Linux */
-	uint64_t linux_ns;                 /* when one was last looked for */
+	uint64_t linux_ns;                 /* when one is looked for again */
 	uint64_t
 		again_ns; /* until when a beginning that fails is tried again; 0: none has failed */
 	unsigned boots;   /* of the link, as of the last kms_guest_entry_turn() */

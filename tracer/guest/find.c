@@ -199,7 +199,8 @@ int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *m
 
 		if (search->range >= memory->ranges)
 			return conclude(search, out, err);
-		if (memory->pauses && search->searched_bytes >= reach_of(search))
+		if (memory->pauses && search->searched_bytes >= reach_of(search) &&
+		    search->searched_bytes < kms_guest_memory_bytes(memory))
 			return turn_back(search, out, err);
 		left = range->bytes > search->offset ? range->bytes - search->offset : 0;
 		left = left < step ? left : step;

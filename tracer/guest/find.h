@@ -42,7 +42,8 @@ struct kms_guest_search {
  * looks at 1 MiB, and a pass reaches twice as far as the one before.
  *
  * Returns 1 when *out is the newest region of all RAM, 0 if the pass is not over yet.
- * Errors: -ENOENT: a pass found none (err: why not, where there was the magic); the next call
+ * Errors: -ENOENT: a pass found none (err: why not, where there was the magic; reach_bytes is set where it
+ *         did not reach all RAM); the next call
  *         begins another one. As kms_guest_read()
  */
 int kms_guest_search(struct kms_guest_search *search, struct kms_guest_memory *memory,

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -27,7 +28,7 @@ enum {
 	SOCKET = 3, /* descriptors of the guard */
 	PARENT = 4,
 	OTHERS = 5,
-	PATIENCE_MS = 60000, /* with an emulator that takes nothing, or says nothing */
+	PATIENCE_MS = 60000, /* with an emulator that has been told all, and does not close */
 };
 
 /*
@@ -37,16 +38,24 @@ enum {
  */
 static const char farewell[] = "+#00+$vAttach;1#37+$Qqemu.PhyMemMode:0#76+$D;1#b0";
 
-/* Whether the socket is ready for what is asked, in time. */
-static bool wait_ready(short events)
+/* Whether the socket is ready for what is asked, in time; -1: however long that takes. */
+static bool wait_ready(short events, int wait_ms)
 {
 	struct pollfd ready = {.fd = SOCKET, .events = events};
 	int n;
 
 	do
-		n = poll(&ready, 1, PATIENCE_MS);
+		n = poll(&ready, 1, wait_ms);
 	while (n < 0 && errno == EINTR);
 	return n > 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Whether a call is to be made again: the socket is not to block, and is waited for. */
@@ -57,15 +66,16 @@ static bool is_not_yet(ssize_t result)
 
 /*
  * Says it, once: whatever is on its way to the dead one may be long, so no answer is looked for. That the
- * emulator closes, too, is the sign that it has read all.
+ * emulator closes, too, is the sign that it has read all. One that stands (SIGSTOP) is waited for.
  */
 static void part(void)
 {
 	char unread[4096];
 	size_t sent = 0;
+	int64_t end_ms;
 	ssize_t n;
 
-	while (sent < sizeof(farewell) - 1 && wait_ready(POLLOUT)) {
+	while (sent < sizeof(farewell) - 1 && wait_ready(POLLOUT, -1)) {
 		n = send(SOCKET, farewell + sent, sizeof(farewell) - 1 - sent,
 			 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && !is_not_yet(n))
@@ -73,8 +83,11 @@ static void part(void)
 		sent += n > 0 ? (size_t)n : 0;
 	}
 	(void)shutdown(SOCKET, SHUT_WR);
+	end_ms = now_ms() + PATIENCE_MS;
 	do
-		n = wait_ready(POLLIN) ? recv(SOCKET, unread, sizeof(unread), MSG_DONTWAIT) : 0;
+		n = now_ms() < end_ms && wait_ready(POLLIN, PATIENCE_MS)
+			    ? recv(SOCKET, unread, sizeof(unread), MSG_DONTWAIT)
+			    : 0;
 	while (n > 0 || is_not_yet(n));
 }
 

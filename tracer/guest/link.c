@@ -132,7 +132,8 @@ int kms_guest_link_search(struct kms_guest_link *link, struct kms_err *err)
 	result = kms_guest_search(&link->search, link->config.memory, search_bytes, &link->region,
 				  err);
 	link->is_found = result == 1;
-	clear_up(link, result);
+	if (link->is_found || !link->search.reach_bytes) /* all RAM was looked at */
+		clear_up(link, result);
 	if (link->is_found)
 		set_space(link);
 	return result;

@@ -101,7 +101,23 @@ static int copy_tables(struct kms_linux *lx, struct table_copies *copies,
 	return rc;
 }
 
-static int decode_symbols(struct kms_linux *lx, struct kms_err *err)
+/*
+ * Hashes of tables. The hash is none for secrets; it need not be: the seed is drawn after the guest was made, and the
+ * guest never sees it.
+ */
+static uint64_t hash_tables(const struct kms_linux *lx, const struct kms_kallsyms_tables *tables,
+			    uint64_t seed)
+{
+	uint64_t hash = kms_hash_bytes(tables->names, tables->names_bytes, seed);
+
+	hash = kms_hash_bytes(tables->tokens, tables->tokens_bytes, hash);
+	hash = kms_hash_bytes(tables->token_index, INDEX_BYTES, hash);
+	hash = kms_hash_bytes(tables->offsets, tables->count * sizeof(int32_t), hash);
+	return kms_hash_join(hash, tables->relative_base - lx->info.kaslr_offset);
+}
+
+/* Symbols, and the hash of the very bytes that they were decoded from. */
+static int decode_symbols(struct kms_linux *lx, struct kms_linux_seal *seal, struct kms_err *err)
 {
 	struct table_copies copies = {0};
 	struct kms_kallsyms_tables tables = {0};
@@ -110,6 +126,8 @@ static int decode_symbols(struct kms_linux *lx, struct kms_err *err)
 
 	if (!rc)
 		rc = kms_symbols_decode(&lx->symbols, &tables, &known, err);
+	if (!rc)
+		seal->symbols = hash_tables(lx, &tables, seal->seed);
 	copies_free(&copies);
 	return rc;
 }
@@ -130,7 +148,8 @@ static int copy_types(struct kms_linux *lx, void **text, size_t *n, struct kms_e
 	return copy_new(lx, begin, *n, text, err);
 }
 
-static int probe_layout(struct kms_linux *lx, struct kms_err *err)
+/* The same for the places of members. */
+static int probe_layout(struct kms_linux *lx, struct kms_linux_seal *seal, struct kms_err *err)
 {
 	KMS_AUTO_FREE void *text = NULL;
 	struct kms_btf *btf = NULL;
@@ -141,6 +160,8 @@ static int probe_layout(struct kms_linux *lx, struct kms_err *err)
 		rc = kms_btf_open(text, n, &btf, err);
 	if (!rc)
 		rc = kms_linux_layout_probe(&lx->layout, btf, err);
+	if (!rc)
+		seal->types = kms_hash_bytes(text, n, seal->seed);
 	kms_btf_close(btf);
 	return rc;
 }
@@ -165,54 +186,27 @@ int kms_lx_check_banner(struct kms_linux *lx, struct kms_err *err)
 	return 0;
 }
 
-/* The seal of what this guest has. Shape: symbols are there; seed is given, the rest is filled in */
-static int make_seal(struct kms_linux *lx, struct kms_linux_seal *seal, struct kms_err *err)
+/* Whether what was kept is of this kernel, and not only of its build id. */
+static bool is_sealed(struct kms_linux *lx, const struct kms_linux_seal *seal)
 {
 	struct table_copies copies = {0};
 	struct kms_kallsyms_tables tables = {0};
 	KMS_AUTO_FREE void *types = NULL;
 	size_t n = 0;
-	int rc = copy_tables(lx, &copies, &tables, err);
+	bool is_same = kms_symbols_find(&lx->symbols, "_stext") == lx->info.stext &&
+		       !kms_lx_check_banner(lx, NULL) && !copy_tables(lx, &copies, &tables, NULL) &&
+		       hash_tables(lx, &tables, seal->seed) == seal->symbols &&
+		       !copy_types(lx, &types, &n, NULL) &&
+		       kms_hash_bytes(types, n, seal->seed) == seal->types;
 
-	if (!rc)
-		rc = copy_types(lx, &types, &n, err);
-	if (!rc) {
-		seal->symbols = kms_hash_bytes(tables.names, tables.names_bytes, seal->seed);
-		seal->symbols = kms_hash_bytes(tables.tokens, tables.tokens_bytes, seal->symbols);
-		seal->symbols = kms_hash_bytes(tables.token_index, INDEX_BYTES, seal->symbols);
-		seal->symbols = kms_hash_bytes(tables.offsets, tables.count * sizeof(int32_t),
-					       seal->symbols);
-		seal->types = kms_hash_bytes(types, n, seal->seed);
-	}
 	copies_free(&copies);
-	return rc;
-}
-
-/* Whether what was kept is of this kernel, and not only of its build id. */
-static bool is_sealed(struct kms_linux *lx, const struct kms_linux_seal *kept)
-{
-	struct kms_linux_seal own = {.seed = kept->seed};
-
-	return kms_symbols_find(&lx->symbols, "_stext") == lx->info.stext &&
-	       !kms_lx_check_banner(lx, NULL) && !make_seal(lx, &own, NULL) &&
-	       own.symbols == kept->symbols && own.types == kept->types;
-}
-
-/* For the next time only: that it cannot be kept is not said. */
-static void keep(struct kms_linux *lx, const char *folder)
-{
-	struct kms_linux_seal seal;
-
-	if (getrandom(&seal.seed, sizeof(seal.seed), GRND_NONBLOCK) == (ssize_t)sizeof(seal.seed) &&
-	    !make_seal(lx, &seal, NULL))
-		(void)kms_linux_saved_store(folder, &lx->info, &seal, &lx->symbols, &lx->layout,
-					    NULL);
+	return is_same;
 }
 
 int kms_lx_learn(struct kms_linux *lx, const struct kms_linux_options *options, struct kms_err *err)
 {
 	const char *folder = options && *lx->info.build_id ? options->cache_folder : NULL;
-	struct kms_linux_seal seal;
+	struct kms_linux_seal seal = {0};
 	int rc;
 
 	if (folder &&
@@ -222,12 +216,15 @@ int kms_lx_learn(struct kms_linux *lx, const struct kms_linux_options *options, 
 			return 0;
 		kms_symbols_deinit(&lx->symbols);
 	}
-	rc = decode_symbols(lx, err);
+	if (getrandom(&seal.seed, sizeof(seal.seed), GRND_NONBLOCK) != (ssize_t)sizeof(seal.seed))
+		folder = NULL; /* nothing is kept that could not be sealed */
+	rc = decode_symbols(lx, &seal, err);
 	if (!rc)
 		rc = kms_lx_check_banner(lx, err);
 	if (!rc)
-		rc = probe_layout(lx, err);
-	if (!rc && folder)
-		keep(lx, folder);
+		rc = probe_layout(lx, &seal, err);
+	if (!rc && folder) /* for the next time only: not said */
+		(void)kms_linux_saved_store(folder, &lx->info, &seal, &lx->symbols, &lx->layout,
+					    NULL);
 	return rc;
 }

@@ -14,11 +14,11 @@
 #include <string.h>
 
 #include "tracer/guest/linux_impl.h"
+#include "tracer/process.h"
 
 enum {
 	MAX_ORDER = 7,
-	MAX_SKIPS = 8,  /* of a CPU in one call: each follows an eighth of the ring */
-	MAX_DOUBTS = 8, /* then a page is given up that the kernel did not come around to */
+	MAX_SKIPS = 8,            /* of a CPU in one call: each follows an eighth of the ring */
 	MAX_POLL_PAGES = 1 << 14, /* of a CPU in one call: 64 MiB */
 	MAX_STRUCT_BYTES = 1024,
 	COMMIT_MASK = 0xfffff, /* above it the kernel's readers keep flags */
@@ -34,6 +34,8 @@ enum {
 	HEAD_BYTES = 4,
 	LONG_HEAD_BYTES = 8,
 };
+
+static const uint64_t doubt_for_ns = 200000000; /* no page is being changed for so long */
 
 /* Where the numbers of one kind of event lie. */
 struct event_rule {
@@ -68,13 +70,13 @@ static const struct event_rule rules[EVENT_TYPES] = {
 
 /* Where we are in a CPU's ring. */
 struct ring_cpu {
-	uint64_t address; /* of its struct; 0: no such CPU */
-	uint64_t page;    /* struct buffer_page; 0: not begun */
-	uint64_t number;  /* of the page, as the kernel counts those it went to */
-	uint64_t stamp;   /* time in the page's head, 0: not read yet */
-	uint32_t offset;  /* of what comes next, in its data */
-	uint64_t time;    /* of the event before */
-	unsigned doubts;  /* calls in a row that made nothing of the page */
+	uint64_t address;  /* of its struct; 0: no such CPU */
+	uint64_t page;     /* struct buffer_page; 0: not begun */
+	uint64_t number;   /* of the page, as the kernel counts those it went to */
+	uint64_t stamp;    /* time in the page's head, 0: not read yet */
+	uint32_t offset;   /* of what comes next, in its data */
+	uint64_t time;     /* of the event before */
+	uint64_t doubt_ns; /* since when nothing can be made of the page; 0: something can */
 };
 
 struct kms_linux_ring {
@@ -413,7 +415,7 @@ static void page_begin(struct ring_cpu *cpu, uint64_t page, uint64_t number)
 	cpu->number = number;
 	cpu->stamp = 0;
 	cpu->offset = 0;
-	cpu->doubts = 0;
+	cpu->doubt_ns = 0;
 }
 
 /* What the kernel says of a CPU's ring. */
@@ -487,20 +489,40 @@ static bool is_overtaken(const struct ring_cpu *cpu, const struct ring_state *st
 
 /*
  * Our page is another than it was, but the kernel does not say that it came around to it: it is just being
- * changed, and read again at the next call. If that does not help, reading begins anew at the newest
- * page; never at older ones, whose events were given out.
+ * changed, and read again at the next call. If that does not help for a while, reading begins anew at
+ * the newest page, never at older ones, whose events were given out; if ours is the newest, behind it.
  *
  * Returns whether to go on in this call.
  */
 static bool doubt(struct decode *decode, const struct ring_state *state)
 {
 	struct ring_cpu *cpu = decode->cpu;
+	uint64_t now_ns = kms_mono_ns();
+	bool is_newest = cpu->page == state->commit_page;
 
-	if (++cpu->doubts < MAX_DOUBTS)
+	if (!cpu->doubt_ns)
+		cpu->doubt_ns = now_ns;
+	if (now_ns - cpu->doubt_ns < doubt_for_ns)
 		return false;
 	emit_lost(decode, state->touched > cpu->number ? state->touched - cpu->number : 1);
 	page_begin(cpu, state->commit_page, state->touched);
-	return true;
+	if (is_newest)
+		cpu->offset = decode->ring->page_bytes;
+	return !is_newest;
+}
+
+/* Our page was overwritten, or seems to be. */
+static int pass_over(struct decode *decode, struct ring_state *state, bool *goes_on,
+		     struct kms_err *err)
+{
+	int rc = cpu_state(decode->lx, decode->cpu, state, err);
+
+	*goes_on = !rc;
+	if (!rc && is_overtaken(decode->cpu, state))
+		return skip_lost(decode, state, err);
+	if (!rc)
+		*goes_on = doubt(decode, state);
+	return rc;
 }
 
 static int cpu_events(struct decode *decode, struct kms_err *err)
@@ -514,21 +536,17 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 	if (!rc && (!cpu->page || state.touched < cpu->number))
 		rc = ring_begin(lx, cpu, &state, err);
 	for (uint64_t n = 0; !rc && n < MAX_POLL_PAGES && !decode->ended; n++) {
-		bool is_last = cpu->page == state.commit_page;
+		bool is_last = cpu->page == state.commit_page, goes_on;
 		uint64_t next;
 
 		rc = is_overtaken(cpu, &state) && !is_last ? -EAGAIN : page_events(decode, err);
 		if (rc == -EAGAIN) {
-			rc = cpu_state(lx, cpu, &state, err);
-			if (!rc && is_overtaken(cpu, &state))
-				rc = skip_lost(decode, &state, err);
-			else if (!rc && !doubt(decode, &state))
-				break;
-			if (++skips == MAX_SKIPS)
+			rc = pass_over(decode, &state, &goes_on, err);
+			if (!goes_on || ++skips == MAX_SKIPS)
 				break; /* it is faster than we are, or damaged: the next call goes on */
 			continue;
 		}
-		cpu->doubts = 0;
+		cpu->doubt_ns = 0;
 		if (rc || decode->ended || is_last)
 			break;
 		decode->ring->stats.pages++;
@@ -536,7 +554,7 @@ static int cpu_events(struct decode *decode, struct kms_err *err)
 		if (!rc)
 			page_begin(cpu, next, cpu->number + 1);
 	}
-	if (cpu->page == state.commit_page)
+	if (cpu->page == state.commit_page && !cpu->doubt_ns)
 		cpu->number = state.touched; /* the two are counted apart: bring them together */
 	return rc;
 }

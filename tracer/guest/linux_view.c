@@ -495,6 +495,12 @@ static struct kms_linux_view *view_create(const struct kms_linux_view_config *co
 	if (!view)
 		return NULL;
 	view->config = *config;
+	/* a kernel that boots later is opened with it, too */
+	if (config->linux_options.cache_folder) {
+		(void)snprintf(view->cache_folder, sizeof(view->cache_folder), "%s",
+			       config->linux_options.cache_folder);
+		view->config.linux_options.cache_folder = view->cache_folder;
+	}
 	view->is_paused = config->is_paused;
 	view->command = strdup(config->command ? config->command : "");
 	view->history.command = view->command;

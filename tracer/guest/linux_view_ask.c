@@ -362,9 +362,8 @@ static int look_for_damage(struct kms_linux_view *view, struct kms_err *err)
 }
 
 /* What was found is on its way to the tracer; whoever asked looks at the picture next. */
-static int show_damage(struct kms_linux_view *view, struct kms_err *err)
+static int show_damage(struct kms_linux_view *view, struct kms_tracer *tracer, struct kms_err *err)
 {
-	struct kms_tracer *tracer = view->history.tracer;
 	int rc = tracer ? kms_tracer_sync(tracer, SYNC_MS) : 0;
 
 	if (rc)
@@ -379,6 +378,7 @@ int kms_linux_ask_verify(void *ctx, const char *who, uint32_t target, struct kms
 {
 	const struct timespec settle = {.tv_nsec = SETTLE_MS * 1000000L};
 	struct kms_linux_view *view = ctx;
+	struct kms_tracer *tracer;
 	int rc = begin(view, target, err);
 
 	(void)who; /* nothing is changed */
@@ -396,8 +396,9 @@ int kms_linux_ask_verify(void *ctx, const char *who, uint32_t target, struct kms
 		rc = kms_linux_view_read_events(view, err);
 	}
 	kms_linux_set_thorough(view->kernel, false);
+	tracer = view->history.tracer;
 	end(view);
-	return rc ? rc : show_damage(view, err);
+	return rc ? rc : show_damage(view, tracer, err);
 }
 
 /* Objects of KFENCE for whoever asked. */

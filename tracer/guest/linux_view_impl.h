@@ -18,6 +18,7 @@ struct kms_linux_view {
 	struct kms_linux_view_config config;
 	struct kms_tracer_origin origin; /* its context is this view */
 	char *command;
+	char cache_folder[PATH_MAX]; /* "" none */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
