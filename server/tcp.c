@@ -80,52 +80,27 @@ void kms_tcp_close(struct kms_tcp *tcp)
 /* The files, and what is in each. */
 static const char *const names[] = {"token", "token-read", "http.url"};
 
-static const char unfinished_suffix[] = ".new";
-
 #define FILES (sizeof(names) / sizeof(names[0]))
 
-static int join(char path[PATH_MAX], const char *folder, const char *name, const char *suffix)
+static int join(char path[PATH_MAX], const char *folder, const char *name)
 {
-	int n = snprintf(path, PATH_MAX, "%s/%s%s", folder, name, suffix);
+	int n = snprintf(path, PATH_MAX, "%s/%s", folder, name);
 
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-static int write_line(const char *path, const char *text)
-{
-	char line[128];
-	int fd;
-	int ret;
-
-	if (unlink(path) < 0 && errno != ENOENT)
-		return -errno;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-	if (fd < 0)
-		return -errno;
-	snprintf(line, sizeof(line), "%s\n", text);
-	ret = kms_write_full(fd, line, strlen(line));
-	explicit_bzero(line, sizeof(line));
-	if (close(fd) < 0 && ret >= 0)
-		ret = -errno;
-	return ret < 0 ? ret : 0;
 }
 
 /* A file has its name once it is whole: scripts wait for `http.url` and read it at once. */
 static int write_file(const char *folder, const char *name, const char *text)
 {
+	char line[128];
 	char path[PATH_MAX];
-	char unfinished[PATH_MAX];
-	int ret = join(path, folder, name, "");
+	int ret = join(path, folder, name);
 
-	if (ret == 0)
-		ret = join(unfinished, folder, name, unfinished_suffix);
 	if (ret < 0)
 		return ret;
-	ret = write_line(unfinished, text);
-	if (ret == 0 && rename(unfinished, path) < 0)
-		ret = -errno;
-	if (ret < 0)
-		(void)unlink(unfinished); /* was not made, or is of no use */
+	snprintf(line, sizeof(line), "%s\n", text);
+	ret = kms_replace_file(path, line, strlen(line), NULL);
+	explicit_bzero(line, sizeof(line));
 	return ret;
 }
 
@@ -147,10 +122,7 @@ void kms_tcp_remove_files(const char *folder)
 {
 	char path[PATH_MAX];
 
-	for (size_t i = 0; i < FILES; i++) {
-		if (join(path, folder, names[i], "") == 0)
+	for (size_t i = 0; i < FILES; i++)
+		if (join(path, folder, names[i]) == 0)
 			(void)unlink(path); /* a file less is a file less */
-		if (join(path, folder, names[i], unfinished_suffix) == 0)
-			(void)unlink(path); /* of one that was killed */
-	}
 }

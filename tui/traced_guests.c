@@ -10,31 +10,22 @@
 
 #include "tui/client.h"
 #include "tui/source.h"
+#include "tui/text.h"
 
 enum {
 	PATIENCE_MS = 2000, /* with one session */
 };
 
-static const cJSON *member(const cJSON *object, const char *name)
-{
-	return cJSON_GetObjectItemCaseSensitive(object, name);
-}
-
-static bool is_text(const cJSON *text, const char *expected)
-{
-	return cJSON_IsString(text) && !strcmp(text->valuestring, expected);
-}
-
 /* A target that is a guest and has not been let go. */
 static void add_guest(struct kms_traced_guests *guests, const cJSON *target, const char *session)
 {
-	const cJSON *pid = member(target, "pid");
-	const cJSON *state = member(target, "state");
+	const cJSON *pid = kms_json_member(target, "pid");
+	const char *state = kms_json_text(target, "state");
 	struct kms_traced_guest *grown;
 
-	if (!is_text(member(target, "kind"), "guest") || !cJSON_IsNumber(pid) ||
+	if (strcmp(kms_json_text(target, "kind"), "guest") != 0 || !cJSON_IsNumber(pid) ||
 	    !(pid->valuedouble > 0 && pid->valuedouble < INT32_MAX) ||
-	    !(is_text(state, "running") || is_text(state, "stopped")))
+	    (strcmp(state, "running") != 0 && strcmp(state, "stopped") != 0))
 		return;
 	grown = realloc(guests->item, (guests->n + 1) * sizeof(*grown));
 	if (!grown)
@@ -56,7 +47,7 @@ static void add_session(struct kms_traced_guests *guests, const struct kms_hooks
 	if (kms_client_open(hooks, source, &client, NULL) == 0) {
 		kms_client_set_timeout(client, PATIENCE_MS);
 		(void)kms_client_json(client, "/api/v1/targets?limit=1000", &targets, NULL);
-		items = member(targets, "items");
+		items = kms_json_member(targets, "items");
 		for (const cJSON *target = items ? items->child : NULL; target;
 		     target = target->next)
 			add_guest(guests, target, source->name);

@@ -18,7 +18,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -50,14 +49,6 @@ static bool wait_ready(short events, int wait_ms)
 	return n > 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now = {0};
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Whether a call is to be made again: the socket is not to block, and is waited for. */
 static bool is_not_yet(ssize_t result)
 {
@@ -72,7 +63,7 @@ static void part(void)
 {
 	char unread[4096];
 	size_t sent = 0;
-	int64_t end_ms;
+	uint64_t end_ns;
 	ssize_t n;
 
 	while (sent < sizeof(farewell) - 1 && wait_ready(POLLOUT, -1)) {
@@ -83,9 +74,9 @@ static void part(void)
 		sent += n > 0 ? (size_t)n : 0;
 	}
 	(void)shutdown(SOCKET, SHUT_WR);
-	end_ms = now_ms() + PATIENCE_MS;
+	end_ns = kms_mono_ns() + PATIENCE_MS * UINT64_C(1000000);
 	do
-		n = now_ms() < end_ms && wait_ready(POLLIN, PATIENCE_MS)
+		n = kms_mono_ns() < end_ns && wait_ready(POLLIN, PATIENCE_MS)
 			    ? recv(SOCKET, unread, sizeof(unread), MSG_DONTWAIT)
 			    : 0;
 	while (n > 0 || is_not_yet(n));

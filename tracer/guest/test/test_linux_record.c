@@ -13,6 +13,7 @@
 #include "tracer/guest/linux_encode.h"
 #include "tracer/guest/linux_view.h"
 #include "tracer/guest/test/fake_linux.h"
+#include "tracer/symbols.h"
 #include "tracer/test/rng.h"
 #include "tracer/tracer.h"
 
@@ -359,7 +360,7 @@ static void a_kernel_that_boots_again_is_another_image_of_the_trace(void **state
 	run_drop(&run);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stream_decodes_to_what_was_put_in),
@@ -368,5 +369,8 @@ int main(void)
 		cmocka_unit_test(a_kernel_that_boots_again_is_another_image_of_the_trace),
 	};
 
+	if (kms_symbols_is_helper(argc, argv))
+		return kms_symbols_helper_main(argc,
+					       argv); /* the tracer starts us again for that */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
